@@ -1,0 +1,133 @@
+//! The negative decision. A refusal is an answer, not an error: it has a kind, and a sentence for the client.
+
+use std::{borrow::Cow, fmt};
+
+/// Why a visit is refused. Metrics, records and the audit log carry [`RefusalKind::word`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum RefusalKind {
+    /// Nothing is served at this path.
+    UnknownRoute,
+    /// The path exists, the method does not.
+    MethodNotAllowed,
+    /// The request cannot be read.
+    Malformed,
+    /// The body, the headers or the address exceed their bound.
+    TooLarge,
+    /// The body did not arrive in time.
+    Timeout,
+    /// No credential, two that differ, or one that is not a known key.
+    Unauthenticated,
+    /// The key was revoked.
+    KeyRevoked,
+    /// The key has expired.
+    KeyExpired,
+    /// The key's user, team or customer is disabled.
+    OwnerDisabled,
+    /// The key may not use the model.
+    ModelDenied,
+    /// No provider that the key may reach serves the model.
+    NoProvider,
+    /// The replica has no policy yet, is draining, or lacks a provider's secret.
+    NotReady,
+    /// The replica cannot remember more until its reports are received.
+    Backlog,
+    /// Every provider that was tried failed before it answered.
+    UpstreamUnavailable,
+    /// The provider did not answer in time.
+    UpstreamTimeout,
+    /// The provider answered with what is not its dialect.
+    UpstreamInvalid,
+}
+
+/// A refusal.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Refusal {
+    kind: RefusalKind,
+    sentence: Cow<'static, str>,
+}
+
+impl RefusalKind {
+    /// Every kind.
+    pub const ALL: [Self; 16] = [
+        Self::UnknownRoute,
+        Self::MethodNotAllowed,
+        Self::Malformed,
+        Self::TooLarge,
+        Self::Timeout,
+        Self::Unauthenticated,
+        Self::KeyRevoked,
+        Self::KeyExpired,
+        Self::OwnerDisabled,
+        Self::ModelDenied,
+        Self::NoProvider,
+        Self::NotReady,
+        Self::Backlog,
+        Self::UpstreamUnavailable,
+        Self::UpstreamTimeout,
+        Self::UpstreamInvalid,
+    ];
+
+    /// The word for logs, metrics, records and filters.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::UnknownRoute => "unknown_route",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Malformed => "malformed",
+            Self::TooLarge => "too_large",
+            Self::Timeout => "timeout",
+            Self::Unauthenticated => "unauthenticated",
+            Self::KeyRevoked => "key_revoked",
+            Self::KeyExpired => "key_expired",
+            Self::OwnerDisabled => "owner_disabled",
+            Self::ModelDenied => "model_denied",
+            Self::NoProvider => "no_provider",
+            Self::NotReady => "not_ready",
+            Self::Backlog => "backlog",
+            Self::UpstreamUnavailable => "upstream_unavailable",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamInvalid => "upstream_invalid",
+        }
+    }
+
+    /// Whether policy decided it, rather than a fault on the way.
+    #[must_use]
+    pub const fn is_policy(self) -> bool {
+        matches!(
+            self,
+            Self::Unauthenticated
+                | Self::KeyRevoked
+                | Self::KeyExpired
+                | Self::OwnerDisabled
+                | Self::ModelDenied
+                | Self::NoProvider
+        )
+    }
+}
+
+impl Refusal {
+    /// A refusal with a sentence for the client: what was refused, and what to do. It carries nothing that the client did
+    /// not send or may not know.
+    #[must_use]
+    pub fn new(kind: RefusalKind, sentence: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, sentence: sentence.into() }
+    }
+
+    /// Why.
+    #[must_use]
+    pub const fn kind(&self) -> RefusalKind {
+        self.kind
+    }
+
+    /// What the client reads.
+    #[must_use]
+    pub fn public(&self) -> &str {
+        &self.sentence
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.word(), self.sentence)
+    }
+}

@@ -1,0 +1,466 @@
+//! The state that every decision reads: immutable, swapped whole.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+};
+
+use crate::{
+    id::{CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId},
+    pattern::{Pattern, Patterns},
+    price::Price,
+    time::UnixMillis,
+    token::KeyHash,
+};
+
+/// A customer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Customer {
+    /// Its id.
+    pub id: CustomerId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Whether its keys are refused.
+    pub disabled: bool,
+}
+
+/// A team.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Team {
+    /// Its id.
+    pub id: TeamId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The customer that owns it.
+    pub customer: CustomerId,
+    /// Whether its keys are refused.
+    pub disabled: bool,
+}
+
+/// A user.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct User {
+    /// Their id.
+    pub id: UserId,
+    /// Their name.
+    pub name: Arc<str>,
+    /// Whether their keys are refused.
+    pub disabled: bool,
+}
+
+/// A virtual key.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Key {
+    /// Its id.
+    pub id: KeyId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The hash under which it is looked up.
+    pub hash: KeyHash,
+    /// The team that owns it.
+    pub team: TeamId,
+    /// The user to whom it is attributed.
+    pub user: Option<UserId>,
+    /// Whether it is refused.
+    pub revoked: bool,
+    /// The instant from which it is refused.
+    pub expires: Option<UnixMillis>,
+    /// The models that it may ask for.
+    pub models: Patterns,
+    /// The providers that it may reach; empty: all.
+    pub providers: Arc<[ProviderId]>,
+    /// The credentials that it may use; empty: all.
+    pub credentials: Arc<[CredentialId]>,
+}
+
+/// The format in which a client or a provider speaks.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Dialect {
+    /// Anthropic Messages.
+    Anthropic,
+}
+
+/// A provider.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Provider {
+    /// Its id.
+    pub id: ProviderId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Where it is, without a trailing slash.
+    pub base_url: Arc<str>,
+    /// Whether a loopback or private address is permitted.
+    pub allow_private: bool,
+    /// The models that it serves.
+    pub models: Patterns,
+    /// The vendor under which the catalogue lists its models.
+    pub vendor: Arc<str>,
+    /// Whether it is not called.
+    pub disabled: bool,
+    /// The lowest is tried first.
+    pub priority: i32,
+    /// Its credentials, without their secrets.
+    pub credentials: Vec<Credential>,
+}
+
+/// A credential of a provider, without its secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Credential {
+    /// Its id.
+    pub id: CredentialId,
+    /// Its name.
+    pub name: Arc<str>,
+    /// Relative weight, at least 1.
+    pub weight: u32,
+    /// Whether it is not chosen.
+    pub disabled: bool,
+    /// Where the replica finds the secret; `None`: it comes with the stream.
+    pub reference: Option<Arc<str>>,
+}
+
+/// A model of the catalogue.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Model {
+    /// The vendor.
+    pub vendor: Arc<str>,
+    /// The vendor's name of the model.
+    pub name: Arc<str>,
+    /// What people read.
+    pub display_name: Arc<str>,
+    /// Further names.
+    pub aliases: Vec<Pattern>,
+    /// In tokens; 0 when unknown.
+    pub context_window: u64,
+    /// The most output tokens; 0 when unknown.
+    pub output_max: u64,
+    /// `None`: unpriced, which is not free.
+    pub price: Option<Price>,
+}
+
+/// One object, new or changed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Object {
+    /// A customer.
+    Customer(Customer),
+    /// A team.
+    Team(Team),
+    /// A user.
+    User(User),
+    /// A key.
+    Key(Key),
+    /// A provider.
+    Provider(Provider),
+    /// A model.
+    Model(Model),
+}
+
+/// Names one object.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum ObjectRef {
+    /// A customer.
+    Customer(CustomerId),
+    /// A team.
+    Team(TeamId),
+    /// A user.
+    User(UserId),
+    /// A key.
+    Key(KeyId),
+    /// A provider.
+    Provider(ProviderId),
+    /// A model, by vendor and name.
+    Model(Arc<str>, Arc<str>),
+}
+
+/// The state of one revision. Cloning shares every map that does not change.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    revision: u64,
+    customers: Arc<HashMap<CustomerId, Customer>>,
+    teams: Arc<HashMap<TeamId, Team>>,
+    users: Arc<HashMap<UserId, User>>,
+    keys: Arc<HashMap<KeyHash, Arc<Key>, ByHash>>,
+    key_hashes: Arc<HashMap<KeyId, KeyHash>>,
+    providers: Arc<Vec<Arc<Provider>>>,
+    models: Arc<Catalogue>,
+}
+
+/// Models by vendor, by name and by alias.
+#[derive(Clone, Debug, Default)]
+pub struct Catalogue {
+    vendors: HashMap<Arc<str>, Vendor>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Vendor {
+    models: HashMap<Arc<str>, Arc<Model>>,
+    // Longest pattern first: the most specific one decides.
+    aliases: Vec<(Pattern, Arc<str>)>,
+}
+
+type ByHash = BuildHasherDefault<HashOfHash>;
+
+/// Takes the first eight bytes of what is already an HMAC.
+#[derive(Clone, Debug, Default)]
+pub struct HashOfHash(u64);
+
+impl Hasher for HashOfHash {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    // KeyHash is one array: its bytes arrive in one write, and the length before them says nothing.
+    fn write_usize(&mut self, _: usize) {}
+}
+
+// === impl Snapshot ===
+
+impl Snapshot {
+    /// The revision.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// The state that follows from this one. Work is proportional to the change, and to the size of each kind that it
+    /// touches.
+    #[must_use]
+    pub fn next(&self, revision: u64, upserts: Vec<Object>, deletes: Vec<ObjectRef>) -> Self {
+        let mut next = Self { revision, ..self.clone() };
+        for gone in deletes {
+            next.remove(gone);
+        }
+        for object in upserts {
+            next.put(object);
+        }
+        next
+    }
+
+    /// The key with this hash.
+    #[must_use]
+    pub fn key(&self, hash: &KeyHash) -> Option<&Arc<Key>> {
+        self.keys.get(hash).filter(|key| key.hash.matches(hash))
+    }
+
+    /// The key with this id.
+    #[must_use]
+    pub fn key_by_id(&self, id: &KeyId) -> Option<&Arc<Key>> {
+        self.keys.get(self.key_hashes.get(id)?)
+    }
+
+    /// The team with this id.
+    #[must_use]
+    pub fn team(&self, id: &TeamId) -> Option<&Team> {
+        self.teams.get(id)
+    }
+
+    /// The customer with this id.
+    #[must_use]
+    pub fn customer(&self, id: &CustomerId) -> Option<&Customer> {
+        self.customers.get(id)
+    }
+
+    /// The user with this id.
+    #[must_use]
+    pub fn user(&self, id: &UserId) -> Option<&User> {
+        self.users.get(id)
+    }
+
+    /// All providers, by priority, then by name.
+    #[must_use]
+    pub fn providers(&self) -> &[Arc<Provider>] {
+        &self.providers
+    }
+
+    /// The catalogue.
+    #[must_use]
+    pub fn models(&self) -> &Catalogue {
+        &self.models
+    }
+
+    /// How many keys there are.
+    #[must_use]
+    pub fn key_count(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn put(&mut self, object: Object) {
+        match object {
+            Object::Customer(customer) => {
+                Arc::make_mut(&mut self.customers).insert(customer.id.clone(), customer);
+            }
+            Object::Team(team) => {
+                Arc::make_mut(&mut self.teams).insert(team.id.clone(), team);
+            }
+            Object::User(user) => {
+                Arc::make_mut(&mut self.users).insert(user.id.clone(), user);
+            }
+            Object::Key(key) => self.put_key(key),
+            Object::Provider(provider) => {
+                let providers = Arc::make_mut(&mut self.providers);
+                providers.retain(|other| other.id != provider.id);
+                providers.push(Arc::new(provider));
+                providers.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
+            }
+            Object::Model(model) => Arc::make_mut(&mut self.models).put(model),
+        }
+    }
+
+    // A rotated key has a new hash: the old one must stop to be found.
+    fn put_key(&mut self, key: Key) {
+        let keys = Arc::make_mut(&mut self.keys);
+        if let Some(old) = Arc::make_mut(&mut self.key_hashes).insert(key.id.clone(), key.hash)
+            && old != key.hash
+        {
+            keys.remove(&old);
+        }
+        keys.insert(key.hash, Arc::new(key));
+    }
+
+    fn remove(&mut self, gone: ObjectRef) {
+        match gone {
+            ObjectRef::Customer(id) => {
+                Arc::make_mut(&mut self.customers).remove(&id);
+            }
+            ObjectRef::Team(id) => {
+                Arc::make_mut(&mut self.teams).remove(&id);
+            }
+            ObjectRef::User(id) => {
+                Arc::make_mut(&mut self.users).remove(&id);
+            }
+            ObjectRef::Key(id) => {
+                if let Some(hash) = Arc::make_mut(&mut self.key_hashes).remove(&id) {
+                    Arc::make_mut(&mut self.keys).remove(&hash);
+                }
+            }
+            ObjectRef::Provider(id) => Arc::make_mut(&mut self.providers).retain(|provider| provider.id != id),
+            ObjectRef::Model(vendor, name) => Arc::make_mut(&mut self.models).remove(&vendor, &name),
+        }
+    }
+}
+
+// === impl Catalogue ===
+
+impl Catalogue {
+    /// The model that the vendor means by this name: the exact one, otherwise the one with the longest alias that matches.
+    #[must_use]
+    pub fn find(&self, vendor: &str, name: &str) -> Option<&Arc<Model>> {
+        let vendor = self.vendors.get(vendor)?;
+        vendor.models.get(name).or_else(|| {
+            let (_, model) = vendor.aliases.iter().find(|(pattern, _)| pattern.matches(name))?;
+            vendor.models.get(model)
+        })
+    }
+
+    /// All models of a vendor, in no order.
+    pub fn of_vendor(&self, vendor: &str) -> impl Iterator<Item = &Arc<Model>> {
+        self.vendors.get(vendor).into_iter().flat_map(|vendor| vendor.models.values())
+    }
+
+    fn put(&mut self, model: Model) {
+        let vendor = self.vendors.entry(Arc::clone(&model.vendor)).or_default();
+        vendor.aliases.retain(|(_, name)| *name != model.name);
+        vendor.aliases.extend(model.aliases.iter().map(|alias| (alias.clone(), Arc::clone(&model.name))));
+        vendor.aliases.sort_by(|a, b| (b.0.as_str().len(), &a.1).cmp(&(a.0.as_str().len(), &b.1)));
+        vendor.models.insert(Arc::clone(&model.name), Arc::new(model));
+    }
+
+    fn remove(&mut self, vendor: &str, name: &str) {
+        if let Some(vendor) = self.vendors.get_mut(vendor) {
+            vendor.models.remove(name);
+            vendor.aliases.retain(|(_, model)| **model != *name);
+        }
+    }
+}
+
+// === impl Dialect ===
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Self; 1] = [Self::Anthropic];
+
+    /// The word for it in configuration and records.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Anthropic => "anthropic",
+        }
+    }
+
+    /// The dialect of that word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.word() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9b";
+
+    fn key(hash: u8) -> Key {
+        Key {
+            id: KeyId::from_ulid(ULID).unwrap(),
+            name: "one".into(),
+            hash: KeyHash::new([hash; 32]),
+            team: TeamId::from_ulid(ULID).unwrap(),
+            user: None,
+            revoked: false,
+            expires: None,
+            models: Patterns::default(),
+            providers: Arc::new([]),
+            credentials: Arc::new([]),
+        }
+    }
+
+    fn model(name: &str, aliases: &[&str]) -> Model {
+        Model {
+            vendor: "anthropic".into(),
+            name: name.into(),
+            display_name: name.into(),
+            aliases: aliases.iter().map(|text| Pattern::parse(text).unwrap()).collect(),
+            context_window: 0,
+            output_max: 0,
+            price: None,
+        }
+    }
+
+    #[test]
+    fn a_rotated_key_is_no_longer_found_under_its_old_hash() {
+        let first = Snapshot::default().next(1, vec![Object::Key(key(1))], vec![]);
+        let second = first.next(2, vec![Object::Key(key(2))], vec![]);
+        assert!(first.key(&KeyHash::new([1; 32])).is_some(), "a pinned snapshot does not change");
+        assert!(second.key(&KeyHash::new([1; 32])).is_none());
+        assert_eq!(second.key(&KeyHash::new([2; 32])).unwrap().name.as_ref(), "one");
+        let third = second.next(3, vec![], vec![ObjectRef::Key(key(0).id)]);
+        assert_eq!((third.key_count(), third.revision()), (0, 3));
+    }
+
+    #[test]
+    fn the_longest_alias_decides_and_the_exact_name_before_it() {
+        let objects = [
+            model("claude-sonnet-4", &["claude-sonnet-4*"]),
+            model("claude-sonnet-4-5", &["claude-sonnet-4-5*"]),
+            model("claude-sonnet-4-5-special", &[]),
+        ];
+        let snapshot = Snapshot::default().next(1, objects.map(Object::Model).into(), vec![]);
+        for (asked, found) in [
+            ("claude-sonnet-4-20250514", Some("claude-sonnet-4")),
+            ("claude-sonnet-4-5-20250929", Some("claude-sonnet-4-5")),
+            ("claude-sonnet-4-5-special", Some("claude-sonnet-4-5-special")),
+            ("gpt-5", None),
+        ] {
+            assert_eq!(snapshot.models().find("anthropic", asked).map(|model| &*model.name), found, "{asked}");
+        }
+    }
+}

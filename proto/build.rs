@@ -1,0 +1,69 @@
+//! Compiles the .proto files in pure Rust, and turns the permission that each RPC declares into a table.
+//! An RPC of the admin, audit or usage packages that declares none fails the build.
+
+use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
+
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
+
+const FILES: [&str; 9] = [
+    "tollgate/admin/v1/permission.proto",
+    "tollgate/admin/v1/organisation.proto",
+    "tollgate/admin/v1/key.proto",
+    "tollgate/admin/v1/provider.proto",
+    "tollgate/admin/v1/model.proto",
+    "tollgate/admin/v1/fleet.proto",
+    "tollgate/audit/v1/audit.proto",
+    "tollgate/usage/v1/usage.proto",
+    "tollgate/fleet/v1/fleet.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=tollgate");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let mut compiler = protox::Compiler::new(["."])?;
+    compiler.include_source_info(true).include_imports(true).open_files(FILES)?;
+    let encoded = compiler.encode_file_descriptor_set();
+    fs::write(out.join("descriptors.bin"), &encoded)?;
+    fs::write(out.join("permissions.rs"), permissions(&DescriptorPool::decode(encoded.as_slice())?)?)?;
+    // The well-known types come from prost-types, which also wants the descriptors without our extension's options.
+    let descriptors = prost_types_set(compiler)?;
+    tonic_prost_build::configure().bytes(".tollgate.fleet.v1").build_transport(true).compile_fds(descriptors)?;
+    Ok(())
+}
+
+fn prost_types_set(compiler: protox::Compiler) -> Result<tonic_prost_build::FileDescriptorSet, Box<dyn Error>> {
+    let set = compiler.file_descriptor_set();
+    Ok(tonic_prost_build::FileDescriptorSet::decode(set.encode_to_vec().as_slice())?)
+}
+
+fn permissions(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
+    let mut rows = Vec::new();
+    for service in pool.services().filter(|service| governed(service.full_name())) {
+        for method in service.methods() {
+            let permission = declared(pool, &method)
+                .ok_or_else(|| format!("{} declares no tollgate.admin.v1.permission", method.full_name()))?;
+            rows.push((format!("/{}/{}", service.full_name(), method.name()), permission));
+        }
+    }
+    rows.sort();
+    let mut code = String::from("pub(crate) static TABLE: &[(&str, &str)] = &[\n");
+    for (path, permission) in rows {
+        writeln!(code, "    ({path:?}, {permission:?}),")?;
+    }
+    code.push_str("];\n");
+    Ok(code)
+}
+
+// Replicas authenticate by certificate, not by role.
+fn governed(service: &str) -> bool {
+    service.starts_with("tollgate.") && !service.starts_with("tollgate.fleet.")
+}
+
+fn declared(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<String> {
+    let extension = pool.get_extension_by_name("tollgate.admin.v1.permission")?;
+    match method.options().get_extension(&extension).into_owned() {
+        Value::String(permission) if !permission.is_empty() => Some(permission),
+        _ => None,
+    }
+}
