@@ -1,1 +1,5 @@
 //! Conversions between wire and domain.
+
+pub mod fleet;
+pub mod usage;
+pub mod model;

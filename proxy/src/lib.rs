@@ -1,6 +1,32 @@
-//! One stateless proxy replica.
+//! One stateless proxy replica: it enforces the control plane's policy on every request, and reports what happened.
 //!
-//! Reading order: [`current`], what holds now; [`visits`], what is open.
+//! Reading order: [`app`], how the parts fit together, from [`config`] and [`program`]; then what holds now ([`current`], and
+//! [`visits`], what is open), the way of a request (`listen`, `gate` with its nine rooms, `upstream`, `refuse`), what is
+//! remembered of it ([`spool`], [`report`]), and how the policy arrives ([`membership`], [`sync`], `cache`). `status` and
+//! `metrics` tell operators how it goes.
+
+pub mod app;
+pub mod config;
+pub mod program;
+pub mod clock;
 
 pub mod current;
 pub mod visits;
+mod listen;
+mod gate;
+mod upstream;
+mod refuse;
+
+pub mod spool;
+pub mod report;
+
+pub mod membership;
+mod cache;
+pub mod sync;
+mod durable;
+mod backoff;
+
+mod status;
+mod metrics;
+
+pub use self::config::Config;

@@ -1,0 +1,46 @@
+# Two commands: `make run` starts Tollgate on this machine, `make test` runs every test. Both install what is missing.
+.PHONY: help run demo test lint test-clients bench catalogue
+
+DATA_DIR ?= .tollgate
+
+help:
+	@echo "make run           start Tollgate on this machine over SQLite (data under $(DATA_DIR))"
+	@echo "make demo          a governed request, a refusal, a revocation and the audit log, as a story that ends by itself"
+	@echo "make test          every test, over SQLite and PostgreSQL"
+	@echo "make lint          formatting, clippy, and the checks of the data files"
+	@echo "make test-clients  Claude Code and the Anthropic SDKs through Tollgate (installs them from npm and PyPI)"
+	@echo "make bench         the benchmark against a bare reverse proxy; results under bench/results/"
+
+run:
+	@scripts/install build
+	cargo build --locked -p tollgate-standalone -p tollgate
+	@exec target/debug/tollgate-standalone --data-dir $(DATA_DIR)
+
+demo:
+	@scripts/install build
+	cargo build --locked -p tollgate-standalone -p tollgate
+	@scripts/demo target/debug
+
+test:
+	@scripts/install build services
+	cargo build --locked --workspace --all-targets
+	scripts/with-services cargo test --locked --workspace
+
+lint:
+	@scripts/install build
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	python3 scripts/catalogue.py --check
+
+test-clients:
+	@scripts/install build python
+	cargo build --locked -p tollgate-standalone -p tollgate
+	tests/clients/run target/debug
+
+bench:
+	@scripts/install build
+	bench/run
+
+catalogue:
+	@scripts/install python
+	python3 scripts/catalogue.py

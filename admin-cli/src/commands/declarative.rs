@@ -1,0 +1,267 @@
+//! `tollgate apply`, `diff` and `export`: the declarative file.
+
+use std::{fs::File, io::Write, path::PathBuf};
+
+use clap::Args;
+use tollgate_proto::admin::v1;
+use tonic::Code;
+
+use super::Context;
+use crate::{
+    declare::{
+        carry::{self, Progress},
+        document::{Document, Kind, Model},
+        plan::{self, Plan},
+        read, show,
+        state::{Lists, State},
+        tree::Mistake,
+    },
+    failure::{Exit, Failure, Violation, written},
+    output::{Answer, Format, bare_table, yaml},
+    surroundings::{Surroundings, read_bounded},
+};
+
+/// What is said under `tollgate apply --help`.
+pub(crate) const APPLY_HELP: &str = "Example: tollgate apply -f tollgate.yaml --dry-run
+
+A field that the file does not name is left as it is, and so is an object, unless --prune is given. What was switched off is
+switched on again only by `disabled: false` or `revoked: false`. The secret `stored://` keeps the one that is there.";
+
+/// What is said under `tollgate export --help`.
+pub(crate) const EXPORT_HELP: &str = "Example: tollgate export > tollgate.yaml
+
+References such as env://NAME are kept. A secret that the control plane stores is written as stored://FINGERPRINT, which apply
+reads as: keep it, if it is still this one.";
+
+/// The file.
+#[derive(Args, Debug)]
+pub(crate) struct Source {
+    /// The file, in YAML or JSON; - for standard input
+    #[arg(short, long, value_name = "FILE")]
+    file: PathBuf,
+    /// Delete what the file does not name, in the sections that it has
+    #[arg(long)]
+    prune: bool,
+}
+
+/// Apply.
+#[derive(Args, Debug)]
+pub(crate) struct Apply {
+    #[command(flatten)]
+    source: Source,
+    /// Print the plan and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// Diff.
+#[derive(Args, Debug)]
+pub(crate) struct Diff {
+    #[command(flatten)]
+    source: Source,
+}
+
+/// A file without mistakes.
+#[derive(Debug)]
+pub(crate) struct Declared {
+    file: String,
+    document: Document,
+    prune: bool,
+}
+
+/// Apply, its file read.
+#[derive(Debug)]
+pub(crate) struct ApplyReady {
+    declared: Declared,
+    dry_run: bool,
+}
+
+/// Diff, its file read.
+#[derive(Debug)]
+pub(crate) struct DiffReady {
+    declared: Declared,
+}
+
+impl Apply {
+    pub(crate) fn read(self, surroundings: &mut Surroundings<'_>) -> Result<ApplyReady, Failure> {
+        Ok(ApplyReady { declared: self.source.read(surroundings)?, dry_run: self.dry_run })
+    }
+}
+
+impl Diff {
+    pub(crate) fn read(self, surroundings: &mut Surroundings<'_>) -> Result<DiffReady, Failure> {
+        // Diff's exit code 1 means differences, so a file that cannot be compared is 2, as with diff(1).
+        let declared = self.source.read(surroundings).map_err(|failure| Failure { exit: Exit::Usage, ..failure })?;
+        Ok(DiffReady { declared })
+    }
+}
+
+impl Source {
+    fn read(self, surroundings: &mut Surroundings<'_>) -> Result<Declared, Failure> {
+        let standard = self.file.as_os_str() == "-";
+        let file = if standard { "standard input".to_owned() } else { self.file.display().to_string() };
+        let text = if standard {
+            read_bounded(surroundings.stdin)
+        } else {
+            File::open(&self.file).and_then(|mut file| read_bounded(&mut file))
+        };
+        let text = text.map_err(|error| Failure::unreadable(&file, &error))?;
+        let document = read::read(&text).map_err(|mistakes| mistaken(&file, mistakes))?;
+        Ok(Declared { file, document, prune: self.prune })
+    }
+}
+
+impl Declared {
+    async fn plan(&self, context: &Context) -> Result<Plan, Failure> {
+        let lists = lists(context, &needs(&self.document), &self.document.models).await?;
+        plan::plan(&State::new(lists), &self.document, self.prune).map_err(|mistakes| mistaken(&self.file, mistakes))
+    }
+}
+
+impl ApplyReady {
+    /// Plans, prints the plan, and carries it out.
+    pub(crate) async fn run(self, context: &Context, stdout: &mut (dyn Write + Send)) -> Result<Answer, Failure> {
+        let plan = self.declared.plan(context).await?;
+        if self.dry_run {
+            return shown(context.format, &show::Report::new(&plan), show::text(&plan));
+        }
+        if context.format == Format::Table && !plan.is_empty() {
+            // People see the plan before anything is done.
+            written(stdout.write_all(show::text(&plan).as_bytes()).and_then(|()| stdout.flush()))?;
+        }
+        let mut progress = Progress::default();
+        let outcome = Box::pin(carry::carry(&context.client, &plan, &mut progress)).await;
+        let text = show::outcome(&progress);
+        let report =
+            show::Report { applied: Some(progress.applied), secrets: progress.secrets, ..show::Report::new(&plan) };
+        let answer = shown(context.format, &report, text)?;
+        match outcome {
+            Ok(()) if report.secrets.is_empty() => Ok(answer),
+            Ok(()) => Ok(answer.note("secrets are shown this once; keep them now")),
+            Err(failure) => Err(Failure { partial: Some(answer.result), ..failure }),
+        }
+    }
+}
+
+impl DiffReady {
+    /// Shows the plan; the exit code says whether there is one.
+    pub(crate) async fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let plan = self.declared.plan(context).await.map_err(|failure| Failure { exit: Exit::Usage, ..failure })?;
+        let answer = shown(context.format, &show::Report::new(&plan), show::text(&plan))?;
+        Ok(Answer { exit: if plan.is_empty() { Exit::Done } else { Exit::Failed }, ..answer })
+    }
+}
+
+/// Prints the declarative file of everything.
+pub(crate) async fn export(context: &Context) -> Result<Answer, Failure> {
+    let lists =
+        lists(context, &[Kind::Customer, Kind::Team, Kind::User, Kind::Provider, Kind::Model, Kind::Key], &[]).await?;
+    let document = State::new(lists).export();
+    match context.format {
+        Format::Json => context.format.document(&document, bare_table),
+        // A file for people and a file for programs are the same.
+        Format::Table | Format::Yaml => Ok(Answer::raw(yaml(&document)?)),
+    }
+}
+
+fn shown(format: Format, report: &show::Report<'_>, text: String) -> Result<Answer, Failure> {
+    if format == Format::Table { Ok(Answer::raw(text)) } else { format.document(report, bare_table) }
+}
+
+fn mistaken(file: &str, mistakes: Vec<Mistake>) -> Failure {
+    let count = mistakes.len();
+    let message = if count == 1 { format!("{file} has a mistake") } else { format!("{file} has {count} mistakes") };
+    let violations = mistakes.into_iter().map(|Mistake { place, text }| Violation {
+        field: format!("{file}:{}:{}", place.line, place.column),
+        description: text,
+    });
+    Failure { violations: violations.collect(), ..Failure::new("mistakes", message) }
+}
+
+/// What must be listed to plan a document: what it names, and what that refers to.
+fn needs(document: &Document) -> Vec<Kind> {
+    let mut needs = document.sections.clone();
+    for kind in &document.sections {
+        needs.extend(match kind {
+            Kind::Customer | Kind::Provider | Kind::Model => &[][..],
+            Kind::Team => &[Kind::Customer],
+            Kind::User => &[Kind::Team],
+            Kind::Key => &[Kind::Team, Kind::User, Kind::Provider],
+        });
+    }
+    // Names stand behind the ids that teams and users refer to.
+    if needs.contains(&Kind::Team) {
+        needs.push(Kind::Customer);
+    }
+    needs
+}
+
+async fn lists(context: &Context, needs: &[Kind], declared: &[Model]) -> Result<Lists, Failure> {
+    let mut lists = Lists::default();
+    if needs.contains(&Kind::Customer) {
+        lists.customers = super::customer::all(context, None, String::new()).await?;
+    }
+    if needs.contains(&Kind::Team) {
+        lists.teams = super::team::all(context, None, String::new()).await?;
+    }
+    if needs.contains(&Kind::User) {
+        lists.users = super::user::all(context, None, String::new()).await?;
+    }
+    if needs.contains(&Kind::Provider) {
+        lists.providers = super::provider::all(context, None, String::new()).await?;
+    }
+    if needs.contains(&Kind::Key) {
+        lists.keys = super::key::all(context, None, String::new()).await?;
+    }
+    if needs.contains(&Kind::Model) {
+        lists.models = models(context, declared).await?;
+    }
+    Ok(lists)
+}
+
+// The catalogue has thousands of models: those that were set here are listed, and those of the file are asked for.
+async fn models(context: &Context, declared: &[Model]) -> Result<Vec<v1::Model>, Failure> {
+    let mut found = super::model::all(context, None, "origin=override".to_owned()).await?;
+    let mut client = context.client.models();
+    for model in declared {
+        if found.iter().any(|row| row.id == model.name) {
+            continue;
+        }
+        match client.get_model(v1::GetModelRequest { model: model.name.clone() }).await {
+            Ok(row) => found.push(row.into_inner()),
+            Err(status) if status.code() == Code::NotFound => {}
+            Err(status) => return Err(status.into()),
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_refers_to_is_listed_too() {
+        let check = |sections: &[Kind], expect: &[Kind]| {
+            let mut needs = needs(&Document { sections: sections.to_vec(), ..Document::default() });
+            needs.sort();
+            needs.dedup();
+            assert_eq!(needs, expect, "{sections:?}");
+        };
+        check(&[], &[]);
+        check(&[Kind::Provider], &[Kind::Provider]);
+        check(&[Kind::Team], &[Kind::Customer, Kind::Team]);
+        check(&[Kind::User], &[Kind::Customer, Kind::Team, Kind::User]);
+        check(&[Kind::Key], &[Kind::Customer, Kind::Team, Kind::User, Kind::Provider, Kind::Key]);
+    }
+
+    #[test]
+    fn mistakes_stand_one_a_line_with_their_place() {
+        let mistake = |line, text: &str| Mistake {
+            place: crate::declare::tree::Place { line, column: 3 },
+            text: text.to_owned(),
+        };
+        let text = mistaken("f.yaml", vec![mistake(1, "a"), mistake(2, "b")]).render(Format::Table);
+        assert_eq!(text, "error: f.yaml has 2 mistakes\n  f.yaml:1:3: a\n  f.yaml:2:3: b\n");
+    }
+}

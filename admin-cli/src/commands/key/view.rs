@@ -1,0 +1,170 @@
+//! How a key is shown.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tollgate_proto::admin::v1;
+
+use crate::{
+    commands::names::Names,
+    literals::{from_wire, printed},
+    output::View,
+};
+
+/// A key as it is shown. Ids stand beside names, since a name may change.
+#[derive(Serialize)]
+pub(super) struct KeyView {
+    id: String,
+    name: String,
+    display_name: String,
+    team: String,
+    team_name: String,
+    user: String,
+    user_name: String,
+    state: &'static str,
+    expired: bool,
+    expire_time: Option<String>,
+    models: Vec<String>,
+    providers: Vec<String>,
+    provider_names: Vec<String>,
+    credentials: Vec<String>,
+    credential_names: Vec<String>,
+    tags: BTreeMap<String, String>,
+    prefix: String,
+    etag: String,
+    create_time: Option<String>,
+    update_time: Option<String>,
+}
+
+/// A key together with its secret.
+#[derive(Serialize)]
+pub(super) struct SecretView {
+    id: String,
+    name: String,
+    secret: String,
+    #[serde(flatten)]
+    key: Rest,
+}
+
+/// What stands behind the secret: the key without what was said before it.
+#[derive(Serialize)]
+struct Rest {
+    team: String,
+    team_name: String,
+    user: String,
+    state: &'static str,
+    expire_time: Option<String>,
+    prefix: String,
+    create_time: Option<String>,
+}
+
+impl KeyView {
+    pub(super) fn new(key: v1::Key, names: &Names, now: Timestamp) -> Self {
+        let state = state_name(key.state());
+        let v1::Key {
+            id,
+            name,
+            display_name,
+            team,
+            user,
+            state: _,
+            expire_time,
+            models,
+            providers,
+            credentials,
+            tags,
+            prefix,
+            etag,
+            create_time,
+            update_time,
+        } = key;
+        let named = |ids: &[String]| ids.iter().map(|id| names.of(id)).collect();
+        Self {
+            team_name: names.of(&team),
+            user_name: names.of(&user),
+            provider_names: named(&providers),
+            credential_names: named(&credentials),
+            expired: from_wire(expire_time.as_ref()).is_some_and(|end| end <= now),
+            expire_time: printed(expire_time.as_ref()),
+            create_time: printed(create_time.as_ref()),
+            update_time: printed(update_time.as_ref()),
+            tags: tags.into_iter().collect(),
+            id,
+            name,
+            display_name,
+            team,
+            user,
+            state,
+            models,
+            providers,
+            credentials,
+            prefix,
+            etag,
+        }
+    }
+}
+
+impl SecretView {
+    pub(super) fn new(secret: String, key: KeyView) -> Self {
+        let KeyView { id, name, team, team_name, user, state, expire_time, prefix, create_time, .. } = key;
+        Self { id, name, secret, key: Rest { team, team_name, user, state, expire_time, prefix, create_time } }
+    }
+}
+
+impl View for KeyView {
+    const PLURAL: &'static str = "keys";
+    const LISTED: &'static [&'static str] = &["name", "team", "user", "state", "models", "expires", "id"];
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let state = if self.expired && self.state == "active" { "expired" } else { self.state };
+        let tags: Vec<_> = self.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        vec![
+            ("name", self.name.clone()),
+            ("display_name", self.display_name.clone()),
+            ("team", self.team_name.clone()),
+            ("user", self.user_name.clone()),
+            ("state", state.to_owned()),
+            ("models", some_or_all(&self.models)),
+            ("providers", some_or_all(&self.provider_names)),
+            ("credentials", some_or_all(&self.credential_names)),
+            ("expires", self.expire_time.clone().unwrap_or_else(|| "never".to_owned())),
+            ("tags", tags.join(" ")),
+            ("prefix", self.prefix.clone()),
+            ("id", self.id.clone()),
+            ("etag", self.etag.clone()),
+            ("created", self.create_time.clone().unwrap_or_default()),
+            ("updated", self.update_time.clone().unwrap_or_default()),
+        ]
+    }
+}
+
+impl View for SecretView {
+    const PLURAL: &'static str = "keys";
+    const LISTED: &'static [&'static str] = &["name", "secret"];
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let expires = self.key.expire_time.clone().unwrap_or_else(|| "never".to_owned());
+        vec![
+            ("name", self.name.clone()),
+            ("secret", self.secret.clone()),
+            ("team", self.key.team_name.clone()),
+            ("expires", expires),
+            ("id", self.id.clone()),
+        ]
+    }
+}
+
+/// The state in a word.
+const fn state_name(state: v1::KeyState) -> &'static str {
+    match state {
+        v1::KeyState::Active => "active",
+        v1::KeyState::Revoked => "revoked",
+        v1::KeyState::Unspecified => "unknown",
+    }
+}
+
+// An empty list admits everything, which an empty cell would hide.
+fn some_or_all(list: &[String]) -> String {
+    if list.is_empty() { "(all)".to_owned() } else { list.join(" ") }
+}

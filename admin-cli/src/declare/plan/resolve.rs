@@ -1,0 +1,149 @@
+//! References of a file: ids become names, a credential's name alone becomes that of every provider it can mean, and what
+//! refers to nothing is a mistake.
+
+use std::collections::BTreeSet;
+
+use crate::declare::{
+    document::{Document, Key, Kind},
+    state::{State, ordered},
+    tree::{Mistake, Place},
+};
+
+/// What can be referred to once the file has been applied.
+struct Known {
+    customers: BTreeSet<String>,
+    teams: BTreeSet<String>,
+    users: BTreeSet<String>,
+    providers: BTreeSet<String>,
+    /// `provider/credential`.
+    credentials: BTreeSet<String>,
+    mistakes: Vec<Mistake>,
+}
+
+/// Returns the document with names for references, and lists in the order in which they are compared.
+pub(super) fn resolve(state: &State, document: &Document, prune: bool) -> Result<Document, Vec<Mistake>> {
+    let mut document = document.clone();
+    let mut known = Known::after(state, &document, prune);
+    for team in &mut document.teams {
+        known.one(state, team.customer.as_mut(), (Kind::Team, &team.name, team.place), Kind::Customer);
+    }
+    for user in &mut document.users {
+        known.one(state, user.team.as_mut(), (Kind::User, &user.name, user.place), Kind::Team);
+    }
+    for provider in &mut document.providers {
+        provider.models = provider.models.take().map(ordered);
+    }
+    for model in &mut document.models {
+        model.aliases = model.aliases.take().map(ordered);
+    }
+    for key in &mut document.keys {
+        known.key(state, key);
+    }
+    let Known { mut mistakes, .. } = known;
+    mistakes.sort();
+    if mistakes.is_empty() { Ok(document) } else { Err(mistakes) }
+}
+
+impl Known {
+    fn after(state: &State, document: &Document, prune: bool) -> Self {
+        // What is pruned is not there afterwards, and cannot be referred to.
+        let stays = |kind: Kind| !(prune && document.sections.contains(&kind));
+        let both = |kind: Kind, held: Vec<&String>, declared: Vec<&String>| -> BTreeSet<String> {
+            held.into_iter().filter(|_| stays(kind)).chain(declared).cloned().collect()
+        };
+        let providers = both(
+            Kind::Provider,
+            state.providers.keys().collect(),
+            document.providers.iter().map(|provider| &provider.name).collect(),
+        );
+        let credentials = providers.iter().flat_map(|provider| credentials_of(state, document, provider)).collect();
+        Self {
+            customers: both(
+                Kind::Customer,
+                state.customers.keys().collect(),
+                document.customers.iter().map(|each| &each.name).collect(),
+            ),
+            teams: both(
+                Kind::Team,
+                state.teams.keys().collect(),
+                document.teams.iter().map(|each| &each.name).collect(),
+            ),
+            users: both(
+                Kind::User,
+                state.users.keys().collect(),
+                document.users.iter().map(|each| &each.name).collect(),
+            ),
+            providers,
+            credentials,
+            mistakes: Vec::new(),
+        }
+    }
+
+    fn key(&mut self, state: &State, key: &mut Key) {
+        let Key { name, team, user, models, providers, credentials, place, .. } = key;
+        self.one(state, team.as_mut(), (Kind::Key, name, *place), Kind::Team);
+        self.one(state, user.as_mut(), (Kind::Key, name, *place), Kind::User);
+        for provider in providers.iter_mut().flatten() {
+            self.one(state, Some(provider), (Kind::Key, name, *place), Kind::Provider);
+        }
+        *models = models.take().map(ordered);
+        *providers = providers.take().map(ordered);
+        // Without a list of its own the key keeps the providers that it has.
+        let held = state.keys.get(name).and_then(|held| held.value.providers.clone());
+        let allowed = providers.clone().or(held).unwrap_or_default();
+        let meant = credentials.take().map(|list| {
+            let list: Vec<_> =
+                list.iter().flat_map(|named| self.credential(state, named, &allowed, (name, *place))).collect();
+            ordered(list)
+        });
+        *credentials = meant;
+    }
+
+    fn credential(&mut self, state: &State, named: &str, allowed: &[String], about: (&str, Place)) -> Vec<String> {
+        let named = state.name_of(named);
+        let means = |known: &&String| match known.split_once('/') {
+            // An id of the provider stands for its name.
+            Some((provider, name)) => match named.split_once('/') {
+                Some((said, credential)) => state.name_of(said) == provider && credential == name,
+                None => name == named && (allowed.is_empty() || allowed.iter().any(|allowed| allowed == provider)),
+            },
+            None => false,
+        };
+        let meant: Vec<String> = self.credentials.iter().filter(means).cloned().collect();
+        if meant.is_empty() {
+            let (key, place) = about;
+            let text =
+                format!("the key {key:?} names the credential {named:?}, which no provider that it may reach has");
+            self.mistakes.push(Mistake { place, text });
+        }
+        meant
+    }
+
+    fn one(&mut self, state: &State, reference: Option<&mut String>, about: (Kind, &str, Place), kind: Kind) {
+        let Some(reference) = reference.filter(|reference| !reference.is_empty()) else { return };
+        *reference = state.name_of(reference);
+        let known = match kind {
+            Kind::Customer => &self.customers,
+            Kind::Team => &self.teams,
+            Kind::User => &self.users,
+            Kind::Provider | Kind::Model | Kind::Key => &self.providers,
+        };
+        if !known.contains(reference) {
+            let (from, name, place) = about;
+            let text = format!(
+                "the {} {name:?} names the {} {reference:?}, which is neither in the file nor there already",
+                from.noun(),
+                kind.noun()
+            );
+            self.mistakes.push(Mistake { place, text });
+        }
+    }
+}
+
+fn credentials_of(state: &State, document: &Document, provider: &str) -> Vec<String> {
+    let declared =
+        document.providers.iter().find(|each| each.name == provider).and_then(|each| each.credentials.as_ref());
+    let held = state.providers.get(provider).and_then(|each| each.value.credentials.as_ref());
+    let credentials = declared.or(held).map(Vec::as_slice).unwrap_or_default();
+    credentials.iter().map(|credential| format!("{provider}/{}", credential.name)).collect()
+}

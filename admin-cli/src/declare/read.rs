@@ -1,0 +1,280 @@
+//! Reads a declarative file. Every mistake is reported, with its line, and nothing is ignored.
+
+mod fields;
+
+use std::collections::BTreeMap;
+
+use super::{
+    document::{
+        Credential, Customer, Document, Dollars, Expires, Key, Kind, LongContext, Model, Provider, Rates, Secret, Team,
+        Tier, User,
+    },
+    tree::{self, Mistake, Node, Place, Value},
+};
+use crate::literals::{self, Tag, WEIGHT_MAX};
+use fields::Fields;
+
+/// The most tags of a key.
+const TAGS_MAX: usize = 32;
+
+/// Reads the documents of a text into one.
+///
+/// # Errors
+/// Every mistake, in the order of the text.
+pub(crate) fn read(text: &str) -> Result<Document, Vec<Mistake>> {
+    let trees = tree::parse(text).map_err(|mistake| vec![mistake])?;
+    let mut mistakes = Vec::new();
+    let mut document = Document::default();
+    for tree in &trees {
+        add(&mut document, tree, &mut mistakes);
+    }
+    repeated(&document, &mut mistakes);
+    mistakes.sort();
+    if mistakes.is_empty() { Ok(document) } else { Err(mistakes) }
+}
+
+fn add(document: &mut Document, tree: &Node, mistakes: &mut Vec<Mistake>) {
+    let Some(mut fields) = Fields::open(tree, "", mistakes) else { return };
+    document.customers.extend(section(&mut fields, Kind::Customer, &mut document.sections, customer));
+    document.teams.extend(section(&mut fields, Kind::Team, &mut document.sections, team));
+    document.users.extend(section(&mut fields, Kind::User, &mut document.sections, user));
+    document.keys.extend(section(&mut fields, Kind::Key, &mut document.sections, key));
+    document.providers.extend(section(&mut fields, Kind::Provider, &mut document.sections, provider));
+    document.models.extend(section(&mut fields, Kind::Model, &mut document.sections, model));
+    fields.close();
+}
+
+fn section<T>(
+    fields: &mut Fields<'_, '_>,
+    kind: Kind,
+    sections: &mut Vec<Kind>,
+    read: fn(Fields<'_, '_>) -> T,
+) -> Vec<T> {
+    let Some(items) = fields.tables(kind.section(), read) else { return Vec::new() };
+    if !sections.contains(&kind) {
+        sections.push(kind);
+    }
+    items
+}
+
+fn customer(mut fields: Fields<'_, '_>) -> Customer {
+    let customer = Customer {
+        place: fields.place(),
+        name: name(&mut fields),
+        display_name: fields.text("display_name"),
+        disabled: fields.boolean("disabled"),
+    };
+    fields.close();
+    customer
+}
+
+fn team(mut fields: Fields<'_, '_>) -> Team {
+    let team = Team {
+        place: fields.place(),
+        name: name(&mut fields),
+        customer: fields.parsed("customer", literals::reference),
+        display_name: fields.text("display_name"),
+        disabled: fields.boolean("disabled"),
+    };
+    fields.close();
+    team
+}
+
+fn user(mut fields: Fields<'_, '_>) -> User {
+    let user = User {
+        place: fields.place(),
+        name: name(&mut fields),
+        email: fields.text("email"),
+        display_name: fields.text("display_name"),
+        team: fields.parsed("team", reference_or_none),
+        disabled: fields.boolean("disabled"),
+    };
+    fields.close();
+    user
+}
+
+fn key(mut fields: Fields<'_, '_>) -> Key {
+    let key = Key {
+        place: fields.place(),
+        name: name(&mut fields),
+        team: fields.parsed("team", literals::reference),
+        user: fields.parsed("user", reference_or_none),
+        display_name: fields.text("display_name"),
+        models: fields.list("models", literals::pattern),
+        providers: fields.list("providers", literals::reference),
+        credentials: fields.list("credentials", literals::reference),
+        expires: fields.parsed("expires", expires),
+        tags: tags(&mut fields),
+        revoked: fields.boolean("revoked"),
+    };
+    fields.close();
+    key
+}
+
+fn provider(mut fields: Fields<'_, '_>) -> Provider {
+    let provider = Provider {
+        place: fields.place(),
+        name: name(&mut fields),
+        dialect: fields.text("dialect"),
+        base_url: fields.parsed("base_url", base_url),
+        allow_private: fields.boolean("allow_private"),
+        models: fields.list("models", literals::pattern),
+        vendor: fields.text("vendor"),
+        priority: fields
+            .integer("priority", i32::MIN.into(), i32::MAX.into())
+            .and_then(|number| i32::try_from(number).ok()),
+        disabled: fields.boolean("disabled"),
+        credentials: fields.tables("credentials", credential),
+    };
+    let credentials = provider.credentials.as_deref().unwrap_or_default();
+    for (at, credential) in credentials.iter().enumerate() {
+        if credentials.iter().take(at).any(|earlier| earlier.name == credential.name && !earlier.name.is_empty()) {
+            fields.mistake(
+                credential.place,
+                "credentials",
+                &format!("there are two credentials {:?}", credential.name),
+            );
+        }
+    }
+    fields.close();
+    provider
+}
+
+fn credential(mut fields: Fields<'_, '_>) -> Credential {
+    let credential = Credential {
+        place: fields.place(),
+        name: name(&mut fields),
+        secret: fields.required("secret", secret).unwrap_or(Secret::Stored(String::new())),
+        weight: fields.integer("weight", 1, WEIGHT_MAX.into()).and_then(|number| i32::try_from(number).ok()),
+        disabled: fields.boolean("disabled"),
+    };
+    fields.close();
+    credential
+}
+
+fn model(mut fields: Fields<'_, '_>) -> Model {
+    let model = Model {
+        place: fields.place(),
+        name: fields.required("model", literals::model).unwrap_or_default(),
+        rates: rates(&mut fields),
+        web_search: fields.scalar("web_search", dollars),
+        long_context: fields.one_of("long_context", "none", tier).map(|tier| tier.map_or(Tier::None, Tier::Above)),
+        context_window: fields.integer("context_window", 0, i64::MAX),
+        max_output: fields.integer("max_output", 0, i64::MAX),
+        display_name: fields.text("display_name"),
+        aliases: fields.list("aliases", literals::pattern),
+    };
+    fields.close();
+    model
+}
+
+fn tier(mut fields: Fields<'_, '_>) -> LongContext {
+    let tier = LongContext {
+        threshold: fields.required_integer("threshold", 1, i64::MAX).unwrap_or_default(),
+        rates: rates(&mut fields),
+    };
+    fields.close();
+    tier
+}
+
+fn rates(fields: &mut Fields<'_, '_>) -> Rates {
+    Rates {
+        input: fields.scalar("input", dollars),
+        output: fields.scalar("output", dollars),
+        cache_read: fields.scalar("cache_read", dollars),
+        cache_write_5m: fields.scalar("cache_write_5m", dollars),
+        cache_write_1h: fields.scalar("cache_write_1h", dollars),
+    }
+}
+
+fn name(fields: &mut Fields<'_, '_>) -> String {
+    fields.required("name", literals::name).unwrap_or_default()
+}
+
+fn tags(fields: &mut Fields<'_, '_>) -> Option<BTreeMap<String, String>> {
+    let (place, node) = fields.take("tags")?;
+    let Value::Table(entries) = &node.value else {
+        fields.mistake(node.place, "tags", &format!("must be a table of names and values, not {}", node.value.noun()));
+        return None;
+    };
+    if entries.len() > TAGS_MAX {
+        fields.mistake(place, "tags", &format!("at most {TAGS_MAX} tags are allowed"));
+    }
+    let mut tags = BTreeMap::new();
+    for (place, name, value) in entries {
+        let text = match &value.value {
+            Value::Text(text) | Value::Number(text) => text.clone(),
+            Value::Boolean(value) => value.to_string(),
+            other => {
+                fields.mistake(value.place, &format!("tags.{name}"), &format!("must be a text, not {}", other.noun()));
+                continue;
+            }
+        };
+        match Tag::checked(name, &text) {
+            Ok(tag) => drop(tags.insert(tag.name, tag.value)),
+            Err(reason) => fields.mistake(*place, &format!("tags.{name}"), &reason),
+        }
+    }
+    Some(tags)
+}
+
+fn dollars(text: &str) -> Result<Dollars, String> {
+    literals::dollars(text).map(Dollars)
+}
+
+fn reference_or_none(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { literals::reference(text) }
+}
+
+fn secret(text: &str) -> Result<Secret, String> {
+    if text.is_empty() {
+        return Err("must not be empty; write env://NAME, file:///path, or stored:// to keep what is there".to_owned());
+    }
+    Ok(Secret::parse(text))
+}
+
+fn expires(text: &str) -> Result<Expires, String> {
+    if text == "never" {
+        return Ok(Expires::Never);
+    }
+    if literals::span(text).is_ok() {
+        return Err("must be an instant, since a duration would mean another instant at each apply".to_owned());
+    }
+    literals::instant(text).map(Expires::At).map_err(|reason| format!("{reason}, or never"))
+}
+
+fn base_url(text: &str) -> Result<String, String> {
+    let uri = text
+        .parse::<http::Uri>()
+        .ok()
+        .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none());
+    // The control plane keeps it without the last slash.
+    uri.map(|_| text.trim_end_matches('/').to_owned())
+        .ok_or_else(|| "must be https://host[:port][/path], without a query".to_owned())
+}
+
+fn repeated(document: &Document, mistakes: &mut Vec<Mistake>) {
+    let Document { providers, models, customers, teams, users, keys, sections: _ } = document;
+    unique(Kind::Provider, providers.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
+    unique(Kind::Model, models.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
+    unique(Kind::Customer, customers.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
+    unique(Kind::Team, teams.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
+    unique(Kind::User, users.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
+    unique(Kind::Key, keys.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
+}
+
+fn unique<'d>(kind: Kind, objects: impl Iterator<Item = (&'d str, Place)>, mistakes: &mut Vec<Mistake>) {
+    let mut seen: BTreeMap<&str, Place> = BTreeMap::new();
+    // A name that is missing has been reported already.
+    for (name, place) in objects.filter(|object| !object.0.is_empty()) {
+        if let Some(first) = seen.get(name) {
+            let text = format!("the {} {name:?} is declared already, at line {}", kind.noun(), first.line);
+            mistakes.push(Mistake { place, text });
+        } else {
+            seen.insert(name, place);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+//! Whole conversations: a command line, a control plane that speaks the wire, and what came out.
+
+mod fake;
+
+use std::{collections::BTreeMap, ffi::OsString, io};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::{Surroundings, run};
+use fake::Fake;
+
+/// What a run left behind.
+struct Ran {
+    code: u8,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {:?} {:?}", self.stdout, self.stderr))
+    }
+}
+
+async fn tollgate(fake: &Fake, line: &[&str], stdin: &str) -> Ran {
+    tollgate_with(&[("TOLLGATE_SERVER", &fake.address()), ("TOLLGATE_TOKEN", fake::TOKEN)], line, stdin).await
+}
+
+async fn tollgate_with(environment: &[(&str, &str)], line: &[&str], stdin: &str) -> Ran {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut surroundings = Surroundings {
+        environment: environment.iter().map(|row| (row.0.to_owned(), row.1.to_owned())).collect::<BTreeMap<_, _>>(),
+        stdin: &mut io::Cursor::new(stdin.to_owned()),
+        stdout: &mut stdout,
+        stderr: &mut stderr,
+        now: "2026-03-01T12:00:00Z".parse::<Timestamp>().unwrap(),
+    };
+    let arguments = ["tollgate"].iter().chain(line).map(OsString::from);
+    let code = run(arguments, &mut surroundings).await;
+    Ran { code, stdout: String::from_utf8(stdout).unwrap(), stderr: String::from_utf8(stderr).unwrap() }
+}
+
+const FILE: &str = r#"
+keys:
+  - { name: payments-dev, team: platform, models: ["claude-*"], providers: [anthropic], credentials: [primary], expires: 2026-12-31 }
+teams:
+  - { name: platform, customer: acme }
+customers:
+  - { name: acme, display_name: Acme }
+providers:
+  - name: anthropic
+    dialect: anthropic
+    base_url: http://127.0.0.1:9
+    allow_private: true
+    credentials: [{ name: primary, secret: env://KEY, weight: 2 }, { name: spare, secret: canary }]
+models:
+  - { model: anthropic/claude-x, input: 3, output: 15, cache_read: 0.3 }
+"#;
+
+#[tokio::test]
+async fn a_key_is_created_and_its_secret_printed_once() {
+    let fake = Fake::start().await;
+    assert_eq!(tollgate(&fake, &["customer", "create", "acme"], "").await.code, 0);
+    assert_eq!(tollgate(&fake, &["team", "create", "--name", "platform", "--customer", "acme"], "").await.code, 0);
+    let line =
+        ["key", "create", "--name", "payments-dev", "--team", "platform", "--model", "claude-*", "--expires", "30d"];
+    let created = tollgate(&fake, &[&line[..], &["-o", "json"]].concat(), "").await;
+    assert_eq!(created.code, 0, "{}", created.stderr);
+    let key = created.json();
+    assert_eq!(
+        (&key["name"], &key["team_name"], &key["expire_time"]),
+        (&json!("payments-dev"), &json!("platform"), &json!("2026-03-31T12:00:00Z"))
+    );
+    assert!(key["secret"].as_str().unwrap().starts_with("tg_") && key["id"].as_str().unwrap().starts_with("key-"));
+    let shown = tollgate(&fake, &["key", "get", "payments-dev", "-o", "json"], "").await;
+    assert!(!shown.stdout.contains(key["secret"].as_str().unwrap()) && shown.json()["models"] == json!(["claude-*"]));
+    let rotated = tollgate(&fake, &["key", "rotate", "payments-dev", "-o", "json"], "").await.json();
+    assert_ne!(rotated["secret"], key["secret"]);
+    let revoked =
+        tollgate(&fake, &["-o", "json", "key", "revoke", "payments-dev", "--reason", "leaked"], "").await.json();
+    assert_eq!(revoked["state"], "revoked");
+    let listed = tollgate(&fake, &["key", "list", "--state", "revoked"], "").await;
+    assert!(listed.stdout.contains("payments-dev") && listed.stdout.contains("revoked"), "{}", listed.stdout);
+    let updated =
+        tollgate(&fake, &["key", "update", "payments-dev", "--clear", "models", "-o", "json"], "").await.json();
+    assert_eq!(updated["models"], json!([]));
+    assert_eq!(
+        tollgate(&fake, &["key", "delete", "payments-dev", "-o", "json"], "").await.json(),
+        json!({"deleted": "payments-dev"})
+    );
+}
+
+#[tokio::test]
+async fn a_file_is_applied_once_and_then_there_is_nothing_to_do() {
+    let fake = Fake::start().await;
+    let dry = tollgate(&fake, &["apply", "-f", "-", "--dry-run"], FILE).await;
+    assert!(
+        dry.code == 0 && dry.stdout.contains("+ team platform") && dry.stdout.contains("plan: 5 to create"),
+        "{}",
+        dry.stdout
+    );
+    assert_eq!(tollgate(&fake, &["diff", "-f", "-"], FILE).await.code, 1);
+    let applied = tollgate(&fake, &["apply", "-f", "-", "-o", "json"], FILE).await;
+    assert_eq!(applied.code, 0, "{}", applied.stderr);
+    let report = applied.json();
+    assert_eq!((&report["applied"], &report["secrets"][0]["name"]), (&json!(5), &json!("payments-dev")));
+    assert!(report["secrets"][0]["secret"].as_str().unwrap().starts_with("tg_") && !applied.stdout.contains("canary"));
+    let again = tollgate(&fake, &["apply", "-f", "-"], FILE).await;
+    assert_eq!((again.code, again.stdout.as_str()), (0, "nothing to do\n"), "{}", again.stderr);
+    assert_eq!(tollgate(&fake, &["diff", "-f", "-"], FILE).await.code, 0);
+    let changed = FILE.replace("canary", "another");
+    assert_eq!(tollgate(&fake, &["apply", "-f", "-"], &changed).await.stdout, "applied: 1 change\n");
+    assert_eq!(tollgate(&fake, &["apply", "-f", "-"], &changed).await.stdout, "nothing to do\n");
+}
+
+#[tokio::test]
+async fn an_export_applied_is_nothing_to_do_and_holds_no_secret() {
+    let fake = Fake::start().await;
+    tollgate(&fake, &["apply", "-f", "-"], FILE).await;
+    for format in ["yaml", "json"] {
+        let exported = tollgate(&fake, &["export", "-o", format], "").await;
+        assert!(exported.code == 0 && !exported.stdout.contains("canary"), "{}", exported.stdout);
+        let applied = tollgate(&fake, &["apply", "-f", "-", "--prune"], &exported.stdout).await;
+        assert_eq!((applied.code, applied.stdout.as_str()), (0, "nothing to do\n"), "{}", applied.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_credential_moves_to_another_key_and_ends_in_one_apply() {
+    let fake = Fake::start().await;
+    tollgate(&fake, &["apply", "-f", "-"], FILE).await;
+    let moved = FILE.replace("{ name: primary, secret: env://KEY, weight: 2 }", "{ name: fresh, secret: env://NEW }");
+    let moved = moved.replace("credentials: [primary]", "credentials: [fresh]");
+    let applied = tollgate(&fake, &["apply", "-f", "-"], &moved).await;
+    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
+    assert_eq!(tollgate(&fake, &["apply", "-f", "-"], &moved).await.stdout, "nothing to do\n");
+    let providers = tollgate(&fake, &["provider", "list", "-o", "json"], "").await.json();
+    assert_eq!(providers[0]["credentials"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_file_with_mistakes_changes_nothing_and_calls_nobody() {
+    let text = "customers: [{ name: Acme }]\nteams: [{ name: t, custmer: x }]\nroutes: []\n";
+    let ran = tollgate_with(&[("TOLLGATE_SERVER", "http://127.0.0.1:1")], &["apply", "-f", "-"], text).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
+    for line in [
+        "standard input:1:21: customers[0].name",
+        "standard input:2:20: teams[0].custmer",
+        "standard input:3:1: routes: is not supported",
+    ] {
+        assert!(ran.stderr.contains(line), "{line}: {}", ran.stderr);
+    }
+    let ran = tollgate_with(&[], &["apply", "-f", "-", "-o", "json"], text).await;
+    let error: Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert_eq!(error["error"]["violations"].as_array().unwrap().len(), 3);
+    assert_eq!(tollgate_with(&[], &["diff", "-f", "-"], text).await.code, 2);
+}
+
+#[tokio::test]
+async fn what_was_created_before_a_failure_is_printed() {
+    let fake = Fake::start().await;
+    tollgate(&fake, &["apply", "-f", "-"], FILE).await;
+    fake.refuse_key("second");
+    let text = "keys: [{ name: first, team: platform }, { name: second, team: platform }]";
+    let ran = tollgate(&fake, &["apply", "-f", "-", "-o", "json"], text).await;
+    assert_eq!((ran.code, ran.json()["secrets"][0]["name"].clone()), (1, json!("first")));
+    let error: Value = serde_json::from_str(&ran.stderr).unwrap();
+    assert!(error["error"]["message"].as_str().unwrap().contains("step 2 of 2, key second"), "{}", ran.stderr);
+}
+
+#[tokio::test]
+async fn a_failure_says_what_to_do() {
+    let fake = Fake::start().await;
+    let check = |ran: Ran, code: u8, says: &str| {
+        assert!(ran.code == code && ran.stderr.contains(says) && ran.stdout.is_empty(), "{} {}", ran.code, ran.stderr)
+    };
+    check(tollgate(&fake, &["key", "get", "nothing"], "").await, 1, "there is no key \"nothing\"");
+    check(
+        tollgate(&fake, &["team", "create", "t", "--customer", "nobody"], "").await,
+        1,
+        "there is no customer \"nobody\"",
+    );
+    let address = fake.address();
+    check(tollgate_with(&[("TOLLGATE_SERVER", &address)], &["whoami"], "").await, 1, "TOLLGATE_TOKEN_FILE");
+    check(tollgate_with(&[("TOLLGATE_SERVER", "http://127.0.0.1:1")], &["whoami"], "").await, 1, "http://127.0.0.1:1");
+    check(tollgate_with(&[("TOLLGATE_SERVER", "127.0.0.1:1")], &["whoami"], "").await, 2, "must be a URL");
+    check(tollgate(&fake, &["key", "nonsense"], "").await, 2, "unrecognized subcommand");
+    check(tollgate(&fake, &["key", "create", "-o", "json"], "").await, 2, "\"code\": \"usage\"");
+    check(tollgate(&fake, &["customer", "update", "acme"], "").await, 2, "nothing to change");
+}
+
+#[tokio::test]
+async fn a_report_has_the_rows_that_automation_reads() {
+    let fake = Fake::start().await;
+    let ran = tollgate(&fake, &["usage", "report", "--by", "key", "--since", "24h", "-o", "json"], "").await;
+    let row = &ran.json()[0];
+    for (field, value) in [
+        ("requests", json!(2)),
+        ("input_tokens", json!(100)),
+        ("output_tokens", json!(20)),
+        ("cache_read_tokens", json!(30)),
+        ("cache_write_tokens", json!(9)),
+        ("cost_usd", json!("0.0105")),
+    ] {
+        assert_eq!(row[field], value, "{field}");
+    }
+    let table = tollgate(&fake, &["usage", "report", "--by", "key"], "").await;
+    assert!(
+        table.stdout.contains("COST USD") && table.stderr.contains("total: 2 requests, 0.0105 USD"),
+        "{}{}",
+        table.stdout,
+        table.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_price_is_set_in_dollars_and_reset() {
+    let fake = Fake::start().await;
+    let line =
+        ["model", "price", "anthropic/claude-x", "--input", "3", "--output", "15", "--cache-read", "0.3", "-o", "json"];
+    let model = tollgate(&fake, &line, "").await.json();
+    assert_eq!(
+        (&model["price"]["input"], &model["price"]["cache_read"], &model["origin"]),
+        (&json!("3"), &json!("0.3"), &json!("override"))
+    );
+    assert_eq!(tollgate(&fake, &["model", "reset", "anthropic/claude-x"], "").await.code, 0);
+    assert_eq!(tollgate(&fake, &["model", "get", "anthropic/claude-x"], "").await.code, 1);
+}
+
+#[tokio::test]
+async fn the_rest_of_the_nouns_answer() {
+    let fake = Fake::start().await;
+    tollgate(&fake, &["apply", "-f", "-"], FILE).await;
+    assert_eq!(tollgate(&fake, &["whoami", "-o", "json"], "").await.json()["principal"], "administrator/bootstrap");
+    let check = tollgate(&fake, &["check"], "").await;
+    assert!(
+        check.stdout.contains("sqlite") && check.stderr.contains("warning: look here"),
+        "{}{}",
+        check.stdout,
+        check.stderr
+    );
+    assert_eq!(tollgate(&fake, &["replica", "list", "-o", "json"], "").await.json()[0]["name"], "proxy-1");
+    assert_eq!(tollgate(&fake, &["replica", "join-token", "-o", "json"], "").await.json()["token"], "join");
+    assert_eq!(
+        tollgate(&fake, &["audit", "list", "--action", "key.*", "-o", "json"], "").await.json()[0]["action"],
+        "key.create"
+    );
+    assert_eq!(
+        tollgate(&fake, &["user", "create", "ada", "--team", "platform", "-o", "json"], "").await.json()["team_name"],
+        "platform"
+    );
+    let provider = tollgate(&fake, &["provider", "get", "anthropic"], "").await;
+    assert!(
+        provider.stdout.contains("primary=env://KEY,weight=2") && !provider.stdout.contains("canary"),
+        "{}",
+        provider.stdout
+    );
+    assert_eq!(tollgate(&fake, &["customer", "list", "-o", "yaml"], "").await.stdout.lines().count(), 7);
+}
+
+#[tokio::test]
+async fn what_needs_no_control_plane_calls_none() {
+    let version = tollgate_with(&[], &["version"], "").await;
+    assert_eq!((version.code, version.stdout), (0, format!("tollgate {}\n", env!("CARGO_PKG_VERSION"))));
+    assert_eq!(tollgate_with(&[], &["version", "-o", "json"], "").await.json()["version"], env!("CARGO_PKG_VERSION"));
+    for shell in ["bash", "zsh", "fish"] {
+        let script = tollgate_with(&[], &["completions", shell], "").await;
+        assert!(script.code == 0 && script.stdout.contains("payments") | script.stdout.contains("tollgate"), "{shell}");
+    }
+    let help = tollgate_with(&[], &["key", "create", "--help"], "").await;
+    assert!(help.code == 0 && help.stdout.contains("Example: ") && help.stderr.is_empty());
+}
+
+#[tokio::test]
+async fn https_is_spoken_to_whom_the_named_authority_vouches_for() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let authority = directory.path().join("ca.pem");
+    std::fs::write(&authority, cert.pem()).unwrap();
+    let fake = Fake::start_secure(&cert.pem(), &signing_key.serialize_pem()).await;
+    let trusted = tollgate(&fake, &["whoami", "--ca", authority.to_str().unwrap()], "").await;
+    assert_eq!(trusted.code, 0, "{}", trusted.stderr);
+    let stranger = tollgate(&fake, &["whoami"], "").await;
+    assert!(stranger.code == 1 && stranger.stderr.contains(&fake.address()), "{}", stranger.stderr);
+}
+
+#[tokio::test]
+async fn a_list_is_followed_over_its_pages() {
+    let fake = Fake::start().await;
+    fake.seed_customers(2_345);
+    let listed = tollgate(&fake, &["customer", "list", "-o", "json"], "").await.json();
+    assert_eq!(listed.as_array().unwrap().len(), 2_345);
+    let some = tollgate(&fake, &["customer", "list", "-o", "json", "--limit", "7"], "").await.json();
+    assert_eq!(some.as_array().unwrap().len(), 7);
+}

@@ -1,0 +1,180 @@
+//! Administrators and their tokens. Until there are roles there is one: the bootstrap administrator, who holds everything.
+
+use std::{
+    fmt, io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tollgate_audit::{Entry, Facts, Outcome};
+
+use crate::{
+    audit, clock,
+    keys::{ADMIN_PREFIX, AdminToken, Minter},
+    seal::SealError,
+    store::{Store, StoreError},
+};
+
+/// The name of the bootstrap administrator.
+pub const BOOTSTRAP: &str = "administrator/bootstrap";
+/// The file in the data directory that holds the bootstrap administrator's token.
+pub const TOKEN_FILE: &str = "admin-token";
+
+/// No token is longer: what is longer is not hashed.
+const TOKEN_BYTES_MAX: usize = 256;
+
+/// Knows administrators by their tokens.
+#[derive(Debug)]
+pub struct Administrators {
+    store: Store,
+    minter: Arc<Minter>,
+}
+
+/// Somebody who was authenticated.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Principal(Arc<str>);
+
+/// Why the bootstrap token could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BootstrapError {
+    /// The file could not be written.
+    #[error("failed to write {path}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The hash or the entry could not be stored.
+    #[error("failed to store the token's hash")]
+    Store(#[from] StoreError),
+    /// No randomness.
+    #[error("failed to make a token")]
+    Seal(#[from] SealError),
+}
+
+// === impl Administrators ===
+
+impl Administrators {
+    /// Administrators of this database.
+    #[must_use]
+    pub const fn new(store: Store, minter: Arc<Minter>) -> Self {
+        Self { store, minter }
+    }
+
+    /// Makes the bootstrap administrator's token when there is none, and writes it to a file that only this user can read.
+    /// Returns the file if it was made now. Of several control planes that start together one makes it.
+    ///
+    /// # Errors
+    /// When the file or the hash cannot be written; then neither counts.
+    pub async fn bootstrap(&self, data_dir: &Path) -> Result<Option<PathBuf>, BootstrapError> {
+        self.issue(data_dir, false).await
+    }
+
+    /// Replaces the bootstrap administrator's token; the old one is refused from now on.
+    ///
+    /// # Errors
+    /// As [`Self::bootstrap`].
+    pub async fn reset(&self, data_dir: &Path) -> Result<PathBuf, BootstrapError> {
+        Ok(self.issue(data_dir, true).await?.unwrap_or_else(|| data_dir.join(TOKEN_FILE)))
+    }
+
+    /// Finds whose token this is.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn authenticate(&self, token: &str) -> Result<Option<Principal>, StoreError> {
+        if token.len() > TOKEN_BYTES_MAX || !token.starts_with(ADMIN_PREFIX) {
+            return Ok(None);
+        }
+        let hash = self.minter.admin_hash(token);
+        let mut txn = self.store.begin_read().await?;
+        let known = txn.admin_tokens().await?;
+        txn.end().await?;
+        // Whole hashes, in constant time, and all of them.
+        let matching = known.into_iter().fold(
+            None,
+            |found, (principal, stored)| {
+                if stored.matches(&hash) { Some(principal) } else { found }
+            },
+        );
+        Ok(matching.map(|name| Principal(name.into())))
+    }
+
+    // The hash goes in first and waits, uncommitted, for the file: a control plane that loses the race writes none, and a
+    // file without a committed hash is replaced at the next start.
+    async fn issue(&self, data_dir: &Path, replace: bool) -> Result<Option<PathBuf>, BootstrapError> {
+        let token = AdminToken::mint()?;
+        let hash = self.minter.admin_hash(token.expose());
+        let mut txn = self.store.begin().await?;
+        if replace {
+            txn.admin_token_delete(BOOTSTRAP).await?;
+        }
+        if !txn.admin_token_insert(BOOTSTRAP, &hash).await? {
+            txn.end().await?;
+            return Ok(None);
+        }
+        let path = data_dir.join(TOKEN_FILE);
+        write_private(&path, token.expose()).map_err(|source| BootstrapError::File { path: path.clone(), source })?;
+        let action = if replace { "administrator.token.reset" } else { "administrator.token.create" };
+        let facts = Facts { initiator: "system", target: BOOTSTRAP, ..Facts::default() };
+        audit::append(&mut txn, Entry::new(clock::now_ms(), action, Outcome::Allowed, facts)).await?;
+        txn.commit().await?;
+        Ok(Some(path))
+    }
+}
+
+// === impl Principal ===
+
+impl Principal {
+    /// The name: `administrator/bootstrap`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the principal holds a permission.
+    #[must_use]
+    pub fn holds(&self, _permission: &str) -> bool {
+        *self.0 == *BOOTSTRAP
+    }
+
+    /// The permissions that the principal holds; `*` stands for all.
+    #[must_use]
+    pub fn permissions(&self) -> Vec<String> {
+        if *self.0 == *BOOTSTRAP { vec!["*".into()] } else { Vec::new() }
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Writes a secret to a file that only this user can read: whole or not at all, and durable.
+///
+/// # Errors
+/// What the file system says.
+pub fn write_private(path: &Path, secret: &str) -> io::Result<()> {
+    use std::io::Write as _;
+
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let fresh = path.with_extension(format!("{}.new", std::process::id()));
+    let written =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh).and_then(|mut file| {
+            file.write_all(secret.as_bytes())?;
+            file.write_all(b"\n")?;
+            file.sync_all()
+        });
+    match written.and_then(|()| std::fs::rename(&fresh, path)) {
+        Ok(()) => std::fs::File::open(directory)?.sync_all(),
+        Err(error) => {
+            // What is left of the attempt would be in the way of the next one.
+            let _ = std::fs::remove_file(&fresh);
+            Err(error)
+        }
+    }
+}

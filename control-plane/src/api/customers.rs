@@ -1,0 +1,190 @@
+//! CustomerService.
+
+use serde_json::{Value, json};
+use tollgate_audit::Fields;
+use tollgate_policy::{id::CustomerId, name::Name};
+use tollgate_proto::admin::v1::{self, customer_service_server::CustomerService};
+use tonic::{Request, Response, Status};
+
+use super::{
+    Admin,
+    authorize::Authorized,
+    failure::Failure,
+    filter::Filter,
+    mask::Mask,
+    page::Page,
+    violations::Violations,
+    wire::{self, new_id},
+};
+use crate::{
+    change::{Change, Done},
+    store::{
+        Txn,
+        organisation::{Customer, CustomerFilter},
+    },
+};
+
+const CHANGEABLE: [&str; 3] = ["name", "display_name", "disabled"];
+
+#[tonic::async_trait]
+impl CustomerService for Admin {
+    async fn create_customer(
+        &self,
+        request: Request<v1::CreateCustomerRequest>,
+    ) -> Result<Response<v1::Customer>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        let customer = self.customer_create(&by, message.customer.unwrap_or_default()).await?;
+        Ok(Response::new(written(&customer)))
+    }
+
+    async fn get_customer(&self, request: Request<v1::GetCustomerRequest>) -> Result<Response<v1::Customer>, Status> {
+        let (_, message) = Authorized::take(request)?;
+        let mut txn = self.store.begin_read().await.map_err(Failure::from)?;
+        let customer = find(&mut txn, &message.customer).await?;
+        Ok(Response::new(written(&customer)))
+    }
+
+    async fn list_customers(
+        &self,
+        request: Request<v1::ListCustomersRequest>,
+    ) -> Result<Response<v1::ListCustomersResponse>, Status> {
+        let (_, message) = Authorized::take(request)?;
+        Ok(Response::new(self.customer_list(message).await?))
+    }
+
+    async fn update_customer(
+        &self,
+        request: Request<v1::UpdateCustomerRequest>,
+    ) -> Result<Response<v1::Customer>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        let customer = self.customer_update(&by, message).await?;
+        Ok(Response::new(written(&customer)))
+    }
+
+    async fn delete_customer(&self, request: Request<v1::DeleteCustomerRequest>) -> Result<Response<()>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        self.customer_delete(&by, &message.customer, &message.etag).await?;
+        Ok(Response::new(()))
+    }
+}
+
+impl Admin {
+    async fn customer_create(&self, by: &Authorized, wire: v1::Customer) -> Result<Customer, Failure> {
+        let v1::Customer { id, name, display_name, disabled, etag, create_time, update_time } = wire;
+        let mut violations = Violations::default();
+        violations.output_only([
+            ("id", !id.is_empty()),
+            ("etag", !etag.is_empty()),
+            ("create_time", create_time.is_some()),
+            ("update_time", update_time.is_some()),
+        ]);
+        let fields = (wire::name(&name, &mut violations), wire::display_name(&display_name, &mut violations));
+        let (name, display_name) = violations.finish(wire::both(fields))?;
+        let mut change = Change::begin(&self.store, by).await?;
+        ensure_free(&mut change.txn, &name, None).await?;
+        let id = new_id(CustomerId::from_ulid)?;
+        let customer = Customer { id, name, display_name, disabled, stamp: change.created() };
+        change.txn.customer_insert(&customer).await?;
+        let target = target(&customer);
+        change.finish(Done { target: &target, after: Some(fields_of(&customer)), ..Done::default() }).await?;
+        Ok(customer)
+    }
+
+    async fn customer_list(&self, message: v1::ListCustomersRequest) -> Result<v1::ListCustomersResponse, Failure> {
+        let v1::ListCustomersRequest { page_size, page_token, filter } = message;
+        let mut violations = Violations::default();
+        let page = Page::read("customers", &filter, page_size, &page_token, &mut violations);
+        let after = page.created_after(&mut violations);
+        let mut terms = Filter::read(&filter, &["name", "disabled"], &mut violations);
+        let filter =
+            CustomerFilter { name: terms.text_match("name"), disabled: terms.flag("disabled", &mut violations) };
+        let filter = violations.finish(Some(filter))?;
+        let mut txn = self.store.begin_read().await?;
+        let mut rows = txn.customer_list(&filter, after.as_ref(), page.limit()).await?;
+        txn.end().await?;
+        let next_page_token = page.cut_created(&mut rows, |row| (row.stamp, row.id.as_str()));
+        Ok(v1::ListCustomersResponse { customers: rows.iter().map(written).collect(), next_page_token })
+    }
+
+    async fn customer_update(&self, by: &Authorized, message: v1::UpdateCustomerRequest) -> Result<Customer, Failure> {
+        let wire = message.customer.unwrap_or_default();
+        let mut violations = Violations::default();
+        let mask = Mask::read(message.update_mask.as_ref(), &CHANGEABLE, &mut violations);
+        let named = wire::named("customer", &wire.id, &wire.name, &mask, &mut violations);
+        let name = mask.of("name", || wire::name(&wire.name, &mut violations));
+        let display_name = mask.of("display_name", || wire::display_name(&wire.display_name, &mut violations));
+        let named = violations.finish(named)?;
+        let mut change = Change::begin(&self.store, by).await?;
+        let old = find(&mut change.txn, &named).await?;
+        wire::ensure_fresh(CustomerId::NOUN, &old.name, &wire.etag, &old.stamp)?;
+        let new = Customer {
+            id: old.id.clone(),
+            name: name.unwrap_or_else(|| old.name.clone()),
+            display_name: display_name.unwrap_or_else(|| old.display_name.clone()),
+            disabled: mask.of("disabled", || Some(wire.disabled)).unwrap_or(old.disabled),
+            stamp: old.stamp,
+        };
+        if new == old {
+            return Ok(old);
+        }
+        ensure_free(&mut change.txn, &new.name, Some(&old.id)).await?;
+        let new = Customer { stamp: change.updated(old.stamp), ..new };
+        change.txn.customer_update(&new).await?;
+        let (before, after) = (Some(fields_of(&old)), Some(fields_of(&new)));
+        change.finish(Done { target: &target(&new), before, after, ..Done::default() }).await?;
+        Ok(new)
+    }
+
+    async fn customer_delete(&self, by: &Authorized, named: &str, etag: &str) -> Result<(), Failure> {
+        let mut change = Change::begin(&self.store, by).await?;
+        let customer = find(&mut change.txn, named).await?;
+        wire::ensure_fresh(CustomerId::NOUN, &customer.name, etag, &customer.stamp)?;
+        let target = target(&customer);
+        let teams = change.txn.customer_teams(&customer.id).await?;
+        if teams > 0 {
+            let sentence =
+                format!("customer '{}' still has {}: delete them first", customer.name, wire::count(teams, "team"));
+            return Err(Failure::Blocked { subject: target, sentence });
+        }
+        change.txn.customer_delete(&customer.id, change.revision).await?;
+        change.finish(Done { target: &target, before: Some(fields_of(&customer)), ..Done::default() }).await?;
+        Ok(())
+    }
+}
+
+/// The customer with this id or name.
+pub(super) async fn find(txn: &mut Txn, named: &str) -> Result<Customer, Failure> {
+    let missing = || Failure::NotFound { kind: CustomerId::NOUN, name: wire::shown(named) };
+    txn.customer_find(named).await?.ok_or_else(missing)
+}
+
+async fn ensure_free(txn: &mut Txn, name: &Name, own: Option<&CustomerId>) -> Result<(), Failure> {
+    match txn.customer_find(name.as_str()).await? {
+        Some(other) if Some(&other.id) != own => Err(wire::taken(CustomerId::NOUN, name)),
+        _ => Ok(()),
+    }
+}
+
+fn target(customer: &Customer) -> String {
+    format!("{}/{}", CustomerId::NOUN, customer.id)
+}
+
+fn fields_of(customer: &Customer) -> Fields {
+    let Customer { id: _, name, display_name, disabled, stamp: _ } = customer;
+    let fields: [(&str, Value); 3] =
+        [("name", json!(name.as_str())), ("display_name", json!(display_name)), ("disabled", json!(disabled))];
+    wire::fields(fields)
+}
+
+fn written(customer: &Customer) -> v1::Customer {
+    let Customer { id, name, display_name, disabled, stamp } = customer;
+    v1::Customer {
+        id: id.to_string(),
+        name: name.to_string(),
+        display_name: display_name.clone(),
+        disabled: *disabled,
+        etag: wire::etag(stamp),
+        create_time: Some(wire::timestamp(stamp.create_time)),
+        update_time: Some(wire::timestamp(stamp.update_time)),
+    }
+}

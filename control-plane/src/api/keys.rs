@@ -1,0 +1,209 @@
+//! KeyService.
+
+mod fields;
+
+use tollgate_policy::{id::KeyId, name::Name};
+use tollgate_proto::admin::v1::{self, key_service_server::KeyService};
+use tonic::{Request, Response, Status};
+
+use self::fields::{References, fields_of, target, written};
+use super::{
+    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, violations::Violations,
+    wire,
+};
+use crate::{
+    change::{Change, Done},
+    store::{
+        Txn,
+        keys::{Key, KeyFilter},
+    },
+};
+
+const CHANGEABLE: [&str; 8] =
+    ["name", "display_name", "user", "expire_time", "models", "providers", "credentials", "tags"];
+
+/// The longest reason of a revocation, in characters.
+const REASON_MAX: usize = 500;
+
+#[tonic::async_trait]
+impl KeyService for Admin {
+    async fn create_key(&self, request: Request<v1::CreateKeyRequest>) -> Result<Response<v1::KeySecret>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.key_create(&by, message.key.unwrap_or_default()).await?))
+    }
+
+    async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::Key>, Status> {
+        let (_, message) = Authorized::take(request)?;
+        let mut txn = self.store.begin_read().await.map_err(Failure::from)?;
+        let key = find(&mut txn, &message.key).await?;
+        Ok(Response::new(written(&key)))
+    }
+
+    async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
+        let (_, message) = Authorized::take(request)?;
+        Ok(Response::new(self.key_list(message).await?))
+    }
+
+    async fn update_key(&self, request: Request<v1::UpdateKeyRequest>) -> Result<Response<v1::Key>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        let key = self.key_update(&by, message).await?;
+        Ok(Response::new(written(&key)))
+    }
+
+    async fn delete_key(&self, request: Request<v1::DeleteKeyRequest>) -> Result<Response<()>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        self.key_delete(&by, &message.key, &message.etag).await?;
+        Ok(Response::new(()))
+    }
+
+    async fn rotate_key(&self, request: Request<v1::RotateKeyRequest>) -> Result<Response<v1::KeySecret>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.key_rotate(&by, &message.key).await?))
+    }
+
+    async fn revoke_key(&self, request: Request<v1::RevokeKeyRequest>) -> Result<Response<v1::Key>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        let mut violations = Violations::default();
+        let reason = wire::prose("reason", &message.reason, REASON_MAX, &mut violations);
+        let reason = violations.finish(reason)?;
+        let key = self.key_set_revoked(&by, &message.key, true, &reason).await?;
+        Ok(Response::new(written(&key)))
+    }
+
+    async fn enable_key(&self, request: Request<v1::EnableKeyRequest>) -> Result<Response<v1::Key>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        let key = self.key_set_revoked(&by, &message.key, false, "").await?;
+        Ok(Response::new(written(&key)))
+    }
+}
+
+impl Admin {
+    async fn key_create(&self, by: &Authorized, wire: v1::Key) -> Result<v1::KeySecret, Failure> {
+        let mut violations = Violations::default();
+        fields::refuse_output_only(&wire, &mut violations);
+        let mut change = Change::begin(&self.store, by).await?;
+        let plain = fields::Plain::read(&wire, change.now, &mut violations);
+        let team = fields::owner(&mut change.txn, &wire.team, &mut violations).await?;
+        let references = References::of(&wire).resolve(&mut change.txn, &mut violations).await?;
+        let (plain, team) = violations.finish(plain.zip(team))?;
+        ensure_free(&mut change.txn, &plain.name, None).await?;
+        let id = wire::new_id(KeyId::from_ulid)?;
+        let (token, hash) = self.minter.mint(&id)?;
+        let key = Key {
+            id,
+            name: plain.name,
+            display_name: plain.display_name,
+            team,
+            user: references.user,
+            revoked: false,
+            expires_ms: plain.expires_ms,
+            models: plain.models,
+            providers: references.providers,
+            credentials: references.credentials,
+            tags: plain.tags,
+            prefix: token.public_prefix().to_owned(),
+            hash,
+            stamp: change.created(),
+        };
+        change.txn.key_insert(&key).await?;
+        change.finish(Done { target: &target(&key), after: Some(fields_of(&key)), ..Done::default() }).await?;
+        Ok(v1::KeySecret { key: Some(written(&key)), secret: token.expose().to_owned() })
+    }
+
+    async fn key_list(&self, message: v1::ListKeysRequest) -> Result<v1::ListKeysResponse, Failure> {
+        let v1::ListKeysRequest { page_size, page_token, filter } = message;
+        let mut violations = Violations::default();
+        let page = Page::read("keys", &filter, page_size, &page_token, &mut violations);
+        let after = page.created_after(&mut violations);
+        let mut terms = Filter::read(&filter, &["name", "team", "user", "state"], &mut violations);
+        let mut txn = self.store.begin_read().await?;
+        let team = match terms.text("team") {
+            Some(named) => {
+                let team = txn.team_find(&named).await?.ok_or("names a team that does not exist");
+                violations.take("filter", team).map(|team| team.id)
+            }
+            None => None,
+        };
+        let user = match terms.text("user") {
+            Some(named) => {
+                let user = txn.user_find(&named).await?.ok_or("names a user that does not exist");
+                violations.take("filter", user).map(|user| user.id)
+            }
+            None => None,
+        };
+        let revoked = terms.word("state", fields::revoked_of_word, &mut violations);
+        let filter = violations.finish(Some(KeyFilter { name: terms.text_match("name"), team, user, revoked }))?;
+        let mut rows = txn.key_list(&filter, after.as_ref(), page.limit()).await?;
+        txn.end().await?;
+        let next_page_token = page.cut_created(&mut rows, |row| (row.stamp, row.id.as_str()));
+        Ok(v1::ListKeysResponse { keys: rows.iter().map(written).collect(), next_page_token })
+    }
+
+    async fn key_update(&self, by: &Authorized, message: v1::UpdateKeyRequest) -> Result<Key, Failure> {
+        let wire = message.key.unwrap_or_default();
+        let mut violations = Violations::default();
+        let mask = Mask::read(message.update_mask.as_ref(), &CHANGEABLE, &mut violations);
+        let named = wire::named(KeyId::NOUN, &wire.id, &wire.name, &mask, &mut violations);
+        let mut change = Change::begin(&self.store, by).await?;
+        let old = match &named {
+            Some(named) => find(&mut change.txn, named).await?,
+            None => return violations.finish(None),
+        };
+        wire::ensure_fresh(KeyId::NOUN, &old.name, &wire.etag, &old.stamp)?;
+        let new = fields::merged(&mut change, &old, &wire, &mask, &mut violations).await?;
+        let new = violations.finish(Some(new))?;
+        if new == old {
+            return Ok(old);
+        }
+        ensure_free(&mut change.txn, &new.name, Some(&old.id)).await?;
+        self.key_replace(change, &old, new, "").await
+    }
+
+    async fn key_delete(&self, by: &Authorized, named: &str, etag: &str) -> Result<(), Failure> {
+        let mut change = Change::begin(&self.store, by).await?;
+        let key = find(&mut change.txn, named).await?;
+        wire::ensure_fresh(KeyId::NOUN, &key.name, etag, &key.stamp)?;
+        change.txn.key_delete(&key.id, change.revision).await?;
+        change.finish(Done { target: &target(&key), before: Some(fields_of(&key)), ..Done::default() }).await?;
+        Ok(())
+    }
+
+    async fn key_rotate(&self, by: &Authorized, named: &str) -> Result<v1::KeySecret, Failure> {
+        let mut change = Change::begin(&self.store, by).await?;
+        let old = find(&mut change.txn, named).await?;
+        let (token, hash) = self.minter.mint(&old.id)?;
+        let new = Key { hash, prefix: token.public_prefix().to_owned(), ..old.clone() };
+        let key = self.key_replace(change, &old, new, "").await?;
+        Ok(v1::KeySecret { key: Some(written(&key)), secret: token.expose().to_owned() })
+    }
+
+    async fn key_set_revoked(&self, by: &Authorized, named: &str, revoked: bool, reason: &str) -> Result<Key, Failure> {
+        let mut change = Change::begin(&self.store, by).await?;
+        let old = find(&mut change.txn, named).await?;
+        if old.revoked == revoked {
+            return Ok(old);
+        }
+        let new = Key { revoked, ..old.clone() };
+        self.key_replace(change, &old, new, reason).await
+    }
+
+    async fn key_replace(&self, mut change: Change<'_>, old: &Key, new: Key, reason: &str) -> Result<Key, Failure> {
+        let new = Key { stamp: change.updated(old.stamp), ..new };
+        change.txn.key_update(&new).await?;
+        let (before, after) = (Some(fields_of(old)), Some(fields_of(&new)));
+        change.finish(Done { target: &target(&new), before, after, reason }).await?;
+        Ok(new)
+    }
+}
+
+async fn find(txn: &mut Txn, named: &str) -> Result<Key, Failure> {
+    let missing = || Failure::NotFound { kind: KeyId::NOUN, name: wire::shown(named) };
+    txn.key_find(named).await?.ok_or_else(missing)
+}
+
+async fn ensure_free(txn: &mut Txn, name: &Name, own: Option<&KeyId>) -> Result<(), Failure> {
+    match txn.key_find(name.as_str()).await? {
+        Some(other) if Some(&other.id) != own => Err(wire::taken(KeyId::NOUN, name)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,288 @@
+//! The fields of a virtual key, between wire and domain.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+use tollgate_audit::Fields;
+use tollgate_policy::{
+    id::{CredentialId, KeyId, ProviderId, TeamId, UserId},
+    name::Name,
+};
+use tollgate_proto::admin::v1;
+
+use super::super::{failure::Failure, mask::Mask, providers, teams, violations::Violations, wire};
+use crate::{
+    change::Change,
+    store::{StoreError, Txn, keys::Key},
+};
+
+/// The most providers, and the most credentials, that one key names.
+const REFERENCES_MAX: usize = 64;
+/// How much of a key's hash the log shows, to tell two secrets apart: 12 hexadecimal digits.
+const FINGERPRINT_BYTES: usize = 6;
+
+/// The fields that need no look at the database.
+#[derive(Debug)]
+pub(super) struct Plain {
+    pub(super) name: Name,
+    pub(super) display_name: String,
+    pub(super) expires_ms: Option<i64>,
+    pub(super) models: Vec<String>,
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+/// The fields that name other objects, as they were written.
+#[derive(Debug)]
+pub(super) struct References<'a> {
+    user: &'a str,
+    providers: &'a [String],
+    credentials: &'a [String],
+}
+
+/// The objects that were named.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    pub(super) user: Option<UserId>,
+    pub(super) providers: Vec<ProviderId>,
+    pub(super) credentials: Vec<CredentialId>,
+}
+
+impl Plain {
+    pub(super) fn read(wire: &v1::Key, now: i64, violations: &mut Violations) -> Option<Self> {
+        let name = wire::name(&wire.name, violations);
+        let display_name = wire::display_name(&wire.display_name, violations);
+        let expires_ms = read_expiry(wire, now, violations);
+        let models = wire::patterns("models", &wire.models, violations);
+        let tags = wire::tags(&wire.tags, violations);
+        Some(Self { name: name?, display_name: display_name?, expires_ms, models: models?, tags: tags? })
+    }
+}
+
+impl<'a> References<'a> {
+    pub(super) fn of(wire: &'a v1::Key) -> Self {
+        Self { user: &wire.user, providers: &wire.providers, credentials: &wire.credentials }
+    }
+
+    pub(super) async fn resolve(self, txn: &mut Txn, violations: &mut Violations) -> Result<Resolved, StoreError> {
+        let user = resolve_user(txn, self.user, violations).await?;
+        let providers = resolve_providers(txn, self.providers, violations).await?;
+        let credentials = resolve_credentials(txn, self.credentials, violations).await?;
+        ensure_reachable(&providers, &credentials, violations);
+        Ok(Resolved { user, providers, credentials: credentials.into_iter().map(|(id, _)| id).collect() })
+    }
+}
+
+/// The key with its masked fields changed. References that stay are not looked up again.
+pub(super) async fn merged(
+    change: &mut Change<'_>,
+    old: &Key,
+    wire: &v1::Key,
+    mask: &Mask,
+    violations: &mut Violations,
+) -> Result<Key, Failure> {
+    let mut new = old.clone();
+    if let Some(name) = mask.of("name", || wire::name(&wire.name, violations)) {
+        new.name = name;
+    }
+    if let Some(display_name) = mask.of("display_name", || wire::display_name(&wire.display_name, violations)) {
+        new.display_name = display_name;
+    }
+    // What it is already is no new promise: a key that has expired can be read, changed elsewhere, and written back.
+    if mask.has("expire_time") && expiry_differs(old, wire) {
+        new.expires_ms = read_expiry(wire, change.now, violations);
+    }
+    if let Some(models) = mask.of("models", || wire::patterns("models", &wire.models, violations)) {
+        new.models = models;
+    }
+    if let Some(tags) = mask.of("tags", || wire::tags(&wire.tags, violations)) {
+        new.tags = tags;
+    }
+    if mask.has("user") {
+        new.user = resolve_user(&mut change.txn, &wire.user, violations).await?;
+    }
+    if mask.has("providers") || mask.has("credentials") {
+        let own: Vec<_> = old.credentials.iter().map(CredentialId::to_string).collect();
+        let credentials = if mask.has("credentials") { &wire.credentials } else { &own };
+        if mask.has("providers") {
+            new.providers = resolve_providers(&mut change.txn, &wire.providers, violations).await?;
+        }
+        let credentials = resolve_credentials(&mut change.txn, credentials, violations).await?;
+        ensure_reachable(&new.providers, &credentials, violations);
+        new.credentials = credentials.into_iter().map(|(id, _)| id).collect();
+    }
+    Ok(new)
+}
+
+/// The team that owns a new key.
+pub(super) async fn owner(
+    txn: &mut Txn,
+    named: &str,
+    violations: &mut Violations,
+) -> Result<Option<TeamId>, StoreError> {
+    if named.is_empty() {
+        violations.add("team", "is required: name the team that owns the key, by id or name");
+        return Ok(None);
+    }
+    teams::referred(txn, named, violations).await
+}
+
+pub(super) fn refuse_output_only(wire: &v1::Key, violations: &mut Violations) {
+    violations.output_only([
+        ("id", !wire.id.is_empty()),
+        ("state", wire.state != 0),
+        ("prefix", !wire.prefix.is_empty()),
+        ("etag", !wire.etag.is_empty()),
+        ("create_time", wire.create_time.is_some()),
+        ("update_time", wire.update_time.is_some()),
+    ]);
+}
+
+pub(super) fn revoked_of_word(word: &str) -> Option<bool> {
+    match word {
+        "active" => Some(false),
+        "revoked" => Some(true),
+        _ => None,
+    }
+}
+
+fn expiry_differs(old: &Key, wire: &v1::Key) -> bool {
+    wire.expire_time != old.expires_ms.map(wire::timestamp)
+}
+
+fn read_expiry(wire: &v1::Key, now: i64, violations: &mut Violations) -> Option<i64> {
+    let at = wire::instant("expire_time", wire.expire_time.as_ref()?, violations)?;
+    violations.take("expire_time", (at > now).then_some(at).ok_or("is in the past"))
+}
+
+async fn resolve_user(txn: &mut Txn, named: &str, violations: &mut Violations) -> Result<Option<UserId>, StoreError> {
+    if named.is_empty() {
+        return Ok(None);
+    }
+    let user = txn.user_find(named).await?.ok_or("is not the id or the name of a user");
+    Ok(violations.take("user", user).map(|user| user.id))
+}
+
+async fn resolve_providers(
+    txn: &mut Txn,
+    list: &[String],
+    violations: &mut Violations,
+) -> Result<Vec<ProviderId>, StoreError> {
+    let mut ids: Vec<ProviderId> = Vec::new();
+    for (at, named) in bounded("providers", list, violations).iter().enumerate() {
+        let id = providers::referred(txn, &format!("providers[{at}]"), named, violations).await?;
+        ids.extend(id.filter(|id| !ids.contains(id)));
+    }
+    Ok(ids)
+}
+
+async fn resolve_credentials(
+    txn: &mut Txn,
+    list: &[String],
+    violations: &mut Violations,
+) -> Result<Vec<(CredentialId, ProviderId)>, StoreError> {
+    let mut found: Vec<(CredentialId, ProviderId)> = Vec::new();
+    for (at, named) in bounded("credentials", list, violations).iter().enumerate() {
+        let credential = txn.credential_find(named).await?;
+        let credential = credential.ok_or("is not the id of a credential, and not 'provider/name' of one");
+        let credential = violations.take(&format!("credentials[{at}]"), credential);
+        found.extend(credential.filter(|credential| !found.contains(credential)));
+    }
+    Ok(found)
+}
+
+// A credential of a provider that the key may not reach would be a promise that is never kept.
+fn ensure_reachable(providers: &[ProviderId], credentials: &[(CredentialId, ProviderId)], violations: &mut Violations) {
+    if providers.is_empty() {
+        return;
+    }
+    for (at, (_, provider)) in credentials.iter().enumerate() {
+        if !providers.contains(provider) {
+            violations.add(format!("credentials[{at}]"), "belongs to a provider that the key may not reach");
+        }
+    }
+}
+
+fn bounded<'a>(field: &str, list: &'a [String], violations: &mut Violations) -> &'a [String] {
+    if list.len() > REFERENCES_MAX {
+        violations.add(field, format!("must be at most {REFERENCES_MAX}"));
+    }
+    list.get(..REFERENCES_MAX).unwrap_or(list)
+}
+
+/// What the log calls the key.
+pub(super) fn target(key: &Key) -> String {
+    format!("{}/{}", KeyId::NOUN, key.id)
+}
+
+/// The key as the log may show it: of its secret a fingerprint.
+pub(super) fn fields_of(key: &Key) -> Fields {
+    let Key {
+        id: _,
+        name,
+        display_name,
+        team,
+        user,
+        revoked,
+        expires_ms,
+        models,
+        providers,
+        credentials,
+        tags,
+        prefix,
+        hash,
+        stamp: _,
+    } = key;
+    let fingerprint = hex::encode(hash.as_bytes().get(..FINGERPRINT_BYTES).unwrap_or_default());
+    wire::fields([
+        ("name", json!(name.as_str())),
+        ("display_name", json!(display_name)),
+        ("team", json!(team.as_str())),
+        ("user", json!(user.as_ref().map(UserId::as_str))),
+        ("revoked", json!(revoked)),
+        ("expire_time_ms", json!(expires_ms)),
+        ("models", json!(models)),
+        ("providers", json!(providers.iter().map(ProviderId::as_str).collect::<Vec<_>>())),
+        ("credentials", json!(credentials.iter().map(CredentialId::as_str).collect::<Vec<_>>())),
+        ("tags", json!(tags)),
+        ("prefix", json!(prefix)),
+        ("fingerprint", json!(fingerprint)),
+    ])
+}
+
+/// The key on the wire, without its secret.
+pub(super) fn written(key: &Key) -> v1::Key {
+    let Key {
+        id,
+        name,
+        display_name,
+        team,
+        user,
+        revoked,
+        expires_ms,
+        models,
+        providers,
+        credentials,
+        tags,
+        prefix,
+        hash: _,
+        stamp,
+    } = key;
+    let state = if *revoked { v1::KeyState::Revoked } else { v1::KeyState::Active };
+    v1::Key {
+        id: id.to_string(),
+        name: name.to_string(),
+        display_name: display_name.clone(),
+        team: team.to_string(),
+        user: user.as_ref().map(UserId::to_string).unwrap_or_default(),
+        state: state.into(),
+        expire_time: expires_ms.map(wire::timestamp),
+        models: models.clone(),
+        providers: providers.iter().map(ProviderId::to_string).collect(),
+        credentials: credentials.iter().map(CredentialId::to_string).collect(),
+        tags: tags.clone().into_iter().collect(),
+        prefix: prefix.clone(),
+        etag: wire::etag(stamp),
+        create_time: Some(wire::timestamp(stamp.create_time)),
+        update_time: Some(wire::timestamp(stamp.update_time)),
+    }
+}

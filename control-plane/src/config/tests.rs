@@ -1,0 +1,73 @@
+use super::*;
+
+fn read(file: &str, environment: &[(&str, &str)]) -> Result<Config, Problems> {
+    let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Config::read(&mut Reader::new(Some(file), environment))
+}
+
+#[test]
+fn an_empty_configuration_serves_this_machine_over_sqlite() {
+    let config = read("", &[]).unwrap();
+    assert_eq!(config.database_url.expose(), "sqlite://tollgate-data/tollgate.db");
+    assert_eq!(config.admin_listen, "127.0.0.1:7070".parse().unwrap());
+    assert_eq!((config.environment.as_str(), config.report.json), ("live", false));
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let Problems(problems) = read(
+        "admin_listen = '0.0.0.0:7070'\nenvironment = 'Live'\nencryption_key = 'short'\ndatabase_url = 'mysql://x'\nnonsense = 1",
+        &[("TOLLGATE_FLEET_TOKEN", "short"), ("TOLLGATE_TLS_KEY", "/key.pem"), ("TOLLGATE_TRACE_RATIO", "2")],
+    )
+    .unwrap_err();
+    let mut names: Vec<_> = problems.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    let expect = [
+        "admin_listen",
+        "database_url",
+        "encryption_key",
+        "environment",
+        "fleet_token",
+        "nonsense",
+        "tls_cert",
+        "trace_ratio",
+    ];
+    assert_eq!(names, expect);
+    assert!(!problems.iter().any(|(_, text)| text.contains("short")), "a secret is never repeated");
+}
+
+#[test]
+fn the_admin_api_is_plain_on_loopback_only_unless_that_is_said() {
+    for (file, good) in [
+        ("admin_listen = '127.0.0.1:1'", true),
+        ("admin_listen = '[::1]:1'", true),
+        ("admin_listen = '10.0.0.1:1'", false),
+        ("admin_listen = '10.0.0.1:1'\nadmin_plaintext = true", true),
+        ("admin_listen = '10.0.0.1:1'\ntls_cert = 'a'\ntls_key = 'b'", true),
+        ("fleet_token = '0123456789abcdef'", true),
+        ("fleet_token = '0123456789abcdef'\nfleet_listen = '10.0.0.1:1'", false),
+    ] {
+        assert_eq!(read(file, &[]).is_ok(), good, "{file}");
+    }
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let file = "database_url = 'postgres://u:canary@h/d'\nfleet_token = 'canary-canary-canary'";
+    let shown = format!("{:?}", read(file, &[]).unwrap());
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[test]
+fn the_encryption_key_is_made_once_and_refused_when_others_may_read_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = format!("data_dir = '{}'", directory.path().join("data").display());
+    let config = read(&file, &[]).unwrap();
+    config.make_data_dir().unwrap();
+    let first = config.keyring().unwrap();
+    assert_eq!(config.keyring().unwrap().current_id(), first.current_id());
+    let path = config.data_dir.join(ENCRYPTION_KEY_FILE);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(matches!(config.keyring(), Err(KeyError::Exposed { .. })));
+}

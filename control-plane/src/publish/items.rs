@@ -1,0 +1,147 @@
+//! Rows of the store to items of a push. Two control planes that read the same rows make the same items, byte for byte.
+
+use std::collections::HashMap;
+
+use tollgate_policy::{
+    id::ProviderId,
+    snapshot::{Model, Object, ObjectRef},
+};
+use tollgate_proto::{
+    convert::fleet::{InvalidItem, item},
+    fleet::v1::{
+        CredentialItem, CustomerItem, Item, ItemKind, KeyItem, ModelItem, ProviderItem, TeamItem, UserItem,
+    },
+    push,
+};
+
+use crate::store::{
+    keys::Key,
+    organisation::{Customer, Team, User},
+    providers::{Credential, Provider},
+};
+
+/// The name of an item: its kind, as its number, and its id. Items are sent in this order.
+pub(crate) type Name = (i32, String);
+
+/// What the vendor of a provider depends on: how many models each vendor has.
+pub(crate) type Vendors = HashMap<String, usize>;
+
+pub(crate) fn customer(row: &Customer) -> Item {
+    let Customer { id, name, display_name: _, disabled, stamp: _ } = row;
+    let body = CustomerItem { name: name.to_string(), disabled: *disabled };
+    item(ItemKind::Customer, id.to_string(), &body)
+}
+
+pub(crate) fn team(row: &Team) -> Item {
+    let Team { id, name, display_name: _, customer, disabled, stamp: _ } = row;
+    let body = TeamItem { name: name.to_string(), customer: customer.to_string(), disabled: *disabled };
+    item(ItemKind::Team, id.to_string(), &body)
+}
+
+pub(crate) fn user(row: &User) -> Item {
+    let User { id, name, email: _, display_name: _, team: _, disabled, stamp: _ } = row;
+    item(ItemKind::User, id.to_string(), &UserItem { name: name.to_string(), disabled: *disabled })
+}
+
+pub(crate) fn key(row: &Key) -> Item {
+    let Key {
+        id,
+        name,
+        display_name: _,
+        team,
+        user,
+        revoked,
+        expires_ms,
+        models,
+        providers,
+        credentials,
+        tags: _,
+        prefix: _,
+        hash,
+        stamp: _,
+    } = row;
+    let body = KeyItem {
+        name: name.to_string(),
+        hash: hash.as_bytes().to_vec().into(),
+        team: team.to_string(),
+        user: user.as_ref().map(ToString::to_string).unwrap_or_default(),
+        revoked: *revoked,
+        expires_ms: expires_ms.unwrap_or_default(),
+        models: models.clone(),
+        providers: providers.iter().map(ToString::to_string).collect(),
+        credentials: credentials.iter().map(ToString::to_string).collect(),
+    };
+    item(ItemKind::Key, id.to_string(), &body)
+}
+
+pub(crate) fn provider(row: &Provider, vendors: &Vendors) -> Item {
+    let Provider {
+        id,
+        name,
+        dialect,
+        base_url,
+        allow_private,
+        models,
+        vendor,
+        disabled,
+        priority,
+        credentials,
+        stamp: _,
+    } = row;
+    let vendor = match vendor.as_str() {
+        "" if vendors.contains_key(name.as_str()) => name.as_str(),
+        "" => dialect.word(),
+        vendor => vendor,
+    };
+    let body = ProviderItem {
+        name: name.to_string(),
+        dialect: dialect.word().to_owned(),
+        base_url: base_url.clone(),
+        allow_private: *allow_private,
+        models: models.clone(),
+        vendor: vendor.to_owned(),
+        disabled: *disabled,
+        priority: *priority,
+        credentials: credentials.iter().map(credential).collect(),
+    };
+    item(ItemKind::Provider, id.to_string(), &body)
+}
+
+pub(crate) fn model(row: &Model) -> Item {
+    item(ItemKind::Model, push::model_id(&row.vendor, &row.name), &ModelItem::from(row))
+}
+
+fn credential(row: &Credential) -> CredentialItem {
+    let Credential { id, name, reference, weight, disabled, fingerprint: _ } = row;
+    CredentialItem {
+        id: id.to_string(),
+        name: name.to_string(),
+        weight: i32::try_from(*weight).unwrap_or(i32::MAX),
+        disabled: *disabled,
+        reference: reference.clone().unwrap_or_default(),
+    }
+}
+
+/// The name of what was deleted.
+pub(crate) fn gone(object: &ObjectRef) -> Name {
+    let (kind, id) = match object {
+        ObjectRef::Customer(id) => (ItemKind::Customer, id.to_string()),
+        ObjectRef::Team(id) => (ItemKind::Team, id.to_string()),
+        ObjectRef::User(id) => (ItemKind::User, id.to_string()),
+        ObjectRef::Key(id) => (ItemKind::Key, id.to_string()),
+        ObjectRef::Provider(id) => (ItemKind::Provider, id.to_string()),
+        ObjectRef::Model(vendor, name) => (ItemKind::Model, push::model_id(vendor, name)),
+    };
+    (kind.into(), id)
+}
+
+/// The name of a provider's item.
+pub(crate) fn provider_name(id: &ProviderId) -> Name {
+    (ItemKind::Provider.into(), id.to_string())
+}
+
+/// Reads an item as a replica will. What a replica would refuse is not published: it would halt every change, revocations
+/// too, while an object that is missing only denies.
+pub(crate) fn checked(item: Item) -> Result<Item, InvalidItem> {
+    Object::try_from(&item).map(|_| item)
+}

@@ -1,0 +1,227 @@
+//! What is known of the replicas: the streams report, one task writes it down in batches, and reads back what operators want.
+//!
+//! A thousand replicas acknowledge each revision within a second. Written one by one that is a thousand commits; here it is
+//! four.
+
+use std::{
+    collections::HashMap,
+    mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use serde_json::json;
+use tokio::{
+    sync::{Notify, watch},
+    time::MissedTickBehavior,
+};
+use tokio_util::sync::CancellationToken;
+use tollgate_audit::{Entry, Facts, Outcome};
+use tollgate_policy::id::ReplicaId;
+
+use crate::{
+    audit, clock,
+    store::{
+        Store, StoreError, Txn,
+        replicas::{Acknowledged, Opened, Refused},
+    },
+};
+
+/// How often what was reported is written.
+const WRITE_INTERVAL: Duration = Duration::from_millis(250);
+/// How often is looked for replicas that are behind, and for what operators want of them.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The replicas that may follow, each with whether it is to drain. `None` before the database was first read.
+pub(crate) type Wishes = Option<Arc<HashMap<ReplicaId, bool>>>;
+
+/// What streams report, and what is wanted of replicas.
+#[derive(Debug)]
+pub(crate) struct Roster {
+    store: Store,
+    // At most one entry for each replica.
+    reports: Mutex<HashMap<ReplicaId, Report>>,
+    wishes: watch::Sender<Wishes>,
+    wake: Notify,
+}
+
+// The latest of each thing that a replica's streams reported since the last write.
+#[derive(Clone, Debug, Default)]
+struct Report {
+    opened: Option<Opened>,
+    closed: Option<String>,
+    acknowledged: Option<Acknowledged>,
+    refused: Option<Refused>,
+    seen: i64,
+}
+
+impl Roster {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, reports: Mutex::default(), wishes: watch::Sender::new(None), wake: Notify::new() }
+    }
+
+    /// What is wanted of the replicas, and a wake at each change.
+    pub(crate) fn wishes(&self) -> watch::Receiver<Wishes> {
+        self.wishes.subscribe()
+    }
+
+    /// Has what is wanted read at once.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    pub(crate) fn opened(&self, replica: &ReplicaId, opened: Opened) {
+        self.report(replica, |report| report.opened = Some(opened));
+    }
+
+    pub(crate) fn seen(&self, replica: &ReplicaId) {
+        self.report(replica, |_| {});
+    }
+
+    pub(crate) fn acknowledged(&self, replica: &ReplicaId, acknowledged: Acknowledged) {
+        self.report(replica, |report| report.acknowledged = Some(acknowledged));
+    }
+
+    pub(crate) fn refused(&self, replica: &ReplicaId, refused: Refused) {
+        self.report(replica, |report| report.refused = Some(refused));
+    }
+
+    pub(crate) fn closed(&self, replica: &ReplicaId, stream: String) {
+        self.report(replica, |report| report.closed = Some(stream));
+    }
+
+    /// Writes and reads until `stop` is cancelled, and then writes once more.
+    pub(crate) async fn run(&self, stop: CancellationToken) {
+        let mut changed = self.store.changed();
+        let mut write = interval(WRITE_INTERVAL);
+        let mut read = interval(READ_INTERVAL);
+        let mut failing = false;
+        while !stop.is_cancelled() {
+            let done = tokio::select! {
+                () = stop.cancelled() => self.write().await,
+                _ = write.tick() => self.write().await,
+                // What an operator changed is a revision like any other.
+                Ok(()) = changed.changed() => {
+                    changed.borrow_and_update();
+                    self.read().await
+                }
+                () = self.wake.notified() => self.read().await,
+                _ = read.tick() => self.read().await,
+            };
+            if let (Err(error), false) = (&done, failing) {
+                tracing::error!(%error, "failed to keep the roster of replicas");
+            }
+            failing = done.is_err();
+        }
+    }
+
+    fn report(&self, replica: &ReplicaId, note: impl FnOnce(&mut Report)) {
+        let mut reports = self.reports();
+        let report = reports.entry(replica.clone()).or_default();
+        report.seen = clock::now_ms();
+        note(report);
+    }
+
+    async fn read(&self) -> Result<(), StoreError> {
+        let mut txn = self.store.begin_read().await?;
+        let wishes: HashMap<_, _> = txn.replica_wishes().await?.into_iter().collect();
+        txn.end().await?;
+        self.wishes.send_if_modified(|known| {
+            let differs = known.as_deref() != Some(&wishes);
+            if differs {
+                *known = Some(Arc::new(wishes));
+            }
+            differs
+        });
+        Ok(())
+    }
+
+    async fn write(&self) -> Result<(), StoreError> {
+        let reports = mem::take(&mut *self.reports());
+        if reports.is_empty() {
+            return Ok(());
+        }
+        let written = self.write_all(&reports).await;
+        if written.is_err() {
+            // What was reported meanwhile is newer.
+            let mut newer = self.reports();
+            for (replica, report) in reports {
+                let merged = newer.remove(&replica).unwrap_or_default().over(report);
+                newer.insert(replica, merged);
+            }
+        }
+        written
+    }
+
+    async fn write_all(&self, reports: &HashMap<ReplicaId, Report>) -> Result<(), StoreError> {
+        let now = clock::now_ms();
+        let mut txn = self.store.begin().await?;
+        // In one order, so that two control planes do not wait for each other's rows.
+        let mut ordered: Vec<_> = reports.iter().collect();
+        ordered.sort_by_key(|(replica, _)| *replica);
+        let mut entries = Vec::new();
+        for (replica, report) in ordered {
+            entries.extend(write_one(&mut txn, replica, report, now).await?);
+        }
+        txn.replica_behind(now).await?;
+        if !entries.is_empty() {
+            audit::append_all(&mut txn, &entries).await?;
+        }
+        txn.commit().await
+    }
+
+    fn reports(&self) -> MutexGuard<'_, HashMap<ReplicaId, Report>> {
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Report {
+    // This one, where it says something, before an older one.
+    fn over(self, older: Self) -> Self {
+        let closed = if self.opened.is_some() { self.closed } else { self.closed.or(older.closed) };
+        Self {
+            opened: self.opened.or(older.opened),
+            closed,
+            acknowledged: self.acknowledged.or(older.acknowledged),
+            refused: self.refused.or(older.refused),
+            seen: self.seen.max(older.seen),
+        }
+    }
+}
+
+// Returns the entry for the log when the replica refused something that it had not refused before.
+async fn write_one(txn: &mut Txn, replica: &ReplicaId, report: &Report, now: i64) -> Result<Option<Entry>, StoreError> {
+    let Report { opened, closed, acknowledged, refused, seen } = report;
+    match opened {
+        Some(opened) => txn.replica_opened(replica, opened, *seen).await?,
+        None => txn.replica_seen(replica, *seen).await?,
+    }
+    if let Some(acknowledged) = acknowledged {
+        txn.replica_acknowledged(replica, acknowledged, now).await?;
+    }
+    let mut entry = None;
+    if let Some(refused) = refused
+        && txn.replica_refused(replica, refused).await?
+    {
+        let Refused { epoch, revision, reason } = refused;
+        tracing::warn!(%replica, revision, reason, "a replica refused a push");
+        let mut detail = serde_json::Map::new();
+        detail.insert("epoch".into(), json!(epoch));
+        detail.insert("revision".into(), json!(revision));
+        detail.insert("reason".into(), json!(reason));
+        let target = format!("replica/{replica}");
+        let facts =
+            Facts { initiator: &target, target: &target, replica: replica.as_str(), detail, ..Facts::default() };
+        entry = Some(Entry::new(now, "replica.refuse_push", Outcome::Failed, facts));
+    }
+    if let Some(stream) = closed {
+        txn.replica_closed(replica, stream).await?;
+    }
+    Ok(entry)
+}
+
+fn interval(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}

@@ -1,0 +1,201 @@
+//! The rows of virtual keys.
+
+use std::{collections::BTreeMap, fmt};
+
+use tollgate_policy::{
+    id::{CredentialId, KeyId, ProviderId, TeamId, UserId},
+    name::Name,
+    token::KeyHash,
+};
+
+use super::{Position, Row, StoreError, TextMatch, Txn, organisation::Stamp, statement};
+
+/// A virtual key, without its secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Key {
+    /// Its id.
+    pub id: KeyId,
+    /// Its name.
+    pub name: Name,
+    /// What people read.
+    pub display_name: String,
+    /// The team that owns it.
+    pub team: TeamId,
+    /// The user to whom it is attributed.
+    pub user: Option<UserId>,
+    /// Whether it is refused.
+    pub revoked: bool,
+    /// The instant from which it is refused, in Unix milliseconds.
+    pub expires_ms: Option<i64>,
+    /// The models that it may ask for, as patterns.
+    pub models: Vec<String>,
+    /// The providers that it may reach; empty: all.
+    pub providers: Vec<ProviderId>,
+    /// The credentials that it may use; empty: all.
+    pub credentials: Vec<CredentialId>,
+    /// Labels.
+    pub tags: BTreeMap<String, String>,
+    /// The public beginning of its secret.
+    pub prefix: String,
+    /// HMAC-SHA256 of its secret under the pepper.
+    pub hash: KeyHash,
+    /// Its history.
+    pub stamp: Stamp,
+}
+
+/// Which keys to list.
+#[derive(Clone, Debug, Default)]
+pub struct KeyFilter {
+    /// The name.
+    pub name: Option<TextMatch>,
+    /// The team that owns them.
+    pub team: Option<TeamId>,
+    /// The user to whom they are attributed.
+    pub user: Option<UserId>,
+    /// Whether revoked.
+    pub revoked: Option<bool>,
+}
+
+/// Each method fails as [`Txn::execute`] does.
+impl Txn {
+    /// The key with this id or name.
+    pub async fn key_find(&mut self, named: &str) -> Result<Option<Key>, StoreError> {
+        let select = sql!("SELECT * FROM keys WHERE id = $1 OR name = $1", named);
+        self.fetch_optional(select).await?.as_ref().map(Key::read).transpose()
+    }
+
+    /// The keys that match, in the order of creation.
+    pub async fn key_list(
+        &mut self,
+        filter: &KeyFilter,
+        after: Option<&Position>,
+        limit: i64,
+    ) -> Result<Vec<Key>, StoreError> {
+        let KeyFilter { name, team, user, revoked } = filter;
+        let mut select = sql!("SELECT * FROM keys WHERE 1 = 1");
+        if let Some(name) = name {
+            name.narrow(&mut select, "name");
+        }
+        select.narrow("team", team.as_ref().map(TeamId::as_str));
+        select.narrow("user_id", user.as_ref().map(UserId::as_str));
+        select.narrow("revoked", *revoked);
+        select.page(after, limit);
+        self.fetch_all(select).await?.iter().map(Key::read).collect()
+    }
+
+    /// Stores a new key.
+    pub async fn key_insert(&mut self, key: &Key) -> Result<(), StoreError> {
+        let insert = sql!(
+            "INSERT INTO keys (id, name, display_name, team, user_id, revoked, expire_time, models, providers, credentials,
+             tags, prefix, hash, create_time, update_time, created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+            key.id.as_str(),
+            key.name.as_str(),
+            &key.display_name,
+            key.team.as_str(),
+            key.user.as_ref().map(UserId::as_str),
+            key.revoked,
+            key.expires_ms,
+            statement::list(&key.models),
+            statement::list(key.providers.iter().map(ProviderId::as_str)),
+            statement::list(key.credentials.iter().map(CredentialId::as_str)),
+            tags_text(&key.tags),
+            &key.prefix,
+            key.hash.as_bytes(),
+        );
+        self.execute(key.stamp.bind(insert)).await?;
+        self.key_links(key).await
+    }
+
+    /// Stores the changed fields of a key.
+    pub async fn key_update(&mut self, key: &Key) -> Result<(), StoreError> {
+        let update = sql!(
+            "UPDATE keys SET name = $1, display_name = $2, user_id = $3, revoked = $4, expire_time = $5, models = $6,
+             providers = $7, credentials = $8, tags = $9, hash = $10, prefix = $11, update_time = $12, revision = $13
+             WHERE id = $14",
+            key.name.as_str(),
+            &key.display_name,
+            key.user.as_ref().map(UserId::as_str),
+            key.revoked,
+            key.expires_ms,
+            statement::list(&key.models),
+            statement::list(key.providers.iter().map(ProviderId::as_str)),
+            statement::list(key.credentials.iter().map(CredentialId::as_str)),
+            tags_text(&key.tags),
+            key.hash.as_bytes(),
+            &key.prefix,
+            key.stamp.update_time,
+            key.stamp.revision,
+            key.id.as_str(),
+        );
+        self.execute(update).await?;
+        self.execute(sql!("DELETE FROM key_providers WHERE key_id = $1", key.id.as_str())).await?;
+        self.execute(sql!("DELETE FROM key_credentials WHERE key_id = $1", key.id.as_str())).await?;
+        self.key_links(key).await
+    }
+
+    /// Deletes a key, and remembers that it is gone.
+    pub async fn key_delete(&mut self, id: &KeyId, revision: i64) -> Result<(), StoreError> {
+        self.execute(sql!("DELETE FROM keys WHERE id = $1", id.as_str())).await?;
+        self.tombstone(KeyId::NOUN, id.as_str(), revision).await
+    }
+
+    async fn key_links(&mut self, key: &Key) -> Result<(), StoreError> {
+        for provider in &key.providers {
+            let link = sql!(
+                "INSERT INTO key_providers (key_id, provider) VALUES ($1, $2)",
+                key.id.as_str(),
+                provider.as_str()
+            );
+            self.execute(link).await?;
+        }
+        for credential in &key.credentials {
+            let link = sql!(
+                "INSERT INTO key_credentials (key_id, credential) VALUES ($1, $2)",
+                key.id.as_str(),
+                credential.as_str()
+            );
+            self.execute(link).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Key {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.parsed("id", KeyId::parse)?,
+            name: row.parsed("name", Name::parse)?,
+            display_name: row.text("display_name")?,
+            team: row.parsed("team", TeamId::parse)?,
+            user: row.parsed_opt("user_id", UserId::parse)?,
+            revoked: row.flag("revoked")?,
+            expires_ms: row.int_opt("expire_time")?,
+            models: row.list("models")?,
+            providers: ids(row, "providers", ProviderId::parse)?,
+            credentials: ids(row, "credentials", CredentialId::parse)?,
+            tags: row.parsed("tags", |text| serde_json::from_str(text))?,
+            prefix: row.text("prefix")?,
+            hash: hash(row)?,
+            stamp: Stamp::read(row)?,
+        })
+    }
+}
+
+fn tags_text(tags: &BTreeMap<String, String>) -> String {
+    serde_json::Value::from_iter(tags.clone()).to_string()
+}
+
+pub(super) fn hash(row: &Row) -> Result<KeyHash, StoreError> {
+    let bytes = <[u8; 32]>::try_from(row.bytes("hash")?).map_err(|_| StoreError::corrupt("hash", "not 32 bytes"))?;
+    Ok(KeyHash::new(bytes))
+}
+
+fn ids<T, E: fmt::Display>(
+    row: &Row,
+    column: &'static str,
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Result<Vec<T>, StoreError> {
+    let texts = row.list(column)?;
+    texts.iter().map(|text| parse(text).map_err(|error| StoreError::corrupt(column, error))).collect()
+}

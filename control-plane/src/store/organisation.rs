@@ -1,0 +1,378 @@
+//! The rows of customers, teams and users.
+
+use tollgate_policy::{
+    id::{CustomerId, TeamId, UserId},
+    name::Name,
+};
+
+use super::{Position, Row, Statement, StoreError, TextMatch, Txn};
+
+/// When an object came to be and when it last changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stamp {
+    /// The revision of its creation, which orders pages.
+    pub created: i64,
+    /// The revision of its last change, which is its etag.
+    pub revision: i64,
+    /// When it was created, in Unix milliseconds.
+    pub create_time: i64,
+    /// When it last changed, in Unix milliseconds.
+    pub update_time: i64,
+}
+
+/// A customer.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Customer {
+    /// Its id.
+    pub id: CustomerId,
+    /// Its name.
+    pub name: Name,
+    /// What people read.
+    pub display_name: String,
+    /// Whether its keys are refused.
+    pub disabled: bool,
+    /// Its history.
+    pub stamp: Stamp,
+}
+
+/// A team.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Team {
+    /// Its id.
+    pub id: TeamId,
+    /// Its name.
+    pub name: Name,
+    /// What people read.
+    pub display_name: String,
+    /// The customer that owns it.
+    pub customer: CustomerId,
+    /// Whether its keys are refused.
+    pub disabled: bool,
+    /// Its history.
+    pub stamp: Stamp,
+}
+
+/// A user.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct User {
+    /// Their id.
+    pub id: UserId,
+    /// Their name.
+    pub name: Name,
+    /// Their e-mail address.
+    pub email: Option<String>,
+    /// What people read.
+    pub display_name: String,
+    /// Their team.
+    pub team: Option<TeamId>,
+    /// Whether their keys are refused.
+    pub disabled: bool,
+    /// Their history.
+    pub stamp: Stamp,
+}
+
+/// Which customers to list.
+#[derive(Clone, Debug, Default)]
+pub struct CustomerFilter {
+    /// The name.
+    pub name: Option<TextMatch>,
+    /// Whether disabled.
+    pub disabled: Option<bool>,
+}
+
+/// Which teams to list.
+#[derive(Clone, Debug, Default)]
+pub struct TeamFilter {
+    /// The name.
+    pub name: Option<TextMatch>,
+    /// The customer that owns them.
+    pub customer: Option<CustomerId>,
+    /// Whether disabled.
+    pub disabled: Option<bool>,
+}
+
+/// Which users to list.
+#[derive(Clone, Debug, Default)]
+pub struct UserFilter {
+    /// The name.
+    pub name: Option<TextMatch>,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// Their team.
+    pub team: Option<TeamId>,
+    /// Whether disabled.
+    pub disabled: Option<bool>,
+}
+
+/// Customers. Each method fails as [`Txn::execute`] does.
+impl Txn {
+    /// The customer with this id or name: a name never reads like an id.
+    pub async fn customer_find(&mut self, named: &str) -> Result<Option<Customer>, StoreError> {
+        let select = sql!("SELECT * FROM customers WHERE id = $1 OR name = $1", named);
+        self.fetch_optional(select).await?.as_ref().map(Customer::read).transpose()
+    }
+
+    /// The customers that match, in the order of creation.
+    pub async fn customer_list(
+        &mut self,
+        filter: &CustomerFilter,
+        after: Option<&Position>,
+        limit: i64,
+    ) -> Result<Vec<Customer>, StoreError> {
+        let CustomerFilter { name, disabled } = filter;
+        let mut select = sql!("SELECT * FROM customers WHERE 1 = 1");
+        if let Some(name) = name {
+            name.narrow(&mut select, "name");
+        }
+        select.narrow("disabled", *disabled);
+        select.page(after, limit);
+        self.fetch_all(select).await?.iter().map(Customer::read).collect()
+    }
+
+    /// Stores a new customer.
+    pub async fn customer_insert(&mut self, customer: &Customer) -> Result<(), StoreError> {
+        let Customer { id, name, display_name, disabled, stamp } = customer;
+        let insert = sql!(
+            "INSERT INTO customers (id, name, display_name, disabled, create_time, update_time, created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            id.as_str(),
+            name.as_str(),
+            display_name,
+            *disabled,
+        );
+        self.execute(stamp.bind(insert)).await.map(drop)
+    }
+
+    /// Stores the changed fields of a customer.
+    pub async fn customer_update(&mut self, customer: &Customer) -> Result<(), StoreError> {
+        let Customer { id, name, display_name, disabled, stamp } = customer;
+        let update = sql!(
+            "UPDATE customers SET name = $1, display_name = $2, disabled = $3, update_time = $4, revision = $5 WHERE id = $6",
+            name.as_str(),
+            display_name,
+            *disabled,
+            stamp.update_time,
+            stamp.revision,
+            id.as_str(),
+        );
+        self.execute(update).await.map(drop)
+    }
+
+    /// Deletes a customer, and remembers that it is gone.
+    pub async fn customer_delete(&mut self, id: &CustomerId, revision: i64) -> Result<(), StoreError> {
+        self.execute(sql!("DELETE FROM customers WHERE id = $1", id.as_str())).await?;
+        self.tombstone(CustomerId::NOUN, id.as_str(), revision).await
+    }
+
+    /// How many teams the customer has.
+    pub async fn customer_teams(&mut self, id: &CustomerId) -> Result<i64, StoreError> {
+        self.fetch_one(sql!("SELECT COUNT(*) AS n FROM teams WHERE customer = $1", id.as_str())).await?.int("n")
+    }
+}
+
+/// Teams. Each method fails as [`Txn::execute`] does.
+impl Txn {
+    /// The team with this id or name.
+    pub async fn team_find(&mut self, named: &str) -> Result<Option<Team>, StoreError> {
+        let select = sql!("SELECT * FROM teams WHERE id = $1 OR name = $1", named);
+        self.fetch_optional(select).await?.as_ref().map(Team::read).transpose()
+    }
+
+    /// The teams that match, in the order of creation.
+    pub async fn team_list(
+        &mut self,
+        filter: &TeamFilter,
+        after: Option<&Position>,
+        limit: i64,
+    ) -> Result<Vec<Team>, StoreError> {
+        let TeamFilter { name, customer, disabled } = filter;
+        let mut select = sql!("SELECT * FROM teams WHERE 1 = 1");
+        if let Some(name) = name {
+            name.narrow(&mut select, "name");
+        }
+        select.narrow("customer", customer.as_ref().map(CustomerId::as_str));
+        select.narrow("disabled", *disabled);
+        select.page(after, limit);
+        self.fetch_all(select).await?.iter().map(Team::read).collect()
+    }
+
+    /// Stores a new team.
+    pub async fn team_insert(&mut self, team: &Team) -> Result<(), StoreError> {
+        let Team { id, name, display_name, customer, disabled, stamp } = team;
+        let insert = sql!(
+            "INSERT INTO teams (id, name, display_name, customer, disabled, create_time, update_time, created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            id.as_str(),
+            name.as_str(),
+            display_name,
+            customer.as_str(),
+            *disabled,
+        );
+        self.execute(stamp.bind(insert)).await.map(drop)
+    }
+
+    /// Stores the changed fields of a team.
+    pub async fn team_update(&mut self, team: &Team) -> Result<(), StoreError> {
+        let Team { id, name, display_name, customer: _, disabled, stamp } = team;
+        let update = sql!(
+            "UPDATE teams SET name = $1, display_name = $2, disabled = $3, update_time = $4, revision = $5 WHERE id = $6",
+            name.as_str(),
+            display_name,
+            *disabled,
+            stamp.update_time,
+            stamp.revision,
+            id.as_str(),
+        );
+        self.execute(update).await.map(drop)
+    }
+
+    /// Deletes a team, and remembers that it is gone.
+    pub async fn team_delete(&mut self, id: &TeamId, revision: i64) -> Result<(), StoreError> {
+        self.execute(sql!("DELETE FROM teams WHERE id = $1", id.as_str())).await?;
+        self.tombstone(TeamId::NOUN, id.as_str(), revision).await
+    }
+
+    /// How many keys and how many users the team has.
+    pub async fn team_members(&mut self, id: &TeamId) -> Result<(i64, i64), StoreError> {
+        let select = sql!(
+            "SELECT (SELECT COUNT(*) FROM keys WHERE team = $1) AS keys, (SELECT COUNT(*) FROM users WHERE team = $1) AS users",
+            id.as_str()
+        );
+        let row = self.fetch_one(select).await?;
+        Ok((row.int("keys")?, row.int("users")?))
+    }
+}
+
+/// Users. Each method fails as [`Txn::execute`] does.
+impl Txn {
+    /// The user with this id or name.
+    pub async fn user_find(&mut self, named: &str) -> Result<Option<User>, StoreError> {
+        let select = sql!("SELECT * FROM users WHERE id = $1 OR name = $1", named);
+        self.fetch_optional(select).await?.as_ref().map(User::read).transpose()
+    }
+
+    /// The user with this e-mail address.
+    pub async fn user_find_email(&mut self, email: &str) -> Result<Option<User>, StoreError> {
+        let select = sql!("SELECT * FROM users WHERE email = $1", email);
+        self.fetch_optional(select).await?.as_ref().map(User::read).transpose()
+    }
+
+    /// The users that match, in the order of creation.
+    pub async fn user_list(
+        &mut self,
+        filter: &UserFilter,
+        after: Option<&Position>,
+        limit: i64,
+    ) -> Result<Vec<User>, StoreError> {
+        let UserFilter { name, email, team, disabled } = filter;
+        let mut select = sql!("SELECT * FROM users WHERE 1 = 1");
+        if let Some(name) = name {
+            name.narrow(&mut select, "name");
+        }
+        select.narrow("email", email.as_deref());
+        select.narrow("team", team.as_ref().map(TeamId::as_str));
+        select.narrow("disabled", *disabled);
+        select.page(after, limit);
+        self.fetch_all(select).await?.iter().map(User::read).collect()
+    }
+
+    /// Stores a new user.
+    pub async fn user_insert(&mut self, user: &User) -> Result<(), StoreError> {
+        let User { id, name, email, display_name, team, disabled, stamp } = user;
+        let insert = sql!(
+            "INSERT INTO users (id, name, email, display_name, team, disabled, create_time, update_time, created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            id.as_str(),
+            name.as_str(),
+            email.as_deref(),
+            display_name,
+            team.as_ref().map(TeamId::as_str),
+            *disabled,
+        );
+        self.execute(stamp.bind(insert)).await.map(drop)
+    }
+
+    /// Stores the changed fields of a user.
+    pub async fn user_update(&mut self, user: &User) -> Result<(), StoreError> {
+        let User { id, name, email, display_name, team, disabled, stamp } = user;
+        let update = sql!(
+            "UPDATE users SET name = $1, email = $2, display_name = $3, team = $4, disabled = $5, update_time = $6,
+             revision = $7 WHERE id = $8",
+            name.as_str(),
+            email.as_deref(),
+            display_name,
+            team.as_ref().map(TeamId::as_str),
+            *disabled,
+            stamp.update_time,
+            stamp.revision,
+            id.as_str(),
+        );
+        self.execute(update).await.map(drop)
+    }
+
+    /// Deletes a user, and remembers that they are gone.
+    pub async fn user_delete(&mut self, id: &UserId, revision: i64) -> Result<(), StoreError> {
+        self.execute(sql!("DELETE FROM users WHERE id = $1", id.as_str())).await?;
+        self.tombstone(UserId::NOUN, id.as_str(), revision).await
+    }
+
+    /// How many keys are attributed to the user.
+    pub async fn user_keys(&mut self, id: &UserId) -> Result<i64, StoreError> {
+        self.fetch_one(sql!("SELECT COUNT(*) AS n FROM keys WHERE user_id = $1", id.as_str())).await?.int("n")
+    }
+}
+
+impl Stamp {
+    // As the last four columns of an INSERT: create_time, update_time, created, revision.
+    pub(super) fn bind(&self, insert: Statement) -> Statement {
+        insert.bind(self.create_time).bind(self.update_time).bind(self.created).bind(self.revision)
+    }
+
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            created: row.int("created")?,
+            revision: row.int("revision")?,
+            create_time: row.int("create_time")?,
+            update_time: row.int("update_time")?,
+        })
+    }
+}
+
+impl Customer {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.parsed("id", CustomerId::parse)?,
+            name: row.parsed("name", Name::parse)?,
+            display_name: row.text("display_name")?,
+            disabled: row.flag("disabled")?,
+            stamp: Stamp::read(row)?,
+        })
+    }
+}
+
+impl Team {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.parsed("id", TeamId::parse)?,
+            name: row.parsed("name", Name::parse)?,
+            display_name: row.text("display_name")?,
+            customer: row.parsed("customer", CustomerId::parse)?,
+            disabled: row.flag("disabled")?,
+            stamp: Stamp::read(row)?,
+        })
+    }
+}
+
+impl User {
+    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: row.parsed("id", UserId::parse)?,
+            name: row.parsed("name", Name::parse)?,
+            email: row.text_opt("email")?,
+            display_name: row.text("display_name")?,
+            team: row.parsed_opt("team", TeamId::parse)?,
+            disabled: row.flag("disabled")?,
+            stamp: Stamp::read(row)?,
+        })
+    }
+}

@@ -1,0 +1,31 @@
+//! The control plane through its front door, over SQLite and over PostgreSQL: every test runs on both.
+//!
+//! PostgreSQL is named by TOLLGATE_TEST_POSTGRES_URL, an administrator's URL of a throw-away server; `make test` starts one.
+
+#[cfg(test)]
+#[path = "suite/world.rs"]
+mod world;
+#[cfg(test)]
+#[path = "suite/organisation.rs"]
+mod organisation;
+#[cfg(test)]
+#[path = "suite/providers.rs"]
+mod providers;
+#[cfg(test)]
+#[path = "suite/models.rs"]
+mod models;
+#[cfg(test)]
+#[path = "suite/keys.rs"]
+mod keys;
+#[cfg(test)]
+#[path = "suite/access.rs"]
+mod access;
+#[cfg(test)]
+#[path = "suite/history.rs"]
+mod history;
+#[cfg(test)]
+#[path = "suite/storage.rs"]
+mod storage;
+#[cfg(test)]
+#[path = "suite/usage.rs"]
+mod usage;

@@ -1,0 +1,237 @@
+//! Virtual keys.
+
+use std::collections::HashMap;
+
+use prost_types::Timestamp;
+use tollgate_policy::token::Token;
+use tollgate_proto::admin::v1;
+use tonic::Code;
+
+use crate::world::{Place, World, code, mask, over_both, violations};
+
+over_both! {
+    a_key_is_shown_once_and_known_by_its_hash
+    every_wrong_field_of_a_key_is_named
+    a_rotated_key_has_another_secret
+    a_key_is_revoked_and_enabled_idempotently
+    a_key_is_changed_field_by_field
+    keys_are_listed_by_team_user_and_state
+}
+
+fn in_seconds(seconds: i64) -> Timestamp {
+    let now = tollgate_control_plane::clock::now_ms() / 1_000;
+    Timestamp { seconds: now + seconds, nanos: 0 }
+}
+
+async fn a_key_is_shown_once_and_known_by_its_hash(place: Place) {
+    let world = World::start(&place).await;
+    let provider = world.provider("p", &[("a", "sa")]).await;
+    world.customer("acme").await;
+    let team = world.team("platform", "acme").await;
+    let user = world.user("ada").await;
+    let expire_time = in_seconds(3_600);
+    let asked = v1::Key {
+        name: "dev".into(),
+        display_name: "Dev".into(),
+        team: "platform".into(),
+        user: "ada".into(),
+        expire_time: Some(expire_time),
+        models: vec!["claude-*".into(), "!*opus*".into()],
+        providers: vec!["p".into()],
+        credentials: vec!["p/a".into()],
+        tags: HashMap::from([("cost-center".into(), "42 ü".into())]),
+        ..Default::default()
+    };
+    let made = world.key(asked.clone()).await.unwrap();
+    let key = made.key.unwrap();
+    assert_eq!((&key.team, &key.user, &key.providers), (&team.id, &user.id, &vec![provider.id.clone()]));
+    assert_eq!(key.credentials, [provider.credentials[0].id.clone()]);
+    assert_eq!((&key.models, &key.tags, key.expire_time), (&asked.models, &asked.tags, Some(expire_time)));
+    assert_eq!(key.state, i32::from(v1::KeyState::Active));
+    let token = Token::parse(&made.secret).unwrap();
+    assert_eq!(key.prefix, token.public_prefix());
+    assert!(key.prefix.starts_with("tg_live_") && key.id.ends_with(&key.prefix[8..]));
+    let read = world.keys().get_key(v1::GetKeyRequest { key: "dev".into() }).await.unwrap().into_inner();
+    assert_eq!(read, key);
+    let stored = world.store.changes(0).await.unwrap().keys.remove(0);
+    assert_eq!(stored.expires_ms, Some(expire_time.seconds * 1_000));
+    let dump = place.dump().await;
+    let secret = made.secret.rsplit('_').nth(1).unwrap();
+    assert!(!contains(&dump, secret.as_bytes()));
+    world.stop().await;
+}
+
+async fn every_wrong_field_of_a_key_is_named(place: Place) {
+    let world = World::start(&place).await;
+    world.provider("p", &[("a", "sa")]).await;
+    world.provider("q", &[("b", "sb")]).await;
+    world.customer("acme").await;
+    world.team("platform", "acme").await;
+    let bad = v1::Key {
+        id: "key-x".into(),
+        name: "key-01k9zq3v5m8c4t2n7r6x0w1y9b".into(),
+        display_name: "a\nb".into(),
+        team: "nobody".into(),
+        user: "nobody".into(),
+        state: 2,
+        expire_time: Some(in_seconds(-1)),
+        models: vec!["ok*".into(), "!".into()],
+        providers: vec!["p".into(), "nobody".into()],
+        credentials: vec!["q/b".into(), "p/none".into()],
+        tags: HashMap::from([("bad name".into(), "x".into())]),
+        prefix: "tg_".into(),
+        etag: "r1".into(),
+        create_time: Some(in_seconds(0)),
+        update_time: Some(in_seconds(0)),
+    };
+    let expect = [
+        "create_time",
+        "credentials[0]",
+        "credentials[1]",
+        "display_name",
+        "etag",
+        "expire_time",
+        "id",
+        "models[1]",
+        "name",
+        "prefix",
+        "providers[1]",
+        "state",
+        "tags",
+        "team",
+        "update_time",
+        "user",
+    ];
+    assert_eq!(violations(world.key(bad).await), expect);
+    let good = v1::Key { name: "k".into(), team: "platform".into(), ..Default::default() };
+    let long = "x".repeat(300);
+    let many_tags = (0..33).map(|at| (format!("t{at}"), String::new())).collect();
+    let many = |noun: &str| (0..65).map(|at| format!("{noun}-{at}")).collect::<Vec<_>>();
+    for (key, field) in [
+        (v1::Key { team: String::new(), ..good.clone() }, "team"),
+        (v1::Key { tags: many_tags, ..good.clone() }, "tags"),
+        (v1::Key { tags: HashMap::from([("t".into(), long)]), ..good.clone() }, "tags.t"),
+        (v1::Key { expire_time: Some(Timestamp { seconds: i64::MAX, nanos: 0 }), ..good.clone() }, "expire_time"),
+        (v1::Key { expire_time: Some(Timestamp { seconds: 1, nanos: -1 }), ..good.clone() }, "expire_time"),
+        (v1::Key { models: vec!["x".into(); 201], ..good.clone() }, "models"),
+        (v1::Key { providers: many("p"), ..good.clone() }, "providers"),
+    ] {
+        assert!(violations(world.key(key).await).contains(&field.to_owned()), "{field}");
+    }
+    assert!(world.key(good.clone()).await.is_ok());
+    assert_eq!(code(world.key(good).await), Code::AlreadyExists);
+    world.stop().await;
+}
+
+async fn a_rotated_key_has_another_secret(place: Place) {
+    let world = World::start(&place).await;
+    let made = world.any_key("k").await;
+    let before = world.store.changes(0).await.unwrap().keys.remove(0);
+    let rotated = world.keys().rotate_key(v1::RotateKeyRequest { key: "k".into() }).await.unwrap().into_inner();
+    assert_ne!(rotated.secret, made.secret);
+    let (old, new) = (made.key.unwrap(), rotated.key.unwrap());
+    assert_eq!((&old.id, &old.prefix), (&new.id, &new.prefix));
+    assert_ne!(old.etag, new.etag);
+    let after = world.store.changes(before.stamp.revision).await.unwrap().keys.remove(0);
+    assert!(!after.hash.matches(&before.hash));
+    let missing = world.keys().rotate_key(v1::RotateKeyRequest { key: "none".into() }).await;
+    assert_eq!(code(missing), Code::NotFound);
+    world.stop().await;
+}
+
+async fn a_key_is_revoked_and_enabled_idempotently(place: Place) {
+    let world = World::start(&place).await;
+    world.any_key("k").await;
+    let revoke = v1::RevokeKeyRequest { key: "k".into(), reason: "leaked on a slide".into() };
+    let revoked = world.keys().revoke_key(revoke.clone()).await.unwrap().into_inner();
+    assert_eq!(revoked.state, i32::from(v1::KeyState::Revoked));
+    let revision = world.store.revision().await.unwrap();
+    assert_eq!(world.keys().revoke_key(revoke).await.unwrap().into_inner(), revoked);
+    assert_eq!(world.store.revision().await.unwrap(), revision, "what is revoked already is not revoked again");
+    let entry = world.log("action=key.revoke").await.pop().unwrap();
+    assert!(
+        entry.detail.contains("leaked on a slide") && entry.detail.contains("\"before\":false"),
+        "{}",
+        entry.detail
+    );
+    // A new secret does not undo a revocation.
+    let rotated = world.keys().rotate_key(v1::RotateKeyRequest { key: "k".into() }).await.unwrap().into_inner();
+    assert_eq!(rotated.key.unwrap().state, i32::from(v1::KeyState::Revoked));
+    for _ in 0..2 {
+        let enabled = world.keys().enable_key(v1::EnableKeyRequest { key: "k".into() }).await.unwrap().into_inner();
+        assert_eq!(enabled.state, i32::from(v1::KeyState::Active));
+    }
+    assert_eq!(world.log("action=key.enable").await.len(), 1);
+    let long = v1::RevokeKeyRequest { key: "k".into(), reason: "x".repeat(501) };
+    assert_eq!(violations(world.keys().revoke_key(long).await), ["reason"]);
+    world.stop().await;
+}
+
+async fn a_key_is_changed_field_by_field(place: Place) {
+    let world = World::start(&place).await;
+    world.provider("p", &[("a", "sa")]).await;
+    world.provider("q", &[("b", "sb")]).await;
+    world.user("ada").await;
+    let key = world.any_key("k").await.key.unwrap();
+    let update = async |key: v1::Key, paths: &[&str]| {
+        let request = v1::UpdateKeyRequest { key: Some(key), update_mask: mask(paths) };
+        world.keys().update_key(request).await.map(tonic::Response::into_inner)
+    };
+    let asked = v1::Key {
+        id: key.id.clone(),
+        name: "renamed".into(),
+        user: "ada".into(),
+        models: vec!["claude-*".into()],
+        expire_time: Some(in_seconds(60)),
+        tags: HashMap::from([("a".into(), "b".into())]),
+        credentials: vec!["p/a".into()],
+        ..Default::default()
+    };
+    let changed =
+        update(asked.clone(), &["name", "user", "models", "expire_time", "tags", "credentials"]).await.unwrap();
+    assert_eq!((changed.name.as_str(), changed.models.len(), changed.tags.len()), ("renamed", 1, 1));
+    assert_eq!((changed.credentials.len(), changed.providers.len()), (1, 0));
+    // Limiting the providers would leave a credential that cannot be reached.
+    let narrow = v1::Key { id: key.id.clone(), providers: vec!["q".into()], ..Default::default() };
+    assert_eq!(violations(update(narrow.clone(), &["providers"]).await), ["credentials[0]"]);
+    update(narrow, &["providers", "credentials"]).await.unwrap();
+    let cleared =
+        update(v1::Key { id: key.id.clone(), ..Default::default() }, &["expire_time", "user", "providers"]).await;
+    let cleared = cleared.unwrap();
+    assert_eq!((cleared.expire_time, cleared.user.as_str(), cleared.providers.len()), (None, "", 0));
+    assert_eq!(cleared.models, ["claude-*"]);
+    for path in ["team", "state", "prefix", "id", "secret", "hash"] {
+        assert_eq!(violations(update(asked.clone(), &[path]).await), ["update_mask"], "{path}");
+    }
+    world.stop().await;
+}
+
+async fn keys_are_listed_by_team_user_and_state(place: Place) {
+    let world = World::start(&place).await;
+    world.any_key("one").await;
+    world.any_key("two").await;
+    world.user("ada").await;
+    let key = v1::Key { name: "three".into(), team: "one-team".into(), user: "ada".into(), ..Default::default() };
+    world.key(key).await.unwrap();
+    let revoke = v1::RevokeKeyRequest { key: "two".into(), ..Default::default() };
+    world.keys().revoke_key(revoke).await.unwrap();
+    let list = async |filter: &str| {
+        let request = v1::ListKeysRequest { filter: filter.into(), ..Default::default() };
+        let keys = world.keys().list_keys(request).await?.into_inner().keys;
+        Ok::<Vec<String>, tonic::Status>(keys.into_iter().map(|key| key.name).collect())
+    };
+    for (filter, expect) in [
+        ("team=one-team", vec!["one", "three"]),
+        ("user=ada", vec!["three"]),
+        ("state=revoked", vec!["two"]),
+        ("state=active AND name=t*", vec!["three"]),
+    ] {
+        assert_eq!(list(filter).await.unwrap(), expect, "{filter}");
+    }
+    assert_eq!(violations(list("state=asleep AND team=none AND user=none").await), ["filter", "filter", "filter"]);
+    world.stop().await;
+}
+
+fn contains(bytes: &[u8], needle: &[u8]) -> bool {
+    bytes.windows(needle.len()).any(|window| window == needle)
+}

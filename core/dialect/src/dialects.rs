@@ -1,0 +1,4 @@
+//! One file per dialect. A dialect never imports another one.
+
+pub mod anthropic;
+pub mod openai;

@@ -1,0 +1,55 @@
+//! Room 4: whether the caller may have it, and from where. From here on a change of policy reaches the visit.
+
+use std::sync::Arc;
+
+use tollgate_policy::{
+    decide::{self, Caller, Granted as Grant},
+    refusal::{Refusal, RefusalKind},
+    snapshot::Dialect,
+};
+
+use super::{
+    Gate,
+    parse::{Ask, Outgoing},
+    ticket::{Ticket, Verdict},
+};
+use crate::{clock, current::Current, visits::Registration};
+
+/// A visit that policy admits.
+pub(super) struct Granted {
+    pub(super) ticket: Box<Ticket>,
+    pub(super) current: Arc<Current>,
+    pub(super) registration: Registration,
+    pub(super) grant: Grant,
+    pub(super) request: Outgoing,
+    pub(super) max_tokens: Option<u64>,
+}
+
+/// Registers the visit, then decides by the policy that holds now: a change that came while the body was read decides, and
+/// one that comes later finds the registration.
+pub(super) fn authorize(gate: &Gate, ask: Ask) -> Verdict<Granted> {
+    let Ask { mut ticket, current, caller, request, max_tokens } = ask;
+    let registration = gate.holder.visits().register(caller.clone());
+    let newest = gate.holder.load().unwrap_or_else(|| Arc::clone(&current));
+    let decided = decide(&current, &newest, caller, &ticket.model);
+    ticket.revision = newest.snapshot.revision();
+    match decided {
+        Ok(grant) => Ok(Granted { ticket, current: newest, registration, grant, request, max_tokens }),
+        Err(refusal) => Err(ticket.refuse(refusal)),
+    }
+}
+
+fn decide(pinned: &Arc<Current>, newest: &Arc<Current>, caller: Caller, model: &str) -> Result<Grant, Refusal> {
+    let caller = if Arc::ptr_eq(pinned, newest) { caller } else { again(newest, &caller)? };
+    decide::authorize(&newest.snapshot, &caller, &decide::Ask { dialect: Dialect::Anthropic, model })
+}
+
+// The key as the newest policy has it. One that is gone or rotated was known a moment ago: say that it was revoked.
+fn again(newest: &Current, caller: &Caller) -> Result<Caller, Refusal> {
+    let now = clock::wall();
+    decide::reconsider(&newest.snapshot, now, caller)?;
+    decide::authenticate(&newest.snapshot, now, &caller.key().hash).map_err(|refusal| match refusal.kind() {
+        RefusalKind::Unauthenticated => Refusal::new(RefusalKind::KeyRevoked, refusal.public().to_owned()),
+        _ => refusal,
+    })
+}

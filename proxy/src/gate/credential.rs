@@ -1,0 +1,137 @@
+//! Lifts the client's credential off the headers. Behind this door nobody sees it again.
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{AUTHORIZATION, PROXY_AUTHORIZATION},
+};
+use tollgate_policy::{
+    refusal::{Refusal, RefusalKind},
+    token::{InvalidToken, Token},
+};
+use zeroize::Zeroizing;
+
+// Where clients of the various dialects put their key.
+const BARE: [HeaderName; 3] = [
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("api-key"),
+];
+
+/// Takes every credential out of the headers and parses the one that they agree on.
+///
+/// # Errors
+/// Refuses when there is none, when two differ, and what is not a virtual key by shape or checksum.
+pub(super) fn lift(headers: &mut HeaderMap) -> Result<Token, Refusal> {
+    let presented = collect(headers);
+    headers.remove(AUTHORIZATION);
+    headers.remove(PROXY_AUTHORIZATION);
+    for name in BARE {
+        headers.remove(name);
+    }
+    let text = presented?;
+    Token::parse(&text).map_err(|invalid| {
+        refused(match invalid {
+            InvalidToken::Shape => {
+                "The credential is not a Tollgate key. Set ANTHROPIC_AUTH_TOKEN (or your client's API key) to the key that your \
+                 platform team gave you; it begins with tg_."
+            }
+            InvalidToken::Checksum => {
+                "The Tollgate key is damaged: its checksum does not match, so a character was lost or changed. Copy the whole key \
+                 again."
+            }
+        })
+    })
+}
+
+fn collect(headers: &HeaderMap) -> Result<Zeroizing<String>, Refusal> {
+    let mut found: Option<&str> = None;
+    let bearers = headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().ok().and_then(bearer));
+    let bare = BARE.into_iter().flat_map(|name| headers.get_all(name)).map(|value| value.to_str().ok().map(str::trim));
+    for text in bearers.chain(bare) {
+        let text = text.ok_or_else(|| {
+            refused("The credential cannot be read. Send the Tollgate key as \"Authorization: Bearer <key>\" or \"x-api-key: <key>\".")
+        })?;
+        if found.is_some_and(|other| other != text) {
+            return Err(refused(
+                "Two different credentials were sent. Send one Tollgate key: unset either ANTHROPIC_API_KEY or \
+                 ANTHROPIC_AUTH_TOKEN.",
+            ));
+        }
+        found = Some(text);
+    }
+    found.map(|text| Zeroizing::new(text.to_owned())).ok_or_else(|| {
+        refused("No credential was sent. Set ANTHROPIC_AUTH_TOKEN (or your client's API key) to your Tollgate key.")
+    })
+}
+
+// RFC 9110, section 11.1: the scheme's case does not matter.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn refused(sentence: &'static str) -> Refusal {
+    Refusal::new(RefusalKind::Unauthenticated, sentence)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tollgate_policy::id::KeyId;
+
+    fn key(random: u8) -> String {
+        let id = KeyId::from_ulid("01k9zq3v5m8c4t2n7r6x0w1y9b").unwrap();
+        Token::mint("live", &id, &[random; 32]).unwrap().expose().to_owned()
+    }
+
+    fn lifted(pairs: &[(&'static str, String)]) -> (Result<String, String>, HeaderMap) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        let token = lift(&mut headers).map(|token| token.expose().to_owned());
+        (token.map_err(|refusal| refusal.public().to_owned()), headers)
+    }
+
+    #[test]
+    fn a_key_is_taken_from_each_header_that_clients_use() {
+        let one = key(1);
+        let bearer = format!("Bearer {one}");
+        for pairs in [
+            vec![("authorization", bearer.clone())],
+            vec![("authorization", format!("bearer  {one} "))],
+            vec![("x-api-key", one.clone())],
+            vec![("x-goog-api-key", one.clone())],
+            vec![("api-key", one.clone())],
+            vec![("authorization", bearer.clone()), ("x-api-key", one.clone())],
+            vec![("x-api-key", one.clone()), ("x-api-key", one.clone())],
+        ] {
+            let (token, headers) = lifted(&pairs);
+            assert_eq!(token, Ok(one.clone()), "{pairs:?}");
+            assert!(headers.is_empty(), "nothing of it stays: {headers:?}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused_and_lifted_off_all_the_same() {
+        let (one, two) = (key(1), key(2));
+        let damaged = one.replace("tg_live_0", "tg_live_1");
+        for (pairs, words) in [
+            (vec![], "No credential"),
+            (vec![("authorization", format!("Bearer {one}")), ("x-api-key", two.clone())], "Two different"),
+            (vec![("x-api-key", one.clone()), ("x-api-key", two.clone())], "Two different"),
+            (vec![("authorization", "Basic dXNlcjpwYXNz".into())], "cannot be read"),
+            (vec![("authorization", one.clone())], "cannot be read"),
+            (vec![("x-api-key", "caf\u{e9}".into())], "cannot be read"),
+            (vec![("x-api-key", "sk-ant-api03-whatever".into())], "not a Tollgate key"),
+            (vec![("x-api-key", String::new())], "not a Tollgate key"),
+            (vec![("x-api-key", damaged)], "damaged"),
+        ] {
+            let (token, headers) = lifted(&pairs);
+            let sentence = token.expect_err("refused");
+            assert!(sentence.contains(words), "{pairs:?}: {sentence}");
+            assert!(headers.is_empty(), "{headers:?}");
+            assert!(!sentence.contains(&one), "the sentence repeats no credential");
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Room 7: to the provider and back with the head of its answer. Another attempt is made only here, where the client has
+//! not received a byte, and only after a failure that cannot have been answered: no connection, or a status that turns the
+//! credential or the moment away. A request that was sent and not answered is never repeated: it may have been carried out,
+//! and charged.
+
+use std::{ops::ControlFlow, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use tokio::time::{Instant, timeout};
+use tollgate_policy::{
+    refusal::{Refusal, RefusalKind},
+    snapshot::Provider,
+};
+use tollgate_telemetry::{span, traceparent};
+
+use super::{
+    Gate,
+    inspect::{Cleared, Parts},
+    parse::Outgoing,
+    reserve::{Attempt, Journey},
+    ticket::{AttemptResult, Ticket, Verdict},
+};
+use crate::{
+    current::Secret,
+    refuse::REQUEST_ID,
+    upstream::{
+        destination::{Destination, sign},
+        rest::Cause,
+    },
+    visits::Registration,
+};
+
+/// A visit whose provider has begun to answer.
+pub(super) struct Answering {
+    pub(super) ticket: Box<Ticket>,
+    pub(super) registration: Registration,
+    pub(super) response: Response<Incoming>,
+    pub(super) secret: Secret,
+}
+
+/// Why an attempt gave no answer.
+enum Failure {
+    /// Another attempt may be made.
+    Passing(Cause),
+    /// None may.
+    Final(AttemptResult, Refusal),
+}
+
+/// Sends the request, and again elsewhere as long as that is safe.
+pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering> {
+    let Parts { mut ticket, registration, mut request, mut attempt, mut journey } = cleared.leave();
+    // The last answer that turned the request away: what the client gets when nobody else takes it.
+    let mut turned_away: Option<(Response<Incoming>, Secret)> = None;
+    loop {
+        let secret = attempt.secret.clone();
+        let headers = headers_for(&mut request, &journey);
+        match send(gate, &mut ticket, &registration, attempt, &request, headers).await {
+            Ok(response) => match Cause::of_status(response.status()) {
+                None => return Ok(answering(ticket, registration, response, secret)),
+                Some(_) => turned_away = Some((response, secret)),
+            },
+            Err(Failure::Passing(_)) => {}
+            Err(Failure::Final(result, refusal)) => {
+                ticket.resolve(result);
+                return Err(ticket.refuse(refusal));
+            }
+        }
+        match journey.next(gate, &mut ticket).await {
+            Ok(Some(next)) => attempt = next,
+            Ok(None) => break,
+            Err(refusal) => return Err(ticket.refuse(refusal)),
+        }
+    }
+    match turned_away {
+        Some((response, secret)) => Ok(answering(ticket, registration, response, secret)),
+        None => Err(ticket.refuse(unavailable())),
+    }
+}
+
+// The provider's own request id goes into the record; the client gets ours.
+fn answering(
+    mut ticket: Box<Ticket>,
+    registration: Registration,
+    response: Response<Incoming>,
+    secret: Secret,
+) -> Answering {
+    if let Some(id) = response.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()) {
+        ticket.upstream_request_id = id.chars().take(UPSTREAM_ID_LENGTH_MAX).collect::<String>().into();
+    }
+    Answering { ticket, registration, response, secret }
+}
+
+// Providers' ids are about thirty characters long; the ledger keeps no more than this of one.
+const UPSTREAM_ID_LENGTH_MAX: usize = 128;
+
+// The headers are moved into the last attempt, and copied only where another may follow.
+fn headers_for(request: &mut Outgoing, journey: &Journey) -> HeaderMap {
+    if journey.goes_on() { request.headers.clone() } else { std::mem::take(&mut request.headers) }
+}
+
+// One attempt: until the head of the answer is there.
+async fn send(
+    gate: &Gate,
+    ticket: &mut Ticket,
+    registration: &Registration,
+    attempt: Attempt,
+    request: &Outgoing,
+    mut headers: HeaderMap,
+) -> Result<Response<Incoming>, Failure> {
+    let Attempt { provider, secret, credential, hold } = attempt;
+    trace(ticket, &provider, &mut headers);
+    let message = message(&provider, &secret, ticket.operation.path(), request, headers)?;
+    if let Some(attempt) = ticket.trace.as_ref().and_then(|trace| trace.attempt.as_ref()) {
+        attempt.record("server.address", message.uri().host());
+    }
+    ticket.times.sent = Some(Instant::now());
+    ticket.times.answered = None;
+    let hold = ticket.take_on(hold);
+    let sending = gate.upstream.send(hold, provider.allow_private, message);
+    let answer = tokio::select! {
+        answer = timeout(gate.first_byte_timeout, sending) => answer,
+        refusal = registration.cut() => return Err(Failure::Final(AttemptResult::Unanswered, refusal)),
+    };
+    let now = Instant::now();
+    ticket.times.answered = Some(now);
+    let rests = gate.upstream.rests();
+    match judge(answer) {
+        ControlFlow::Continue(response) => {
+            match Cause::of_status(response.status()) {
+                Some(cause) => {
+                    ticket.resolve(AttemptResult::Failed(cause));
+                    rests.rest(&credential, cause, retry_after(response.headers()), now);
+                }
+                None => {
+                    ticket.resolve(AttemptResult::Answered);
+                    rests.wake(&credential);
+                }
+            }
+            Ok(response)
+        }
+        ControlFlow::Break(failure) => {
+            if let Failure::Passing(cause) = &failure {
+                ticket.resolve(AttemptResult::Failed(*cause));
+                rests.rest(&credential, *cause, None, now);
+            }
+            Err(failure)
+        }
+    }
+}
+
+type Answer = Result<Result<Response<Incoming>, legacy::Error>, tokio::time::error::Elapsed>;
+
+// What came back, or did not.
+fn judge(answer: Answer) -> ControlFlow<Failure, Response<Incoming>> {
+    let end = |result, kind, sentence| ControlFlow::Break(Failure::Final(result, Refusal::new(kind, sentence)));
+    match answer {
+        Err(_) => end(
+            AttemptResult::TimedOut,
+            RefusalKind::UpstreamTimeout,
+            "The model provider did not begin to answer in time. Try again.",
+        ),
+        Ok(Err(error)) if error.is_connect() => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "provider cannot be reached");
+            ControlFlow::Break(Failure::Passing(Cause::Unreachable))
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, "provider broke off before its answer");
+            end(
+                AttemptResult::Invalid,
+                RefusalKind::UpstreamUnavailable,
+                "The model provider closed the connection before it answered. Try again.",
+            )
+        }
+        Ok(Ok(response)) if is_no_answer(response.status()) => end(
+            AttemptResult::Invalid,
+            RefusalKind::UpstreamInvalid,
+            "The model provider answered with a redirect, which is not followed. Tell your platform team: the provider's base \
+             URL needs a correction.",
+        ),
+        Ok(Ok(response)) => ControlFlow::Continue(response),
+    }
+}
+
+fn is_no_answer(status: StatusCode) -> bool {
+    status.is_redirection() || status.is_informational()
+}
+
+// The request as the provider gets it: the client's bytes and headers, with the provider's credential.
+fn message(
+    provider: &Provider,
+    secret: &Secret,
+    path: &str,
+    request: &Outgoing,
+    mut headers: HeaderMap,
+) -> Result<Request<Full<Bytes>>, Failure> {
+    let destination = Destination::of(provider).and_then(|destination| destination.uri(path, request.uri.query()));
+    let uri = destination.map_err(|error| {
+        tracing::debug!(provider = %provider.name, %error, "provider cannot be called");
+        Failure::Passing(Cause::Unreachable)
+    })?;
+    if !sign(&mut headers, secret) {
+        tracing::debug!(provider = %provider.name, "credential cannot stand in a header");
+        return Err(Failure::Passing(Cause::Rejected));
+    }
+    let mut message = Request::new(Full::new(request.body.clone()));
+    *message.method_mut() = Method::POST;
+    *message.uri_mut() = uri;
+    *message.headers_mut() = headers;
+    Ok(message)
+}
+
+// A traced request tells the provider its own span; any other passes the client's header as it came.
+fn trace(ticket: &mut Ticket, provider: &Provider, headers: &mut HeaderMap) {
+    let (operation, model) = (ticket.operation, std::sync::Arc::clone(&ticket.model));
+    let Some(trace) = &mut ticket.trace else { return };
+    let attempt = span::attempt(&trace.visit, operation.genai(), provider.dialect.word(), &model);
+    if let Some(value) = span::traceparent(&attempt).and_then(|parent| parent.to_string().try_into().ok()) {
+        headers.insert(traceparent::HEADER, value);
+    }
+    trace.attempt = Some(attempt);
+}
+
+// Whole seconds; the form with a date is not used by model providers.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+fn unavailable() -> Refusal {
+    Refusal::new(RefusalKind::UpstreamUnavailable, "No model provider could be reached for this request. Try again.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_whole_seconds() {
+        for (value, expect) in [
+            ("7", Some(7)),
+            (" 12 ", Some(12)),
+            ("0", Some(0)),
+            ("1.5", None),
+            ("-1", None),
+            ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, value.parse().unwrap());
+            assert_eq!(retry_after(&headers), expect.map(Duration::from_secs), "{value}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+}

@@ -1,0 +1,156 @@
+//! Room 8: the answer on its way to the client.
+//!
+//! An event stream passes as it comes, whole events at a time, so that it can be ended in good form at any moment: by a
+//! change of policy, or when the provider breaks off or falls silent. Any other answer is small and arrives at once: it is
+//! gathered first, up to a bound, so that a provider that breaks off in the middle becomes a clean error, and head and body
+//! leave in one write.
+
+use std::time::Duration;
+
+use http::{
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
+};
+use tollgate_dialect::anthropic;
+use tollgate_policy::refusal::{Refusal, RefusalKind};
+
+mod silence;
+mod gather;
+mod stream;
+mod flow;
+mod body;
+
+pub(crate) use self::body::Body;
+
+use self::{
+    flow::{Flow, Tee},
+    gather::Gathered,
+    stream::Stream,
+};
+use super::{
+    Gate,
+    forward::Answering,
+    passage,
+    route::Operation,
+    ticket::{End, Ticket, Verdict},
+};
+use crate::{refuse, upstream::destination::bare, visits::Registration};
+
+/// What an answer is, as far as its passage is concerned.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// Events to be metered on their way.
+    Events,
+    /// A whole message to be metered at its end.
+    Message,
+    /// Something that is not metered: an error, a count, or a compressed answer.
+    Opaque,
+    /// Nothing that the dialect knows.
+    Garbage,
+}
+
+/// Passes the answer on.
+pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response<Body>> {
+    let Answering { mut ticket, registration, response, secret } = answering;
+    let (mut head, source) = response.into_parts();
+    let kind = kind(&ticket, head.status, &head.headers);
+    passage::inbound(&mut head.headers, bare(&secret));
+    ticket.status = head.status.as_u16();
+    if kind == Kind::Garbage {
+        return Err(ticket.refuse(garbage()));
+    }
+    let request_id = std::sync::Arc::clone(&ticket.request_id);
+    let silence_max = gate.silence_max;
+    let body = if kind == Kind::Events {
+        // An event of ours may be added.
+        head.headers.remove(CONTENT_LENGTH);
+        Body::stream(Stream::new(source, ticket, registration, silence_max))
+    } else {
+        gathered(gather::gather(source, &registration, silence_max).await, kind, ticket, registration, silence_max)?
+    };
+    let mut answer = Response::from_parts(head, body);
+    refuse::identify(&mut answer, &request_id);
+    Ok(answer)
+}
+
+fn gathered(
+    gathered: Gathered<hyper::body::Incoming>,
+    kind: Kind,
+    mut ticket: Box<Ticket>,
+    registration: Registration,
+    silence_max: Duration,
+) -> Verdict<Body> {
+    match gathered {
+        Gathered::Whole(bytes) => {
+            let end = match kind {
+                Kind::Message => match anthropic::meter_answer(&bytes) {
+                    Ok(metered) => message_end(ticket.metered.insert(metered)),
+                    Err(_) => return Err(ticket.refuse(garbage())),
+                },
+                _ => opaque_end(&ticket),
+            };
+            ticket.close(end);
+            Ok(Body::whole(bytes))
+        }
+        Gathered::More(first, source) => {
+            let tee = (kind == Kind::Message).then(Tee::default);
+            let end = opaque_end(&ticket);
+            Ok(Body::flow(Flow::new(first, source, ticket, registration, tee, end, silence_max)))
+        }
+        Gathered::Cut(refusal) => Err(ticket.refuse(refusal)),
+        Gathered::Broken => Err(ticket.refuse(Refusal::new(
+            RefusalKind::UpstreamUnavailable,
+            "The model provider broke off in the middle of its answer. Try again.",
+        ))),
+        Gathered::Silent => Err(ticket.refuse(Refusal::new(
+            RefusalKind::UpstreamTimeout,
+            "The model provider fell silent in the middle of its answer. Try again.",
+        ))),
+    }
+}
+
+/// How a visit ends whose answer was a whole message.
+fn message_end(metered: &tollgate_dialect::Metered) -> End {
+    if metered.complete { End::Completed } else { End::UpstreamFailed }
+}
+
+// An error of the provider is passed on whole, and is still no answer. A message that was not read is charged at its
+// estimate.
+fn opaque_end(ticket: &Ticket) -> End {
+    match (ticket.status, ticket.operation) {
+        (400.., _) => End::UpstreamFailed,
+        (_, Operation::Messages) => End::Unmetered,
+        _ => End::Completed,
+    }
+}
+
+fn kind(ticket: &Ticket, status: StatusCode, headers: &HeaderMap) -> Kind {
+    if !status.is_success() {
+        return Kind::Opaque;
+    }
+    let media = headers.get(CONTENT_TYPE).map(media_type).unwrap_or_default();
+    // Some vendors leave the type out.
+    let is_json = media.is_empty() || media.eq_ignore_ascii_case("application/json");
+    let is_events = media.eq_ignore_ascii_case("text/event-stream");
+    // We asked for identity. Who compresses nevertheless has its bytes passed on, unread.
+    let is_plain = headers.get_all(CONTENT_ENCODING).iter().all(|value| value == "identity");
+    match (ticket.operation, status) {
+        _ if !(is_json || is_events) => Kind::Garbage,
+        (Operation::Messages, StatusCode::OK) if is_plain && is_events => Kind::Events,
+        (Operation::Messages, StatusCode::OK) if is_plain => Kind::Message,
+        _ => Kind::Opaque,
+    }
+}
+
+fn media_type(value: &HeaderValue) -> &str {
+    let text = value.to_str().unwrap_or_default();
+    text.split_once(';').map_or(text, |(media, _)| media).trim()
+}
+
+fn garbage() -> Refusal {
+    Refusal::new(
+        RefusalKind::UpstreamInvalid,
+        "The model provider answered with something that is no answer of its API. Tell your platform team: its base URL may \
+         point at another service.",
+    )
+}

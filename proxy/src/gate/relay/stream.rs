@@ -1,0 +1,205 @@
+//! An event stream on its way to the client.
+//!
+//! Only whole events leave; what has begun is held until it is whole. So the stream can be ended at any moment behind a
+//! whole event, with an `error` event of ours and a proper end. The client runs every tool call that it has received whole,
+//! and nothing of one that it has not.
+//!
+//! Events that are ready together leave together: when some are at hand and no more is ready, the provider's connection gets
+//! one turn to bring more before they are written. That turn costs less than the write that it saves.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tollgate_dialect::anthropic::StreamMeter;
+use tollgate_policy::refusal::{Refusal, RefusalKind};
+
+use super::{body::Aborted, gather::Pile, silence::Silence};
+use crate::{
+    gate::ticket::{End, Ticket},
+    refuse,
+    visits::Registration,
+};
+
+/// Whole events are written when so many bytes of them are at hand, even if more is ready.
+pub(crate) const WRITE_BYTES_MIN: usize = 16 * 1024;
+/// The largest event that is held until it is whole, in bytes. A larger one passes as it comes; a cut in its middle aborts
+/// the stream.
+pub(crate) const EVENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// An event stream on its way.
+#[derive(Debug)]
+pub(in crate::gate) struct Stream<B> {
+    source: B,
+    // `None`: closed, and so the stream has ended.
+    ticket: Option<Box<Ticket>>,
+    registration: Registration,
+    meter: StreamMeter,
+    // What arrived and has not left.
+    held: Pile,
+    // How many bytes have left.
+    sent: u64,
+    // The provider's connection has had its turn since something last arrived.
+    turned: bool,
+    silence: Silence,
+}
+
+type Polled = Poll<Option<Result<Frame<Bytes>, Aborted>>>;
+
+impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
+    pub(super) fn new(source: B, ticket: Box<Ticket>, registration: Registration, silence_max: Duration) -> Self {
+        Self {
+            source,
+            ticket: Some(ticket),
+            registration,
+            meter: StreamMeter::new(),
+            held: Pile::default(),
+            sent: 0,
+            turned: false,
+            silence: Silence::new(silence_max),
+        }
+    }
+
+    // How many bytes may leave: whole events, or everything when one event has grown too large to be held.
+    fn sendable(&self) -> usize {
+        let whole = usize::try_from(self.meter.boundary().saturating_sub(self.sent)).unwrap_or(usize::MAX);
+        if self.held.len() - whole.min(self.held.len()) > EVENT_BYTES_MAX { self.held.len() } else { whole }
+    }
+
+    fn take(&mut self, count: usize) -> Bytes {
+        let bytes = self.held.take(count);
+        self.sent = self.sent.saturating_add(bytes.len() as u64);
+        bytes
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Polled {
+        if let Poll::Ready(refusal) = self.registration.poll_cut(context) {
+            let refusal = refusal.clone();
+            return self.cut(End::Cut(refusal.kind()), &refusal);
+        }
+        loop {
+            match Pin::new(&mut self.source).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    self.meter.push(&data);
+                    self.held.push(data);
+                    self.turned = false;
+                    self.silence.broken();
+                    let sendable = self.sendable();
+                    if sendable >= WRITE_BYTES_MIN {
+                        return self.write(sendable);
+                    }
+                }
+                Poll::Ready(None) => return self.finish(),
+                Poll::Ready(Some(Err(_))) => return self.fail(&broken_off()),
+                Poll::Pending => return self.pause(context),
+            }
+        }
+    }
+
+    // Nothing more is ready.
+    fn pause(&mut self, context: &mut Context<'_>) -> Polled {
+        let sendable = self.sendable();
+        if sendable == 0 {
+            return match self.silence.poll_too_long(context) {
+                Poll::Ready(()) => self.fail(&silent()),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        if self.turned {
+            return self.write(sendable);
+        }
+        self.turned = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn write(&mut self, count: usize) -> Polled {
+        Poll::Ready(Some(Ok(Frame::data(self.take(count)))))
+    }
+
+    // The provider failed. What it does to the connection behind the end of its answer does not matter.
+    fn fail(&mut self, refusal: &Refusal) -> Polled {
+        if self.meter.metered().complete { self.finish() } else { self.cut(End::UpstreamFailed, refusal) }
+    }
+
+    // The provider ended its answer: everything passes, with whatever follows the last whole event.
+    fn finish(&mut self) -> Polled {
+        let metered = self.meter.metered();
+        self.close(if metered.complete { End::Completed } else { End::UpstreamFailed });
+        match self.held.bytes() {
+            rest if rest.is_empty() => Poll::Ready(None),
+            rest => Poll::Ready(Some(Ok(Frame::data(rest)))),
+        }
+    }
+
+    // Ends the stream behind the last whole event. In the middle of an event that was too large to be held there is no such
+    // place.
+    fn cut(&mut self, end: End, refusal: &Refusal) -> Polled {
+        if self.sent > self.meter.boundary() {
+            self.close(end);
+            return Poll::Ready(Some(Err(Aborted)));
+        }
+        let whole = usize::try_from(self.meter.boundary() - self.sent).unwrap_or(usize::MAX);
+        self.held.truncate(whole);
+        let request_id = self.ticket.as_ref().map_or("", |ticket| &ticket.request_id);
+        let event = refuse::event(refusal.kind(), refusal.public(), request_id);
+        self.held.push(event);
+        self.close(end);
+        Poll::Ready(Some(Ok(Frame::data(self.held.bytes()))))
+    }
+
+    fn close(&mut self, end: End) {
+        if let Some(mut ticket) = self.ticket.take() {
+            ticket.metered = Some(self.meter.metered());
+            ticket.close(end);
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Stream<B> {
+    type Data = Bytes;
+    type Error = Aborted;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Polled {
+        if self.ticket.is_none() {
+            return Poll::Ready(None);
+        }
+        self.poll(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ticket.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+impl<B> Drop for Stream<B> {
+    // The client went away: what was metered until now is what the visit cost. One message, sent by the ticket.
+    fn drop(&mut self) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.metered = Some(self.meter.metered());
+        }
+    }
+}
+
+fn broken_off() -> Refusal {
+    Refusal::new(
+        RefusalKind::UpstreamUnavailable,
+        "The model provider broke off in the middle of its answer. Try again.",
+    )
+}
+
+fn silent() -> Refusal {
+    Refusal::new(RefusalKind::UpstreamTimeout, "The model provider fell silent in the middle of its answer. Try again.")
+}
+
+#[cfg(test)]
+mod tests;

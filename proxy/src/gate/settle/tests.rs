@@ -1,0 +1,153 @@
+//! How visits are settled, by the way in which they ended.
+
+use super::*;
+use crate::{
+    gate::{
+        fake,
+        ticket::{AttemptResult, Attempted, Ticket},
+    },
+    spool::{Durability, Options},
+};
+use tollgate_dialect::Metered;
+use tollgate_policy::{
+    hold::Hold,
+    id::{CredentialId, ProviderId},
+    price::{Price, Rates},
+    snapshot::Model,
+};
+use tollgate_proto::usage::v1;
+
+const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9b";
+
+/// A dollar a million tokens, whatever they are.
+fn model(priced: bool) -> Arc<Model> {
+    let dollar = NanoUsd::new(1_000_000_000);
+    let rates =
+        Rates { input: dollar, output: dollar, cache_read: dollar, cache_write_5m: dollar, cache_write_1h: dollar };
+    Arc::new(Model {
+        vendor: "anthropic".into(),
+        name: "claude-x".into(),
+        display_name: Arc::default(),
+        aliases: vec![],
+        context_window: 0,
+        output_max: 0,
+        price: priced.then_some(Price { rates, ..Price::default() }),
+    })
+}
+
+/// What was sent to a provider under a hold of 100 µ$, and metered at 30 tokens.
+fn sent(ticket: &mut Ticket, model: Option<Arc<Model>>) {
+    ticket.attempt(Attempted {
+        provider: ProviderId::from_ulid(ULID).unwrap(),
+        provider_name: "anthropic".into(),
+        credential: CredentialId::from_ulid(ULID).unwrap(),
+        model,
+        result: AttemptResult::Answered,
+    });
+    let _ = ticket.take_on(Hold::unbudgeted(NanoUsd::new(100_000)));
+    ticket.times.sent = Some(Instant::now());
+    let counters = Counters { input: 10, output: 20, ..Counters::default() };
+    ticket.metered = Some(Metered { counters, ..Metered::default() });
+}
+
+fn settled(end: End, prepare: impl FnOnce(&mut Ticket)) -> Settled {
+    let (mut ticket, mut queue) = fake::ticket();
+    prepare(&mut ticket);
+    ticket.close(end);
+    settle(&mut queue.try_recv().unwrap())
+}
+
+#[test]
+fn each_end_has_its_outcome_and_its_cost() {
+    let refused = RefusalKind::KeyRevoked;
+    for (end, outcome, nano) in [
+        (End::Completed, Outcome::Completed, 30_000),
+        (End::Dropped, Outcome::ClientGone, 30_000),
+        (End::Cut(refused), Outcome::Cut, 30_000),
+        (End::UpstreamFailed, Outcome::UpstreamFailed, 30_000),
+        (End::Refused(refused), Outcome::Refused, 30_000),
+        (End::Refused(RefusalKind::UpstreamTimeout), Outcome::UpstreamFailed, 30_000),
+        (End::Unmetered, Outcome::Uncertain, 100_000),
+        (End::Panicked, Outcome::Uncertain, 100_000),
+        (End::Ended, Outcome::Uncertain, 100_000),
+    ] {
+        let settled = settled(end, |ticket| sent(ticket, Some(model(true))));
+        assert_eq!((settled.outcome, settled.cost), (outcome, NanoUsd::new(nano)), "{end:?}");
+        assert!(!settled.unpriced);
+    }
+    for (end, outcome) in [
+        (End::Completed, Outcome::Completed),
+        (End::Dropped, Outcome::ClientGone),
+        (End::Ended, Outcome::ClientGone),
+        (End::Refused(refused), Outcome::Refused),
+    ] {
+        let settled = settled(end, |_| {});
+        assert_eq!((settled.outcome, settled.cost), (outcome, NanoUsd::ZERO), "{end:?} before anything was sent");
+    }
+}
+
+#[test]
+fn an_unpriced_model_is_marked_and_counting_tokens_is_free() {
+    for model in [None, Some(model(false))] {
+        let settled = settled(End::Completed, |ticket| sent(ticket, model));
+        assert_eq!((settled.cost, settled.unpriced), (NanoUsd::ZERO, true));
+    }
+    let counted = settled(End::Completed, |ticket| {
+        sent(ticket, Some(model(true)));
+        ticket.operation = Operation::CountTokens;
+    });
+    assert_eq!((counted.cost, counted.unpriced), (NanoUsd::ZERO, false));
+}
+
+#[test]
+fn a_ticket_that_dies_with_its_thread_is_settled_as_our_fault() {
+    let (ticket, mut queue) = fake::ticket();
+    let fall = std::panic::AssertUnwindSafe(|| {
+        let _ticket = ticket;
+        panic!("a room fell");
+    });
+    assert!(std::panic::catch_unwind(fall).is_err());
+    let facts = queue.try_recv().unwrap();
+    assert_eq!((facts.end, facts.status), (End::Panicked, 500));
+}
+
+fn spool() -> Spool {
+    let options = Options { durability: Durability::Memory, bytes_max: 1 << 20 };
+    Spool::open(std::path::Path::new("/nowhere"), options).unwrap().0
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_visit_with_a_known_key_becomes_one_record_in_the_order_of_their_ends() {
+    let spool = spool();
+    let (door, settler) = open(spool.clone(), Arc::new(Metrics::new()));
+    let (_, caller) = fake::world();
+    for number in 0..2 * BATCH_MAX {
+        let place = door.place().unwrap();
+        let request_id = format!("req_{number}").into();
+        let mut ticket = Ticket::open(place, request_id, tollgate_policy::time::UnixMillis::new(1), Instant::now());
+        // Every second visit came without a key that is known.
+        if number % 2 == 0 {
+            ticket.attribution = Some(caller.attribution("session".into(), Arc::default(), Arc::default()));
+        }
+        ticket.close(End::Completed);
+    }
+    drop(door);
+    settler.run().await;
+    let pending: Vec<v1::Record> = spool.pending().unwrap().unwrap().records;
+    assert_eq!(pending.len(), BATCH_MAX);
+    for (at, record) in pending.iter().enumerate() {
+        assert_eq!(record.request_id, format!("req_{}", at * 2));
+        assert_eq!((record.session.as_str(), record.sequence), ("session", at as i64 + 1));
+    }
+}
+
+#[tokio::test]
+async fn when_no_place_is_left_nobody_gets_a_ticket() {
+    let (door, settler) = open(spool(), Arc::new(Metrics::new()));
+    let places: Vec<_> = std::iter::from_fn(|| door.place()).take(VISITS_MAX + 1).collect();
+    assert_eq!((places.len(), door.taken()), (VISITS_MAX, VISITS_MAX));
+    drop(places);
+    assert!(door.place().is_some(), "a place that was not used is free again");
+    drop(settler);
+    assert!(door.place().is_none(), "without a settler there is nobody to settle");
+}

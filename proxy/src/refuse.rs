@@ -1,0 +1,215 @@
+//! How a refusal looks on the wire: the one place that maps its kind to a status, a word of the dialect and headers.
+//!
+//! The choices follow what coding agents were measured to do with each answer. A decision of policy must reach the developer
+//! as one clean sentence after one request, so it carries `x-should-retry: false` and a status that the agent neither
+//! repeats nor rewrites. A fault on the way may heal, so it stays repeatable.
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
+};
+use tollgate_dialect::{ErrorClass, anthropic};
+use tollgate_policy::refusal::{Refusal, RefusalKind};
+
+/// The header that joins our records with the client's own telemetry. Every answer carries it.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+/// The header by which a gateway tells the client whether to send the request again.
+pub(crate) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+// A replica is ready, or its backlog reported, within seconds; clients wait this long and come back.
+const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+
+/// What a refusal needs beyond its kind.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) enum Detail {
+    /// Nothing.
+    #[default]
+    None,
+    /// The methods that the path does have.
+    Allow(&'static str),
+    /// The body is compressed, which is not accepted.
+    Encoding,
+    /// The address is too long.
+    Address,
+    /// The headers are too large.
+    Headers,
+}
+
+/// The status that a client sees for a refusal.
+#[must_use]
+pub(crate) const fn status(kind: RefusalKind, detail: Detail) -> StatusCode {
+    match (kind, detail) {
+        (_, Detail::Encoding) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        (_, Detail::Address) => StatusCode::URI_TOO_LONG,
+        (_, Detail::Headers) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        (RefusalKind::UnknownRoute, _) => StatusCode::NOT_FOUND,
+        (RefusalKind::MethodNotAllowed, _) => StatusCode::METHOD_NOT_ALLOWED,
+        (RefusalKind::Malformed, _) => StatusCode::BAD_REQUEST,
+        (RefusalKind::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
+        (RefusalKind::Timeout, _) => StatusCode::REQUEST_TIMEOUT,
+        (
+            RefusalKind::Unauthenticated
+            | RefusalKind::KeyRevoked
+            | RefusalKind::KeyExpired
+            | RefusalKind::OwnerDisabled,
+            _,
+        ) => StatusCode::UNAUTHORIZED,
+        // Claude Code shows the sentence of a 451 as it is, after one request. With 403 it says "Please run /login", with
+        // 404 it hides the sentence and offers another model, and a 400 it sends six times.
+        (RefusalKind::ModelDenied | RefusalKind::NoProvider, _) => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
+        (RefusalKind::NotReady | RefusalKind::Backlog, _) => StatusCode::SERVICE_UNAVAILABLE,
+        (RefusalKind::UpstreamUnavailable | RefusalKind::UpstreamInvalid, _) => StatusCode::BAD_GATEWAY,
+        (RefusalKind::UpstreamTimeout, _) => StatusCode::GATEWAY_TIMEOUT,
+    }
+}
+
+/// The class under which a dialect words a refusal.
+#[must_use]
+pub(crate) const fn class(kind: RefusalKind) -> ErrorClass {
+    match kind {
+        RefusalKind::UnknownRoute => ErrorClass::NotFound,
+        RefusalKind::MethodNotAllowed | RefusalKind::Malformed => ErrorClass::InvalidRequest,
+        RefusalKind::TooLarge => ErrorClass::RequestTooLarge,
+        RefusalKind::Timeout | RefusalKind::UpstreamTimeout => ErrorClass::Timeout,
+        RefusalKind::Unauthenticated
+        | RefusalKind::KeyRevoked
+        | RefusalKind::KeyExpired
+        | RefusalKind::OwnerDisabled => ErrorClass::Authentication,
+        RefusalKind::ModelDenied | RefusalKind::NoProvider => ErrorClass::Permission,
+        // Not `Overloaded`: three of those make Claude Code give up, or change to another model.
+        RefusalKind::NotReady
+        | RefusalKind::Backlog
+        | RefusalKind::UpstreamUnavailable
+        | RefusalKind::UpstreamInvalid => ErrorClass::Api,
+    }
+}
+
+/// Whether sending the same request again may help.
+#[must_use]
+pub(crate) const fn may_heal(kind: RefusalKind) -> bool {
+    matches!(
+        kind,
+        RefusalKind::Timeout
+            | RefusalKind::NotReady
+            | RefusalKind::Backlog
+            | RefusalKind::UpstreamUnavailable
+            | RefusalKind::UpstreamTimeout
+    )
+}
+
+/// The answer to a refused request: a status, headers and a JSON body, never a stream.
+#[must_use]
+pub(crate) fn answer(refusal: &Refusal, detail: Detail, request_id: &str) -> Response<Bytes> {
+    let kind = refusal.kind();
+    let body = anthropic::error_body(class(kind), refusal.public(), request_id);
+    let mut answer = json(status(kind, detail), body, request_id);
+    let headers = answer.headers_mut();
+    if !may_heal(kind) {
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    if matches!(kind, RefusalKind::NotReady | RefusalKind::Backlog) {
+        headers.insert(RETRY_AFTER, RETRY_AFTER_S);
+    }
+    if let Detail::Allow(methods) = detail {
+        headers.insert(ALLOW, HeaderValue::from_static(methods));
+    }
+    answer
+}
+
+/// The event that ends a stream which has begun and may not, or cannot, go on.
+#[must_use]
+pub(crate) fn event(kind: RefusalKind, sentence: &str, request_id: &str) -> Bytes {
+    anthropic::error_event(class(kind), sentence, request_id).into()
+}
+
+/// The answer when our own code failed.
+#[must_use]
+pub(crate) fn fault(request_id: &str) -> Response<Bytes> {
+    let sentence = "Tollgate failed while it handled this request. Try again; if it happens again, tell your platform team \
+                    the request id.";
+    let body = anthropic::error_body(ErrorClass::Api, sentence, request_id);
+    json(StatusCode::INTERNAL_SERVER_ERROR, body, request_id)
+}
+
+/// A JSON answer of our own.
+#[must_use]
+pub(crate) fn json(status: StatusCode, body: Vec<u8>, request_id: &str) -> Response<Bytes> {
+    let mut answer = Response::new(Bytes::from(body));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    identify(&mut answer, request_id);
+    answer
+}
+
+/// Puts our request id on an answer, in place of any other.
+pub(crate) fn identify<B>(answer: &mut Response<B>, request_id: &str) {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        answer.headers_mut().insert(REQUEST_ID, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(kind: RefusalKind) -> String {
+        let answer = answer(&Refusal::new(kind, "Why."), Detail::None, "req_1");
+        let header = |name: HeaderName| answer.headers().get(name).map_or("-", |value| value.to_str().unwrap());
+        let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
+        assert_eq!(body["error"]["message"], "Why.");
+        assert_eq!(body["request_id"], "req_1");
+        assert_eq!(header(REQUEST_ID), "req_1");
+        assert_eq!(header(CONTENT_TYPE), "application/json");
+        format!(
+            "{} {} retry={} after={}",
+            answer.status().as_u16(),
+            body["error"]["type"].as_str().unwrap(),
+            header(SHOULD_RETRY),
+            header(RETRY_AFTER)
+        )
+    }
+
+    #[test]
+    fn each_kind_has_its_status_its_word_and_its_headers() {
+        let table = [
+            (RefusalKind::UnknownRoute, "404 not_found_error retry=false after=-"),
+            (RefusalKind::MethodNotAllowed, "405 invalid_request_error retry=false after=-"),
+            (RefusalKind::Malformed, "400 invalid_request_error retry=false after=-"),
+            (RefusalKind::TooLarge, "413 request_too_large retry=false after=-"),
+            (RefusalKind::Timeout, "408 timeout_error retry=- after=-"),
+            (RefusalKind::Unauthenticated, "401 authentication_error retry=false after=-"),
+            (RefusalKind::KeyRevoked, "401 authentication_error retry=false after=-"),
+            (RefusalKind::KeyExpired, "401 authentication_error retry=false after=-"),
+            (RefusalKind::OwnerDisabled, "401 authentication_error retry=false after=-"),
+            (RefusalKind::ModelDenied, "451 permission_error retry=false after=-"),
+            (RefusalKind::NoProvider, "451 permission_error retry=false after=-"),
+            (RefusalKind::NotReady, "503 api_error retry=- after=5"),
+            (RefusalKind::Backlog, "503 api_error retry=- after=5"),
+            (RefusalKind::UpstreamUnavailable, "502 api_error retry=- after=-"),
+            (RefusalKind::UpstreamTimeout, "504 timeout_error retry=- after=-"),
+            (RefusalKind::UpstreamInvalid, "502 api_error retry=false after=-"),
+        ];
+        assert_eq!(table.map(|(kind, _)| kind), RefusalKind::ALL);
+        for (kind, expect) in table {
+            assert_eq!(row(kind), expect, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_decision_of_policy_is_never_sent_twice() {
+        for kind in RefusalKind::ALL {
+            assert!(!(kind.is_policy() && may_heal(kind)), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_detail_changes_the_status_or_adds_a_header() {
+        let refusal = |kind| Refusal::new(kind, "Why.");
+        let allow = answer(&refusal(RefusalKind::MethodNotAllowed), Detail::Allow("POST"), "req_1");
+        assert_eq!(allow.headers().get(ALLOW).unwrap(), "POST");
+        assert_eq!(status(RefusalKind::Malformed, Detail::Encoding), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(status(RefusalKind::TooLarge, Detail::Address), StatusCode::URI_TOO_LONG);
+        assert_eq!(status(RefusalKind::TooLarge, Detail::Headers), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+}

@@ -1,0 +1,531 @@
+//! What a replica remembers until the control plane has it: an intent before a visit may cost anything, an outcome after it.
+//!
+//! A write has reached the operating system when it returns, so a killed process loses nothing; how much a lost machine may
+//! lose is the [`Durability`]. Intents that have no outcome when the spool is opened again become *uncertain* records at
+//! their estimate, once. Outcomes bear a sequence without gaps within the run, the *incarnation*, whose number rises with
+//! each start; the control plane counts each pair once.
+//!
+//! ```text
+//! intent ........ outcome, in one batch with the intent's removal ........ receipt, in one batch with the outcome's
+//! killed here: uncertain            killed here: sent by the next run               removal
+//! ```
+//!
+//! The spool is bounded. When it is full, intents are refused and with them the visits; records of visits that cost nothing
+//! are counted in a gap record instead of stored, so that a flood of refused requests neither fills the disk nor goes unseen.
+//!
+//! Reading order: here, what callers see; `ledger`, the sequences; `stored`, what the values look like; `disk` and `memory`,
+//! where they are; `journals`, how they become durable.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+use tollgate_policy::{
+    id::{CredentialId, ProviderId},
+    money::NanoUsd,
+    time::UnixMillis,
+    usage::{Attribution, Outcome, Record, Tokens},
+};
+use tollgate_proto::usage::v1;
+use tollgate_settings::Setting;
+
+use self::{
+    disk::Disk,
+    journals::Journals,
+    ledger::{Ledger, Numbered},
+    memory::Memory,
+};
+
+mod ledger;
+mod stored;
+mod disk;
+mod memory;
+mod journals;
+
+/// The smallest bound of a spool: below it, one batch of long records would fill it.
+pub const BYTES_MIN: u64 = 1024 * 1024;
+/// The share of the bound, in percent, at which the spool warns.
+pub const ALARM_PERCENT: u64 = 80;
+// The warning ends here, so that it does not flicker.
+const ALARM_OVER_PERCENT: u64 = 60;
+/// What a record takes besides its own bytes: keys, journal and index.
+const OVERHEAD_BYTES: u64 = 64;
+/// The most records that [`Spool::pending`] hands out at a time: what the contract of Report allows.
+pub const BATCH_MAX: usize = 500;
+
+/// What a lost machine may lose. A killed process loses nothing but with [`Durability::Memory`].
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Durability {
+    /// Nothing: an intent is on the disk before anything is sent to a provider.
+    Strict,
+    /// The last few milliseconds.
+    #[default]
+    Group,
+    /// Everything that was not reported, and so may a process that is killed. Nothing is written to disk.
+    Memory,
+}
+
+/// How a spool is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// What a lost machine may lose.
+    pub durability: Durability,
+    /// The bound, in bytes of unreported records; at least [`BYTES_MIN`].
+    pub bytes_max: u64,
+}
+
+/// What is remembered before a visit may cost anything.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    /// The visit's number, unique within the run.
+    pub visit: u64,
+    /// The `request-id` that the client will see.
+    pub request_id: Arc<str>,
+    /// When the request arrived.
+    pub arrived: UnixMillis,
+    /// Whose it is.
+    pub attribution: Attribution,
+    /// What is called.
+    pub operation: Arc<str>,
+    /// The model that the client asked for.
+    pub model: Arc<str>,
+    /// The provider that will be called.
+    pub provider: Option<ProviderId>,
+    /// The credential that will be used.
+    pub credential: Option<CredentialId>,
+    /// The most that it can cost: its cost, should its end never be known.
+    pub hold: NanoUsd,
+    /// Whether the model has no price.
+    pub unpriced: bool,
+    /// The policy revision that decided.
+    pub revision: u64,
+}
+
+/// The proof that an intent was written.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "await Spool::durable with it before anything is sent"]
+pub struct Ticketed {
+    position: u64,
+}
+
+/// Why an intent is not taken. The visit must not go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Backlog {
+    /// Too much is waiting for the control plane.
+    #[error("spool is full of unreported records")]
+    Full,
+    /// The disk refused a write; nothing is taken until the replica is started anew.
+    #[error("spool cannot be written")]
+    Failed,
+}
+
+/// Why a spool cannot be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    /// The bound is too small.
+    #[error("spool_bytes_max must be at least {BYTES_MIN}")]
+    TooSmall,
+    /// The store failed. That another process has it open is one of the reasons.
+    #[error("spool at {path}: {reason}")]
+    Store {
+        /// The directory.
+        path: String,
+        /// What the store says.
+        reason: String,
+    },
+    /// A newer version wrote it.
+    #[error("spool at {path} was written by a newer version")]
+    Newer {
+        /// The directory.
+        path: String,
+    },
+}
+
+/// What was found in the spool when it was opened.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Recovered {
+    /// Intents without an outcome, now uncertain records.
+    pub uncertain: u64,
+    /// Outcomes that were not reported.
+    pub unreported: u64,
+    /// Values that cannot be read, now gap records.
+    pub unreadable: u64,
+}
+
+/// How full the spool is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Depth {
+    /// Visits that are open and may cost something.
+    pub intents: u64,
+    /// Records that are not reported.
+    pub outcomes: u64,
+    /// What both take, in bytes.
+    pub bytes: u64,
+    /// The bound.
+    pub bytes_max: u64,
+    /// Records of visits without cost that found no room, in this run.
+    pub dropped: u64,
+}
+
+/// Records of one run, in sequence, for one report.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pending {
+    /// The run.
+    pub incarnation: u64,
+    /// The sequence of the first record.
+    pub first: u64,
+    /// The records.
+    pub records: Vec<v1::Record>,
+}
+
+/// The spool. Cloning shares it.
+#[derive(Clone)]
+pub struct Spool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: Store,
+    durability: Durability,
+    bytes_max: u64,
+    incarnation: u64,
+    ledger: Mutex<Ledger>,
+    // The size of each open intent, by visit.
+    open: Mutex<HashMap<u64, u64>>,
+    bytes: AtomicU64,
+    dropped: AtomicU64,
+    alarming: AtomicBool,
+    failed: AtomicBool,
+    arrivals: Notify,
+}
+
+enum Store {
+    Disk(Disk, Journals),
+    Memory(Memory),
+}
+
+// === impl Spool ===
+
+impl Spool {
+    /// Opens the spool in a directory of its own, which is made when it is missing, and settles what the run before left.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When the bound is too small, when the directory is in use or cannot be read, or when a newer version wrote it.
+    pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovered), SpoolError> {
+        Self::open_at(dir, options, u64::try_from(crate::clock::wall().get()).unwrap_or_default())
+    }
+
+    fn open_at(dir: &Path, options: Options, now_ms: u64) -> Result<(Self, Recovered), SpoolError> {
+        if options.bytes_max < BYTES_MIN {
+            return Err(SpoolError::TooSmall);
+        }
+        let (store, found) = if options.durability == Durability::Memory {
+            (Store::Memory(Memory::default()), disk::Found { incarnation: now_ms.max(1), ..disk::Found::default() })
+        } else {
+            let (disk, found) = Disk::open(dir, now_ms)?;
+            let journals = Journals::start(dir, options.durability)
+                .map_err(|error| SpoolError::Store { path: dir.display().to_string(), reason: error.to_string() })?;
+            (Store::Disk(disk, journals), found)
+        };
+        let shared = Shared {
+            store,
+            durability: options.durability,
+            bytes_max: options.bytes_max,
+            incarnation: found.incarnation,
+            ledger: Mutex::new(Ledger::new(found.incarnation, found.runs)),
+            open: Mutex::default(),
+            bytes: AtomicU64::new(found.bytes),
+            dropped: AtomicU64::new(0),
+            alarming: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            arrivals: Notify::new(),
+        };
+        shared.look_at_depth();
+        Ok((Self { shared: Arc::new(shared) }, found.recovered))
+    }
+
+    /// The number of this run.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.shared.incarnation
+    }
+
+    /// Remembers that a visit may cost something. It has reached the operating system when this returns, in microseconds;
+    /// nothing may be sent to a provider before [`Self::durable`] returned as well.
+    ///
+    /// # Errors
+    /// When the spool is full or failed: the visit must be refused.
+    pub fn intent(&self, intent: &Intent) -> Result<Ticketed, Backlog> {
+        let shared = &self.shared;
+        if shared.failed.load(Ordering::Relaxed) {
+            return Err(Backlog::Failed);
+        }
+        let value = stored::encode(&v1::Record::from(&intent.presumed(shared.incarnation)));
+        let size = weight(value.len());
+        if shared.bytes.fetch_add(size, Ordering::Relaxed) + size > shared.bytes_max {
+            shared.bytes.fetch_sub(size, Ordering::Relaxed);
+            return Err(Backlog::Full);
+        }
+        // A further attempt of a visit takes the place of the one before.
+        if let Some(before) = lock(&shared.open).insert(intent.visit, size) {
+            shared.release(before);
+        }
+        let position = match &shared.store {
+            Store::Memory(_) => 0,
+            Store::Disk(disk, journals) => {
+                if let Err(error) = disk.put_intent(shared.incarnation, intent.visit, value) {
+                    shared.fail(&error);
+                    lock(&shared.open).remove(&intent.visit);
+                    shared.bytes.fetch_sub(size, Ordering::Relaxed);
+                    return Err(Backlog::Failed);
+                }
+                journals.written()
+            }
+        };
+        shared.look_at_depth();
+        Ok(Ticketed { position })
+    }
+
+    /// Waits until an intent would survive the machine, where the durability is strict; returns at once otherwise.
+    ///
+    /// # Errors
+    /// When the disk refused to make it durable: the visit must be refused.
+    pub async fn durable(&self, ticketed: Ticketed) -> Result<(), Backlog> {
+        match (&self.shared.store, self.shared.durability) {
+            (Store::Disk(_, journals), Durability::Strict) => journals.durable(ticketed.position).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers how visits ended, gives each record its sequence, and forgets their intents, all in one step. The records'
+    /// own incarnation and sequence are not read. For one task at a time; it writes and does not wait.
+    ///
+    /// # Errors
+    /// When the disk refuses the write. The intents are then still there, and become uncertain records at the next start.
+    pub fn outcomes(&self, ended: Vec<(Option<u64>, Record)>) -> Result<(), SpoolError> {
+        let shared = &self.shared;
+        let mut ledger = lock(&shared.ledger);
+        let mut batch = ledger::Batch::default();
+        let mut freed = 0;
+        let mut taken = 0;
+        for (visit, record) in ended {
+            if let Some(visit) = visit {
+                freed += lock(&shared.open).remove(&visit).unwrap_or_default();
+                batch.settled.push(visit);
+            } else if shared.is_full() {
+                shared.dropped.fetch_add(1, Ordering::Relaxed);
+                taken += ledger.dropped(&mut batch, record.arrived);
+                continue;
+            }
+            taken += ledger.ended(&mut batch, v1::Record::from(&record));
+        }
+        let written = match &shared.store {
+            Store::Memory(memory) => {
+                memory.settle(&batch);
+                Ok(())
+            }
+            Store::Disk(disk, journals) => disk.settle(shared.incarnation, &batch).map(|()| {
+                journals.written();
+            }),
+        };
+        if let Err(error) = written {
+            ledger.undo(&batch);
+            shared.fail(&error);
+            return Err(error);
+        }
+        drop(ledger);
+        shared.bytes.fetch_add(taken, Ordering::Relaxed);
+        shared.release(freed);
+        shared.look_at_depth();
+        shared.arrivals.notify_one();
+        Ok(())
+    }
+
+    /// The oldest records that are not reported, those of earlier runs first; `None` when all are. They are durable, so that
+    /// what the control plane has is never settled again as uncertain. The same records are handed out until they are
+    /// acknowledged. Blocks.
+    ///
+    /// # Errors
+    /// When the disk cannot be read.
+    pub fn pending(&self) -> Result<Option<Pending>, SpoolError> {
+        let shared = &self.shared;
+        let Some((incarnation, first, last)) = lock(&shared.ledger).hand_out(BATCH_MAX) else { return Ok(None) };
+        let records = match &shared.store {
+            Store::Memory(memory) => stored::contiguous(incarnation, first, last, memory.outcomes(first, last)),
+            Store::Disk(disk, journals) => {
+                journals.sync().map_err(|error| disk.failed(error))?;
+                stored::contiguous(incarnation, first, last, disk.outcomes(incarnation, first, last)?)
+            }
+        };
+        Ok(Some(Pending { incarnation, first, records }))
+    }
+
+    /// Forgets the records of a run up to a sequence, since the control plane has them. Blocks.
+    ///
+    /// # Errors
+    /// When the disk refuses the write. The records are then reported again, which is harmless.
+    pub fn acknowledge(&self, incarnation: u64, through: u64) -> Result<(), SpoolError> {
+        let shared = &self.shared;
+        let Some((first, last)) = lock(&shared.ledger).reported(incarnation, through) else { return Ok(()) };
+        let freed = match &shared.store {
+            Store::Memory(memory) => memory.forget(first, last),
+            Store::Disk(disk, _) => disk.forget(incarnation, first, last)?,
+        };
+        lock(&shared.ledger).forget(incarnation, last);
+        shared.release(freed);
+        shared.look_at_depth();
+        Ok(())
+    }
+
+    /// Puts a gap record in the place of one that the control plane refuses to take, so that those behind it can go on.
+    /// Returns whether it was no gap record before. Blocks.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn replace_by_gap(&self, incarnation: u64, sequence: u64) -> Result<bool, SpoolError> {
+        let value = stored::encode(&stored::gap(incarnation, sequence));
+        let after = weight(value.len());
+        let gap = Numbered { sequence, value };
+        let before = match &self.shared.store {
+            Store::Memory(memory) => memory.replace(gap),
+            Store::Disk(disk, _) => disk.replace(incarnation, gap)?,
+        };
+        // Forgetting it will free what the gap weighs, so the rest is freed here.
+        self.shared.release(before.as_ref().map_or(0, |value| weight(value.len())).saturating_sub(after));
+        let was_gap = before.and_then(|value| stored::decode(&value)).is_some_and(|record| record.dropped > 0);
+        Ok(!was_gap)
+    }
+
+    /// Waits until records were added since the last call.
+    pub async fn arrived(&self) {
+        self.shared.arrivals.notified().await;
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn depth(&self) -> Depth {
+        Depth {
+            intents: lock(&self.shared.open).len().try_into().unwrap_or(u64::MAX),
+            outcomes: lock(&self.shared.ledger).len(),
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+            bytes_max: self.shared.bytes_max,
+            dropped: self.shared.dropped.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether no visit can be taken: the spool is full, or its disk failed.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.shared.is_full() || self.shared.failed.load(Ordering::Relaxed)
+    }
+
+    /// Makes everything durable. Blocks.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn sync(&self) -> Result<(), SpoolError> {
+        match &self.shared.store {
+            Store::Memory(_) => Ok(()),
+            Store::Disk(disk, journals) => journals.sync().map_err(|error| disk.failed(error)),
+        }
+    }
+}
+
+impl fmt::Debug for Spool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spool").field("incarnation", &self.shared.incarnation).field("depth", &self.depth()).finish()
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn is_full(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) >= self.bytes_max
+    }
+
+    fn release(&self, size: u64) {
+        self.bytes.fetch_sub(size, Ordering::Relaxed);
+    }
+
+    fn fail(&self, error: &SpoolError) {
+        if !self.failed.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "spool failed and takes no more visits");
+        }
+    }
+
+    fn look_at_depth(&self) {
+        let percent = self.bytes.load(Ordering::Relaxed).saturating_mul(100) / self.bytes_max;
+        let alarming = self.alarming.load(Ordering::Relaxed);
+        if percent >= ALARM_PERCENT && !alarming && !self.alarming.swap(true, Ordering::Relaxed) {
+            tracing::warn!(percent, "spool fills with unreported records");
+        } else if percent < ALARM_OVER_PERCENT && alarming && self.alarming.swap(false, Ordering::Relaxed) {
+            tracing::info!(percent, "spool has room again");
+        }
+    }
+}
+
+// === impl Intent ===
+
+impl Intent {
+    /// The record that this becomes when its end is never known: the provider may have been asked once, at full cost.
+    fn presumed(&self, incarnation: u64) -> Record {
+        Record {
+            incarnation,
+            sequence: 0,
+            request_id: Arc::clone(&self.request_id),
+            arrived: self.arrived,
+            duration_ms: 0,
+            first_byte_ms: 0,
+            outcome: Outcome::Uncertain,
+            refusal: Arc::default(),
+            status: 0,
+            attribution: self.attribution.clone(),
+            operation: Arc::clone(&self.operation),
+            model: Arc::clone(&self.model),
+            answered_model: Arc::default(),
+            provider: self.provider.clone(),
+            credential: self.credential.clone(),
+            streamed: false,
+            tokens: Tokens::default(),
+            cost: self.hold,
+            unpriced: self.unpriced,
+            revision: self.revision,
+            upstream_request_id: Arc::default(),
+            attempts: 1,
+        }
+    }
+}
+
+// === impl Durability ===
+
+impl Setting for Durability {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "strict" => Ok(Self::Strict),
+            "group" => Ok(Self::Group),
+            "memory" => Ok(Self::Memory),
+            _ => Err("must be strict, group or memory"),
+        }
+    }
+}
+
+fn weight(value_bytes: usize) -> u64 {
+    u64::try_from(value_bytes).unwrap_or(u64::MAX).saturating_add(OVERHEAD_BYTES)
+}
+
+// What these locks guard is sound at every step, whatever panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! The sequences: which are given, which are handed out, which are reported.
+
+use std::collections::BTreeMap;
+
+use tollgate_policy::time::UnixMillis;
+use tollgate_proto::{convert::usage::Gap, usage::v1};
+
+use super::{stored, weight};
+
+/// Who gives each record its sequence. There is one, behind a lock.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    incarnation: u64,
+    // The unreported sequences of each run, without gaps. The current run is always there.
+    runs: BTreeMap<u64, Run>,
+    // The newest record, while it is a gap that can still grow.
+    gap: Option<Gap>,
+    // The highest sequence of the current run that a report may be carrying.
+    handed_out: u64,
+}
+
+/// The unreported records of a run: from `first`, up to the one before `next`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Run {
+    pub(super) first: u64,
+    pub(super) next: u64,
+}
+
+/// What is written in one step.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) settled: Vec<u64>,
+    pub(super) outcomes: Vec<Numbered>,
+    // How many sequences were given, and the gap as it was before.
+    given: u64,
+    gap_before: Option<Option<Gap>>,
+}
+
+/// A record as it is stored, and its sequence.
+#[derive(Debug)]
+pub(super) struct Numbered {
+    pub(super) sequence: u64,
+    pub(super) value: Vec<u8>,
+}
+
+impl Ledger {
+    /// Goes on where earlier runs ended, or where recovery left the current one.
+    pub(super) fn new(incarnation: u64, mut runs: BTreeMap<u64, Run>) -> Self {
+        runs.entry(incarnation).or_insert(Run { first: 1, next: 1 });
+        Self { incarnation, runs, gap: None, handed_out: 0 }
+    }
+
+    /// Adds a record under the next sequence. Returns what it weighs.
+    pub(super) fn ended(&mut self, batch: &mut Batch, mut record: v1::Record) -> u64 {
+        self.remember_gap(batch);
+        self.gap = None;
+        let sequence = self.give(batch);
+        record.incarnation = signed(self.incarnation);
+        record.sequence = signed(sequence);
+        push(batch, sequence, &record)
+    }
+
+    /// Counts a record that finds no room, in the newest gap if that is the newest record and still here, otherwise in a new
+    /// one. Returns what that adds.
+    pub(super) fn dropped(&mut self, batch: &mut Batch, arrived: UnixMillis) -> u64 {
+        self.remember_gap(batch);
+        if let Some(gap) = self.gap.as_mut().filter(|gap| gap.sequence > self.handed_out) {
+            gap.dropped = gap.dropped.saturating_add(1);
+            let span = arrived.get().saturating_sub(gap.from.get());
+            gap.duration_ms = gap.duration_ms.max(u64::try_from(span).unwrap_or_default());
+            let (sequence, record) = (gap.sequence, v1::Record::from(&*gap));
+            // It replaces the gap that is there, whose weight is counted.
+            batch.outcomes.retain(|outcome| outcome.sequence != sequence);
+            push(batch, sequence, &record);
+            return 0;
+        }
+        let sequence = self.give(batch);
+        let gap = Gap { incarnation: self.incarnation, sequence, from: arrived, duration_ms: 0, dropped: 1 };
+        self.gap = Some(gap);
+        push(batch, sequence, &v1::Record::from(&gap))
+    }
+
+    /// Takes back what a batch that was not written had taken.
+    pub(super) fn undo(&mut self, batch: &Batch) {
+        let run = self.current();
+        run.next = run.next.saturating_sub(batch.given);
+        if let Some(gap) = batch.gap_before {
+            self.gap = gap;
+        }
+    }
+
+    /// The oldest run with unreported records, and the first and the last of the next report.
+    pub(super) fn hand_out(&mut self, most: usize) -> Option<(u64, u64, u64)> {
+        let (incarnation, run) = self.runs.iter().find(|(_, run)| run.first < run.next)?;
+        let (incarnation, first) = (*incarnation, run.first);
+        let last = (run.next - 1).min(first.saturating_add(u64::try_from(most).unwrap_or(u64::MAX)).saturating_sub(1));
+        if incarnation == self.incarnation {
+            self.handed_out = self.handed_out.max(last);
+        }
+        Some((incarnation, first, last))
+    }
+
+    /// Which records a receipt covers. `None` when they are forgotten already.
+    pub(super) fn reported(&self, incarnation: u64, through: u64) -> Option<(u64, u64)> {
+        let run = self.runs.get(&incarnation)?;
+        // A receipt for more than was sent would forget what comes.
+        let last = through.min(run.next.saturating_sub(1));
+        (run.first <= last).then_some((run.first, last))
+    }
+
+    /// Forgets the records of a run up to a sequence.
+    pub(super) fn forget(&mut self, incarnation: u64, last: u64) {
+        let Some(run) = self.runs.get_mut(&incarnation) else { return };
+        run.first = run.first.max(last.saturating_add(1)).min(run.next);
+        if run.first == run.next && incarnation != self.incarnation {
+            self.runs.remove(&incarnation);
+        }
+    }
+
+    /// How many records are unreported.
+    pub(super) fn len(&self) -> u64 {
+        self.runs.values().map(|run| run.next - run.first).sum()
+    }
+
+    fn give(&mut self, batch: &mut Batch) -> u64 {
+        let run = self.current();
+        let sequence = run.next;
+        run.next += 1;
+        batch.given += 1;
+        sequence
+    }
+
+    fn current(&mut self) -> &mut Run {
+        self.runs.entry(self.incarnation).or_insert(Run { first: 1, next: 1 })
+    }
+
+    fn remember_gap(&self, batch: &mut Batch) {
+        batch.gap_before.get_or_insert(self.gap);
+    }
+}
+
+fn push(batch: &mut Batch, sequence: u64, record: &v1::Record) -> u64 {
+    let value = stored::encode(record);
+    let size = weight(value.len());
+    batch.outcomes.push(Numbered { sequence, value });
+    size
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,44 @@
+//! What values look like: one byte for the version of the encoding, then the record as the contract encodes it.
+
+use prost::Message as _;
+use tollgate_policy::time::UnixMillis;
+use tollgate_proto::{convert::usage::Gap, usage::v1};
+
+/// The version of the encoding. Protocol buffers carry new fields by themselves; another number would be another encoding.
+const VERSION: u8 = 1;
+
+/// Encodes a record, or the record that an intent becomes.
+pub(super) fn encode(record: &v1::Record) -> Vec<u8> {
+    let mut value = Vec::with_capacity(1 + record.encoded_len());
+    value.push(VERSION);
+    // A vector takes whatever is encoded.
+    let _ = record.encode(&mut value);
+    value
+}
+
+/// Decodes what [`encode`] made; `None` for anything else.
+pub(super) fn decode(value: &[u8]) -> Option<v1::Record> {
+    let (version, encoded) = value.split_first()?;
+    if *version == VERSION { v1::Record::decode(encoded).ok() } else { None }
+}
+
+/// A gap record for one record that is lost.
+pub(super) fn gap(incarnation: u64, sequence: u64) -> v1::Record {
+    v1::Record::from(&Gap { incarnation, sequence, from: UnixMillis::new(0), duration_ms: 0, dropped: 1 })
+}
+
+/// The records from `first` to `last`, with a gap record for each that is missing or cannot be read: one bad value must not
+/// hold up those behind it.
+pub(super) fn contiguous(
+    incarnation: u64,
+    first: u64,
+    last: u64,
+    found: Vec<(u64, impl AsRef<[u8]>)>,
+) -> Vec<v1::Record> {
+    let mut found = found.into_iter().peekable();
+    let record = |sequence| {
+        let value = found.next_if(|(at, _)| *at == sequence);
+        value.and_then(|(_, value)| decode(value.as_ref())).unwrap_or_else(|| gap(incarnation, sequence))
+    };
+    (first..=last).map(record).collect()
+}

@@ -1,0 +1,33 @@
+// The official TypeScript SDK through Tollgate: whole and streamed, a count, the model list, and a refusal.
+//   node sdk.mjs BASE_URL KEY
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import Anthropic from "@anthropic-ai/sdk";
+
+const [baseURL, authToken] = process.argv.slice(2);
+const client = new Anthropic({ baseURL, authToken, apiKey: null, maxRetries: 0 });
+const ask = { model: "claude-sonnet-4-5", max_tokens: 64, messages: [{ role: "user", content: "Say hello." }] };
+
+const whole = await client.messages.create(ask);
+assert.equal(whole.type, "message");
+assert.ok(whole.content[0].text && whole.usage.input_tokens > 0 && whole.usage.output_tokens > 0);
+
+let text = "";
+const stream = client.messages.stream(ask).on("text", (piece) => (text += piece));
+const final = await stream.finalMessage();
+assert.equal(text, final.content[0].text);
+assert.equal(final.stop_reason, "end_turn");
+
+const count = await client.messages.countTokens({ model: ask.model, messages: ask.messages });
+assert.ok(count.input_tokens > 0);
+
+const models = await client.models.list();
+assert.ok(models.data.some((model) => model.id.startsWith("claude-")));
+
+await assert.rejects(
+  new Anthropic({ baseURL, authToken: "tg_live_junk", apiKey: null, maxRetries: 0 }).messages.create(ask),
+  (refusal) => refusal.status === 401 && /Tollgate/.test(refusal.message),
+);
+
+const { version } = createRequire(import.meta.url)("@anthropic-ai/sdk/package.json");
+console.log(`@anthropic-ai/sdk ${version} (TypeScript): whole, streamed, counted, listed, refused`);
