@@ -22,6 +22,8 @@ use tonic::{
 
 use crate::{failure::Failure, settings::Settings, surroundings::read_bounded};
 
+/// As whom the audit log knows this program.
+const USER_AGENT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one call may take: a page of a thousand objects, or a report over a large ledger.
@@ -87,6 +89,7 @@ fn endpoint(settings: &Settings) -> Result<Endpoint, Failure> {
         _ => return Err(malformed()),
     };
     let endpoint = Endpoint::from_shared(address.clone()).map_err(|_| malformed())?;
+    let endpoint = endpoint.user_agent(USER_AGENT).map_err(|_| malformed())?;
     let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT);
     match (&settings.ca, secure) {
         (None, false) => Ok(endpoint),

@@ -96,7 +96,9 @@ impl Format {
     ) -> Result<Answer, Failure> {
         let result = match self {
             Self::Table => {
-                let table = table();
+                let mut table = table();
+                // Nothing before the first column and two spaces behind each, so that lines begin where `cut` expects.
+                table.column_iter_mut().for_each(|column| drop(column.set_padding((0, 2))));
                 if table.is_empty() { String::new() } else { table.trim_fmt() + "\n" }
             }
             Self::Json => serde_json::to_string_pretty(value).map_err(unprintable)? + "\n",
@@ -148,6 +150,7 @@ mod tests {
             text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join("|")).collect::<Vec<_>>()
         };
         assert_eq!(lines(Format::Table.list(&dogs).unwrap().result), ["NAME", "rex", "fido"]);
+        assert!(Format::Table.list(&dogs).unwrap().result.starts_with("NAME\n"));
         assert_eq!(lines(Format::Table.item(&dogs[0]).unwrap().result), ["name|rex", "age|3"]);
         assert_eq!(lines(Format::Table.item(&dogs[1]).unwrap().result), ["name|fido"]);
     }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt, io,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,6 +11,7 @@ use tollgate_audit::{Entry, Facts, Outcome};
 use crate::{
     audit, clock,
     keys::{ADMIN_PREFIX, AdminToken, Minter},
+    private,
     seal::SealError,
     store::{Store, StoreError},
 };
@@ -117,7 +117,7 @@ impl Administrators {
             return Ok(None);
         }
         let path = data_dir.join(TOKEN_FILE);
-        write_private(&path, token.expose()).map_err(|source| BootstrapError::File { path: path.clone(), source })?;
+        private::replace(&path, token.expose()).map_err(|source| BootstrapError::File { path: path.clone(), source })?;
         let action = if replace { "administrator.token.reset" } else { "administrator.token.create" };
         let facts = Facts { initiator: "system", target: BOOTSTRAP, ..Facts::default() };
         audit::append(&mut txn, Entry::new(clock::now_ms(), action, Outcome::Allowed, facts)).await?;
@@ -151,30 +151,5 @@ impl Principal {
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// Writes a secret to a file that only this user can read: whole or not at all, and durable.
-///
-/// # Errors
-/// What the file system says.
-pub fn write_private(path: &Path, secret: &str) -> io::Result<()> {
-    use std::io::Write as _;
-
-    let directory = path.parent().unwrap_or(Path::new("."));
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    let written =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh).and_then(|mut file| {
-            file.write_all(secret.as_bytes())?;
-            file.write_all(b"\n")?;
-            file.sync_all()
-        });
-    match written.and_then(|()| std::fs::rename(&fresh, path)) {
-        Ok(()) => std::fs::File::open(directory)?.sync_all(),
-        Err(error) => {
-            // What is left of the attempt would be in the way of the next one.
-            let _ = std::fs::remove_file(&fresh);
-            Err(error)
-        }
     }
 }

@@ -56,7 +56,11 @@ pub fn parse(text: &str, allow_private: bool) -> Result<String, InvalidBaseUrl> 
         "http" => return Err(InvalidBaseUrl::Plain),
         _ => return Err(InvalidBaseUrl::Shape),
     }
-    if authority.host().is_empty() || authority.as_str().ends_with(':') || authority.port_u16() == Some(0) {
+    let port_is_good = match authority.port() {
+        Some(_) => authority.port_u16().is_some_and(|port| port > 0),
+        None => !authority.as_str().ends_with(':'),
+    };
+    if authority.host().is_empty() || !port_is_good {
         return Err(InvalidBaseUrl::Shape);
     }
     if !allow_private && is_private(authority.host()) {

@@ -11,7 +11,7 @@ use tollgate_settings::{Problems, Reader, Secret, SecretSource};
 use zeroize::Zeroizing;
 
 use crate::{
-    administrators::write_private,
+    private,
     seal::{KEY_BYTES, Keyring, SealError, random_key},
 };
 
@@ -253,15 +253,16 @@ fn secret(reader: &mut Reader, name: &str) -> Option<Secret> {
 
 // Two processes that start over one empty directory: the second fails to make the file, and reads what the first made.
 fn kept_key(path: &Path) -> Result<Zeroizing<[u8; KEY_BYTES]>, KeyError> {
-    let file = |source| KeyError::File { path: path.to_owned(), source };
-    let wrong = |source| KeyError::Key { name: path.display().to_string(), source };
     match read_key(path) {
-        Err(KeyError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            let key = random_key().map_err(wrong)?;
-            write_private(path, &Zeroizing::new(hex::encode(key.as_slice()))).map_err(file)?;
-            read_key(path)
+        Err(KeyError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+        read => return read,
+    }
+    let key = random_key().map_err(|source| KeyError::Key { name: path.display().to_string(), source })?;
+    match private::create(path, &Zeroizing::new(hex::encode(key.as_slice()))) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            Err(KeyError::File { path: path.to_owned(), source })
         }
-        read => read,
+        _ => read_key(path),
     }
 }
 

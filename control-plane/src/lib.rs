@@ -1,14 +1,16 @@
 //! The control plane: it owns customers, teams, users, virtual keys, providers and prices, remembers usage and every
 //! change, and streams signed snapshots to the replicas.
 //!
-//! Reading order: [`clock`] and [`store`], the only SQL there is, and the transaction in which everything happens; [`seal`],
-//! secrets at rest; [`audit`], the one writer of the log; [`keys`] and [`administrators`], what is minted and who may call;
-//! [`change`], the shape of every administrative change; [`api`], the services; [`config`], [`metrics`] and [`rim`], what
-//! operators set and see; [`app`] and [`command`], assembly.
+//! Reading order: [`clock`] and [`store`], the only SQL there is, and the transaction in which everything happens; [`seal`]
+//! and [`private`], secrets at rest; [`audit`], the one writer of the log; [`keys`] and [`administrators`], what is minted and who may call;
+//! [`change`], the shape of every administrative change; [`authority`], [`publish`], [`roster`] and [`fleet`], the replicas and
+//! what they are told; [`api`], the services; [`intake`], what replicas report; [`catalogue`], models and prices; [`config`],
+//! [`metrics`] and [`rim`], what operators set and see; [`app`] and [`command`], assembly.
 
 pub mod clock;
 pub mod store;
 pub mod seal;
+pub mod private;
 pub mod audit;
 pub mod keys;
 pub mod administrators;

@@ -57,6 +57,9 @@ const SQLITE_READERS_MAX: u32 = 4;
 const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 /// How long a statement waits for a connection or for SQLite's write lock before it is refused as busy.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+/// What bounds a statement, a wait for a lock, and a transaction that nobody goes on with, on PostgreSQL.
+const POSTGRES_TIMEOUTS: [(&str, &str); 3] =
+    [("statement_timeout", "60s"), ("lock_timeout", "10s"), ("idle_in_transaction_session_timeout", "60s")];
 /// Switching a fresh file to WAL takes an exclusive lock that ignores the busy timeout; a sibling may hold it for a moment.
 const OPEN_ATTEMPTS_MAX: u32 = 20;
 
@@ -372,6 +375,8 @@ async fn open_postgres(url: &str) -> Result<Db, StoreError> {
     let mut connection = sqlx::PgConnection::connect_with(&options).await?;
     migrations::run_postgres(&mut connection).await?;
     connection.close().await?;
+    // The locks of a control plane that was cut off from the database end with its session.
+    let options = options.options(POSTGRES_TIMEOUTS);
     let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS_MAX).acquire_timeout(WAIT_MAX);
     Ok(Db::Postgres(pool.connect_with(options).await?))
 }

@@ -29,3 +29,6 @@ mod storage;
 #[cfg(test)]
 #[path = "suite/usage.rs"]
 mod usage;
+#[cfg(test)]
+#[path = "suite/program.rs"]
+mod program;

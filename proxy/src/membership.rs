@@ -344,3 +344,6 @@ async fn bounded<T>(
     let answer = answer.unwrap_or_else(|_| Err(tonic::Status::deadline_exceeded("no answer in 10 s")));
     answer.map(tonic::Response::into_inner).map_err(|status| MembershipError::Refused(Box::new(status)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,12 +68,12 @@ impl Ask {
     }
 }
 
-/// The end of a conversation: what directives are read from, and whether a tool has just answered.
+/// The end of a conversation, behind the last word of the model: what directives are read from, and whether a tool has just answered.
 #[derive(Debug, Default, Eq, PartialEq)]
 pub(crate) struct LastTurn {
-    /// The texts of the last message of the user.
+    /// The texts of the user.
     pub(crate) text: String,
-    /// The last message brings a tool's result.
+    /// A tool's result is among it.
     pub(crate) has_tool_result: bool,
 }
 
@@ -92,19 +92,21 @@ impl LastTurn {
         }
     }
 
+    /// All that follows the last word of the model: clients put reminders, results and questions into messages of their own.
     fn of_turns(turns: &[Value]) -> Self {
-        let mut last = Self::default();
-        for turn in turns.iter().rev() {
+        let said_by_model = |turn: &&Value| {
             let role = turn.get("role").and_then(Value::as_str);
             let kind = turn.get("type").and_then(Value::as_str);
-            let is_result = role == Some("tool") || kind.is_some_and(|kind| kind.ends_with("call_output"));
-            if is_result {
-                last.has_tool_result = true;
-                return last;
-            }
+            matches!(role, Some("assistant" | "model")) || matches!(kind, Some("function_call" | "reasoning"))
+        };
+        let behind = turns.iter().rposition(|turn| said_by_model(&turn)).map_or(0, |place| place + 1);
+        let mut last = Self::default();
+        for turn in turns.get(behind..).unwrap_or_default() {
+            let role = turn.get("role").and_then(Value::as_str);
+            let kind = turn.get("type").and_then(Value::as_str);
+            last.has_tool_result |= role == Some("tool") || kind.is_some_and(|kind| kind.ends_with("call_output"));
             if role == Some("user") {
                 last.take_message(turn);
-                return last;
             }
         }
         last
@@ -112,7 +114,7 @@ impl LastTurn {
 
     fn take_message(&mut self, message: &Value) {
         match message.get("content").or_else(|| message.get("parts")) {
-            Some(Value::String(text)) => self.text.push_str(text),
+            Some(Value::String(text)) => self.take_text(text),
             Some(Value::Array(blocks)) => blocks.iter().for_each(|block| self.take_block(block)),
             _ => {}
         }
@@ -124,9 +126,13 @@ impl LastTurn {
             || block.get("functionResponse").is_some();
         self.has_tool_result |= is_result;
         if let Some(text) = block.get("text").and_then(Value::as_str) {
-            self.text.push_str(text);
-            self.text.push('\n');
+            self.take_text(text);
         }
+    }
+
+    fn take_text(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push('\n');
     }
 }
 
@@ -161,7 +167,12 @@ mod tests {
     #[test]
     fn the_last_turn_of_the_user_is_found_in_each_dialect() {
         for (body, text, has_tool_result) in [
-            (r#"{"messages":[{"role":"user","content":"a"},{"role":"system","content":"s"}]}"#, "a", false),
+            (r#"{"messages":[{"role":"user","content":"a"},{"role":"system","content":"s"}]}"#, "a\n", false),
+            (
+                r#"{"messages":[{"role":"user","content":"old"},{"role":"assistant","content":"x"},{"role":"user","content":"a"},{"role":"user","content":"b"}]}"#,
+                "a\nb\n",
+                false,
+            ),
             (
                 r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]}"#,
                 "a\nb\n",
@@ -179,7 +190,7 @@ mod tests {
             ),
             (r#"{"input":"a"}"#, "a", false),
             (
-                r#"{"input":[{"role":"user","content":[{"type":"input_text","text":"a"}]},{"type":"function_call_output","output":"x"}]}"#,
+                r#"{"input":[{"role":"user","content":[{"type":"input_text","text":"a"}]},{"type":"function_call","name":"f"},{"type":"function_call_output","output":"x"}]}"#,
                 "",
                 true,
             ),

@@ -243,14 +243,17 @@ fn expires(text: &str) -> Result<Expires, String> {
     literals::instant(text).map(Expires::At).map_err(|reason| format!("{reason}, or never"))
 }
 
+// In the form in which the control plane keeps it, so that another spelling of an address is no difference.
 fn base_url(text: &str) -> Result<String, String> {
-    let uri = text
-        .parse::<http::Uri>()
-        .ok()
-        .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none());
-    // The control plane keeps it without the last slash.
-    uri.map(|_| text.trim_end_matches('/').to_owned())
-        .ok_or_else(|| "must be https://host[:port][/path], without a query".to_owned())
+    let parts = text.parse::<http::Uri>().ok().filter(|uri| uri.query().is_none()).and_then(|uri| {
+        let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
+        Some(format!(
+            "{scheme}://{}{}",
+            uri.authority()?.as_str().to_ascii_lowercase(),
+            uri.path().trim_end_matches('/')
+        ))
+    });
+    parts.ok_or_else(|| "must be https://host[:port][/path], without a query".to_owned())
 }
 
 fn repeated(document: &Document, mistakes: &mut Vec<Mistake>) {

@@ -31,10 +31,9 @@ impl Admin {
         let filter = read_filter(&filter, &mut violations);
         let filter = violations.finish(Some(filter))?;
         let mut txn = self.store.begin_read().await?;
-        let mut rows = txn.audit_list(&filter, before, page.limit()).await?;
+        let rows = txn.audit_list(&filter, before, page.limit()).await?;
         txn.end().await?;
-        let next_page_token = page.cut(&mut rows, |(index, _)| index.to_string());
-        let entries = rows.iter().map(|(index, entry)| written(*index, entry)).collect();
+        let (entries, next_page_token) = page.write(&rows, written, |(index, _)| index.to_string());
         Ok(v1::ListEntriesResponse { entries, next_page_token })
     }
 }
@@ -60,9 +59,9 @@ fn read_filter(text: &str, violations: &mut Violations) -> AuditFilter {
     }
 }
 
-fn written(index: i64, entry: &Entry) -> v1::Entry {
+fn written((index, entry): &(i64, Entry)) -> v1::Entry {
     v1::Entry {
-        index,
+        index: *index,
         time: Some(wire::timestamp(entry.time_ms())),
         action: entry.action().into(),
         outcome: entry.outcome().word().into(),

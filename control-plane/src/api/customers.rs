@@ -100,10 +100,10 @@ impl Admin {
             CustomerFilter { name: terms.text_match("name"), disabled: terms.flag("disabled", &mut violations) };
         let filter = violations.finish(Some(filter))?;
         let mut txn = self.store.begin_read().await?;
-        let mut rows = txn.customer_list(&filter, after.as_ref(), page.limit()).await?;
+        let rows = txn.customer_list(&filter, after.as_ref(), page.limit()).await?;
         txn.end().await?;
-        let next_page_token = page.cut_created(&mut rows, |row| (row.stamp, row.id.as_str()));
-        Ok(v1::ListCustomersResponse { customers: rows.iter().map(written).collect(), next_page_token })
+        let (customers, next_page_token) = page.write_created(&rows, written, |row| (row.stamp, row.id.as_str()));
+        Ok(v1::ListCustomersResponse { customers, next_page_token })
     }
 
     async fn customer_update(&self, by: &Authorized, message: v1::UpdateCustomerRequest) -> Result<Customer, Failure> {

@@ -133,10 +133,10 @@ impl Admin {
         };
         let revoked = terms.word("state", fields::revoked_of_word, &mut violations);
         let filter = violations.finish(Some(KeyFilter { name: terms.text_match("name"), team, user, revoked }))?;
-        let mut rows = txn.key_list(&filter, after.as_ref(), page.limit()).await?;
+        let rows = txn.key_list(&filter, after.as_ref(), page.limit()).await?;
         txn.end().await?;
-        let next_page_token = page.cut_created(&mut rows, |row| (row.stamp, row.id.as_str()));
-        Ok(v1::ListKeysResponse { keys: rows.iter().map(written).collect(), next_page_token })
+        let (keys, next_page_token) = page.write_created(&rows, written, |row| (row.stamp, row.id.as_str()));
+        Ok(v1::ListKeysResponse { keys, next_page_token })
     }
 
     async fn key_update(&self, by: &Authorized, message: v1::UpdateKeyRequest) -> Result<Key, Failure> {

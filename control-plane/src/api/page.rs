@@ -10,6 +10,9 @@ use crate::store::{Position, organisation::Stamp};
 const SIZE_DEFAULT: i32 = 100;
 /// How many objects a page has at most.
 const SIZE_MAX: i32 = 1_000;
+/// How long the rows of a page are together at most, in bytes: below the 4 MiB that gRPC clients accept, with room for the
+/// longest row.
+const PAGE_BYTES_MAX: usize = 3 << 20;
 /// The longest position in a token, in bytes.
 const POSITION_BYTES_MAX: usize = 512;
 const VERSION: u8 = 1;
@@ -67,9 +70,36 @@ impl Page {
         rows.last().map(|last| self.token(&position(last))).unwrap_or_default()
     }
 
-    /// As [`Self::cut`], for a list in the order of creation.
-    pub fn cut_created<T>(&self, rows: &mut Vec<T>, place: impl FnOnce(&T) -> (Stamp, &str)) -> String {
-        self.cut(rows, |row| {
+    /// Writes the rows of the page, and returns them with the token of the next page: empty on the last one. A page ends
+    /// early where its rows are long, so that it fits the 4 MiB that gRPC clients accept.
+    pub fn write<T, W: prost::Message>(
+        &self,
+        rows: &[T],
+        write: impl Fn(&T) -> W,
+        position: impl FnOnce(&T) -> String,
+    ) -> (Vec<W>, String) {
+        let (mut written, mut bytes) = (Vec::new(), 0);
+        for row in rows.iter().take(self.size) {
+            let row = write(row);
+            bytes += row.encoded_len();
+            if bytes > PAGE_BYTES_MAX && !written.is_empty() {
+                break;
+            }
+            written.push(row);
+        }
+        let last = written.len().checked_sub(1).filter(|_| written.len() < rows.len()).and_then(|at| rows.get(at));
+        let token = last.map(|last| self.token(&position(last))).unwrap_or_default();
+        (written, token)
+    }
+
+    /// As [`Self::write`], for a list in the order of creation.
+    pub fn write_created<T, W: prost::Message>(
+        &self,
+        rows: &[T],
+        write: impl Fn(&T) -> W,
+        place: impl FnOnce(&T) -> (Stamp, &str),
+    ) -> (Vec<W>, String) {
+        self.write(rows, write, |row| {
             let (stamp, id) = place(row);
             format!("{}/{id}", stamp.created)
         })
@@ -122,6 +152,19 @@ mod tests {
             let (page, wrong) = read("keys", "", asked, "");
             assert_eq!((page.size, wrong), (size, violations), "{asked}");
         }
+    }
+
+    #[test]
+    fn a_page_of_long_rows_ends_early_and_never_empty() {
+        let (page, _) = read("keys", "", 1_000, "");
+        let write = |length: &usize| prost_types::FieldMask { paths: vec!["x".repeat(*length)] };
+        let position = |length: &usize| length.to_string();
+        let (rows, token) = page.write(&[1 << 20; 10], write, position);
+        assert_eq!((rows.len(), token.is_empty()), (2, false));
+        let (rows, token) = page.write(&[5 << 20], write, position);
+        assert_eq!((rows.len(), token.as_str()), (1, ""));
+        let (rows, token) = page.write(&[], write, position);
+        assert_eq!((rows.len(), token.as_str()), (0, ""));
     }
 
     #[test]

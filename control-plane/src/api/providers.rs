@@ -140,10 +140,10 @@ impl Admin {
         };
         let filter = violations.finish(Some(filter))?;
         let mut txn = self.store.begin_read().await?;
-        let mut rows = txn.provider_list(&filter, after.as_ref(), page.limit()).await?;
+        let rows = txn.provider_list(&filter, after.as_ref(), page.limit()).await?;
         txn.end().await?;
-        let next_page_token = page.cut_created(&mut rows, |row| (row.stamp, row.id.as_str()));
-        Ok(v1::ListProvidersResponse { providers: rows.iter().map(written).collect(), next_page_token })
+        let (providers, next_page_token) = page.write_created(&rows, written, |row| (row.stamp, row.id.as_str()));
+        Ok(v1::ListProvidersResponse { providers, next_page_token })
     }
 
     async fn provider_update(&self, by: &Authorized, message: v1::UpdateProviderRequest) -> Result<Provider, Failure> {

@@ -100,10 +100,10 @@ impl Admin {
         };
         let (name, disabled) = (terms.text_match("name"), terms.flag("disabled", &mut violations));
         let filter = violations.finish(Some(TeamFilter { name, customer, disabled }))?;
-        let mut rows = txn.team_list(&filter, after.as_ref(), page.limit()).await?;
+        let rows = txn.team_list(&filter, after.as_ref(), page.limit()).await?;
         txn.end().await?;
-        let next_page_token = page.cut_created(&mut rows, |row| (row.stamp, row.id.as_str()));
-        Ok(v1::ListTeamsResponse { teams: rows.iter().map(written).collect(), next_page_token })
+        let (teams, next_page_token) = page.write_created(&rows, written, |row| (row.stamp, row.id.as_str()));
+        Ok(v1::ListTeamsResponse { teams, next_page_token })
     }
 
     async fn team_update(&self, by: &Authorized, message: v1::UpdateTeamRequest) -> Result<Team, Failure> {

@@ -101,10 +101,10 @@ impl Admin {
         let (name, email) = (terms.text_match("name"), terms.text("email"));
         let disabled = terms.flag("disabled", &mut violations);
         let filter = violations.finish(Some(UserFilter { name, email, team, disabled }))?;
-        let mut rows = txn.user_list(&filter, after.as_ref(), page.limit()).await?;
+        let rows = txn.user_list(&filter, after.as_ref(), page.limit()).await?;
         txn.end().await?;
-        let next_page_token = page.cut_created(&mut rows, |row| (row.stamp, row.id.as_str()));
-        Ok(v1::ListUsersResponse { users: rows.iter().map(written).collect(), next_page_token })
+        let (users, next_page_token) = page.write_created(&rows, written, |row| (row.stamp, row.id.as_str()));
+        Ok(v1::ListUsersResponse { users, next_page_token })
     }
 
     async fn user_update(&self, by: &Authorized, message: v1::UpdateUserRequest) -> Result<User, Failure> {

@@ -7,7 +7,9 @@ use super::failure::Failure;
 /// The most violations that one answer names, so that it fits gRPC's default limit of 8 KiB for metadata.
 const VIOLATIONS_MAX: usize = 20;
 /// The longest description, in bytes, for the same reason.
-const DESCRIPTION_BYTES_MAX: usize = 240;
+const DESCRIPTION_BYTES_MAX: usize = 200;
+/// How many the message itself repeats, for the same reason.
+const MESSAGE_VIOLATIONS_MAX: usize = 5;
 
 /// The fields that are wrong, each with what is wrong with it.
 #[derive(Debug, Default)]
@@ -60,11 +62,15 @@ impl Violations {
     }
 }
 
+/// As many as fit; the details have them all.
 impl fmt::Display for Violations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, (field, description)) in self.iter().enumerate() {
+        for (at, (field, description)) in self.iter().take(MESSAGE_VIOLATIONS_MAX).enumerate() {
             write!(f, "{}{field} {description}", if at == 0 { "" } else { "; " })?;
         }
-        Ok(())
+        match self.0.len().checked_sub(MESSAGE_VIOLATIONS_MAX) {
+            None | Some(0) => Ok(()),
+            Some(more) => write!(f, "; and {more} more"),
+        }
     }
 }

@@ -8,7 +8,11 @@ use tollgate_proto::{
     permission,
 };
 use tonic::{
-    Code, Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, service::interceptor::InterceptedService,
+    Code, Request, Status,
+    client::Grpc,
+    codegen::http::uri::PathAndQuery,
+    service::interceptor::InterceptedService,
+    transport::{Certificate, Channel, ClientTlsConfig},
 };
 use tonic_prost::ProstCodec;
 
@@ -136,4 +140,38 @@ async fn a_plain_listener_on_the_network_is_refused(place: Place) {
     let mut config = config(&place, "data");
     config.admin_listen = "0.0.0.0:0".parse().unwrap();
     assert!(matches!(app::build(config).await, Err(BuildError::Plaintext(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_listener_speaks_tls_when_it_has_a_certificate() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let directory = tempfile::tempdir().unwrap();
+    let issued = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
+    let (cert, key) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+    std::fs::write(&cert, issued.cert.pem()).unwrap();
+    std::fs::write(&key, issued.signing_key.serialize_pem()).unwrap();
+    let url = format!("sqlite://{}", directory.path().join("tollgate.db").display());
+    let place = Place { url, directory: directory.path().to_owned() };
+    let mut config = config(&place, "data");
+    (config.tls_cert, config.tls_key) = (Some(cert), Some(key.clone()));
+    config.admin_listen = "0.0.0.0:0".parse().unwrap();
+    let app = app::build(config.clone()).await.unwrap();
+    let (admin, stop) = (app.addresses().admin, CancellationToken::new());
+    let token = std::fs::read_to_string(config.data_dir.join("admin-token")).unwrap();
+    let mut parts = tokio::task::JoinSet::new();
+    parts.spawn(app.run(stop.clone()));
+
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(issued.cert.pem())).domain_name("localhost");
+    let endpoint = Channel::from_shared(format!("https://127.0.0.1:{}", admin.port())).unwrap();
+    let channel = endpoint.clone().tls_config(tls).unwrap().connect().await.unwrap();
+    let service = InterceptedService::new(channel, World::bearer(&token));
+    assert!(IdentityServiceClient::new(service).who_am_i(v1::WhoAmIRequest {}).await.is_ok());
+    let plain = Channel::from_shared(format!("http://127.0.0.1:{}", admin.port())).unwrap().connect_lazy();
+    let service = InterceptedService::new(plain, World::bearer(&token));
+    assert!(IdentityServiceClient::new(service).who_am_i(v1::WhoAmIRequest {}).await.is_err());
+    stop.cancel();
+    parts.join_next().await.unwrap().unwrap().unwrap();
+
+    std::fs::write(key, "nonsense").unwrap();
+    assert!(matches!(app::build(config).await, Err(BuildError::Tls(_))));
 }

@@ -202,16 +202,24 @@ fn bounded(mut detail: Map<String, Value>) -> Map<String, Value> {
     if whole <= DETAIL_BYTES_MAX {
         return detail;
     }
-    for value in detail.values_mut() {
-        let text = value.to_string();
-        if text.len() > VALUE_BYTES_KEPT {
-            *value = Value::String(clean(&text, VALUE_BYTES_KEPT));
-        }
-    }
+    detail.values_mut().for_each(shorten);
     if encoded_bytes(&detail) > DETAIL_BYTES_MAX {
         detail = Map::from_iter([("omitted_bytes".to_owned(), Value::from(whole))]);
     }
     detail
+}
+
+// Objects keep their members, so that which fields changed is told even when their values are cut. What is encoded is never
+// nested deeper than an object's fields, and the parser of what comes from outside stops at 128.
+fn shorten(value: &mut Value) {
+    if let Value::Object(members) = value {
+        members.values_mut().for_each(shorten);
+        return;
+    }
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    if text.len() > VALUE_BYTES_KEPT {
+        *value = Value::String(clean(&text, VALUE_BYTES_KEPT));
+    }
 }
 
 fn encoded_bytes(detail: &Map<String, Value>) -> usize {
@@ -259,6 +267,12 @@ mod tests {
         assert_eq!(made.detail()["short"], json!(1));
         assert!(made.detail()["long"].as_str().unwrap().ends_with('…'));
         assert!(encoded_bytes(made.detail()) <= DETAIL_BYTES_MAX);
+
+        let models: Vec<_> = (0..200).map(|at| format!("model-{at}-{}", "z".repeat(100))).collect();
+        let changed = json!({"models": {"before": models, "after": []}, "disabled": {"before": false, "after": true}});
+        let made = entry(Facts { detail: Map::from_iter([("changed".to_owned(), changed)]), ..Facts::default() });
+        assert_eq!(made.detail()["changed"]["disabled"]["after"], json!(true));
+        assert!(made.detail()["changed"]["models"]["before"].as_str().unwrap().starts_with("[\"model-0-"));
 
         let many = (0..2_000).map(|at| (format!("field-{at}"), json!("value")));
         let made = entry(Facts { detail: many.collect(), ..Facts::default() });

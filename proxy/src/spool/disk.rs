@@ -17,8 +17,9 @@ const INCARNATION_KEY: &str = "incarnation";
 
 /// Records live for seconds, so hardly any is read from a table; what is cached is read once.
 const CACHE_BYTES: u64 = 1024 * 1024;
-/// Written to a table when it grows past this: a busy replica then writes a table every ten thousand visits.
-const MEMTABLE_BYTES: u64 = 4 * 1024 * 1024;
+/// Written to a table when it grows past this: small, since it stays in memory; a busy replica writes a table every few
+/// thousand visits.
+const MEMTABLE_BYTES: u64 = 2 * 1024 * 1024;
 /// Journals beyond this are emptied into tables. The store keeps at least one of 64 MiB, mostly a hole in the file.
 const JOURNAL_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Tables are few and small.

@@ -364,7 +364,9 @@ enum Expect {
     Resync(&'static str),
 }
 
-fn hostile(signer: &Signer, stranger: &Signer) -> Vec<(&'static str, (Push, Vec<u8>), Expect)> {
+type Hostile = (&'static str, (Push, Vec<u8>), Expect);
+
+fn hostile(signer: &Signer, stranger: &Signer) -> Vec<Hostile> {
     use Expect::{Nack, Resync};
     let items = policy(10);
     let after = |more: Vec<Item>| digest(&[policy(10), more].concat());
@@ -383,9 +385,10 @@ fn hostile(signer: &Signer, stranger: &Signer) -> Vec<(&'static str, (Push, Vec<
         let digest = after(vec![item.clone()]);
         sign(made(3, 4, vec![item], vec![], digest))
     };
-    let bomb: Vec<u8> = [0x12, 0x00].repeat(4 << 20);
-    let (mut bomb, packed_bomb) = packed(3, 4, &bomb, digest(&items));
-    bomb.payload_raw_bytes = 100;
+    // Announces its first item alone; 8 MiB stand behind it.
+    let first = Payload { upserts: vec![key_of(11, false)], deletes: vec![] }.encode_to_vec();
+    let (bomb, packed_bomb) = packed(3, 4, &[&first[..], &[0x12, 0x00].repeat(4 << 20)].concat(), digest(&items));
+    let bomb = Push { payload_raw_bytes: i64::try_from(first.len()).unwrap(), ..bomb };
     let garbage = b"this is not zstd".to_vec();
     let garbage_head = Push {
         payload_bytes: 16,
@@ -422,7 +425,7 @@ fn hostile(signer: &Signer, stranger: &Signer) -> Vec<(&'static str, (Push, Vec<
             sign(made(0, 4, [policy(10), policy(1)].concat(), vec![], after(policy(1)))),
             Nack("named twice"),
         ),
-        ("bomb", sign((bomb, packed_bomb)), Nack("another length than its head says")),
+        ("bomb", sign((bomb, packed_bomb)), Nack("cut short")),
         ("garbage", sign((garbage_head, garbage)), Nack("cannot be decompressed")),
         ("unknown kind", bodied(other_kind), Nack("kind 42 is not known")),
         ("no name", bodied(nameless), Nack("name must be 1 to 256 bytes")),

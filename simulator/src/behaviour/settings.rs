@@ -42,6 +42,9 @@ pub const SETTINGS: &[(&str, &str, &str)] = &[
     ("error-event", "3", "in a stream: an error event in place of what follows so many events"),
 ];
 
+/// Headers that decide where a body ends, which is the server's to say.
+const FRAMING: &[&str] = &["connection", "content-length", "transfer-encoding"];
+
 pub(super) fn set(to: &mut Behaviour, name: &str, value: &str) -> Result<(), Unclear> {
     let set = Setting { name, value };
     match name {
@@ -158,7 +161,10 @@ impl Setting<'_> {
     fn header(self) -> Result<(HeaderName, HeaderValue), Unclear> {
         let unclear = || self.unclear("a header, such as `x-should-retry: false`");
         let (name, value) = self.value.split_once(':').ok_or_else(unclear)?;
-        let name = name.trim().parse().map_err(|_| unclear())?;
+        let name: HeaderName = name.trim().parse().map_err(|_| unclear())?;
+        if FRAMING.contains(&name.as_str()) {
+            return Err(self.unclear("a header that does not frame the body; see `cut` and `hang`"));
+        }
         Ok((name, value.trim().parse().map_err(|_| unclear())?))
     }
 
@@ -231,6 +237,7 @@ mod tests {
             ("cut-with", "x"),
             ("answer-header", "x"),
             ("answer-header", "a b: c"),
+            ("answer-header", "Content-Length: 1"),
             ("text", ""),
         ] {
             let found = Behaviour::default().set(name, value);

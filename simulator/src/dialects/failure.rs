@@ -56,7 +56,9 @@ impl Wrong {
                 named_event("error", &fields.to_string())
             }
             (Vendor::OpenAi | Vendor::Gemini, _) => event(&value.to_string()),
-            (Vendor::Bedrock, _) => frame::exception(self.kind(Vendor::Bedrock), value.to_string().as_bytes()),
+            (Vendor::Bedrock, _) => {
+                frame::exception(&in_stream(self.kind(Vendor::Bedrock)), value.to_string().as_bytes())
+            }
         }
     }
 
@@ -81,6 +83,12 @@ impl Wrong {
             Vendor::Bedrock => bedrock(self.status),
         })
     }
+}
+
+/// Bedrock's name of an error as its streams have it: `throttlingException`.
+fn in_stream(kind: &str) -> String {
+    let mut letters = kind.chars();
+    letters.next().into_iter().flat_map(char::to_lowercase).chain(letters).collect()
 }
 
 const fn class(status: StatusCode) -> ErrorClass {

@@ -2,6 +2,7 @@
 
 use super::{Frames, body, event, quoted};
 use crate::reply::{CREATED, Reply, Tokens, input_json};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -61,19 +62,30 @@ pub(crate) fn embeddings(model: &str, request: &[u8], input_tokens: u64) -> Byte
         Some(Value::Array(inputs)) if !inputs.first().is_some_and(Value::is_number) => inputs.as_slice(),
         _ => one,
     };
+    let as_base64 = request.get("encoding_format").and_then(Value::as_str) == Some("base64");
+    let embedding = |input: &Value| {
+        let vector = vector(&input.to_string());
+        if as_base64 {
+            let bytes: Vec<u8> = vector.into_iter().flat_map(f32::to_le_bytes).collect();
+            return Value::from(STANDARD.encode(bytes));
+        }
+        Value::from(vector)
+    };
     let data: Vec<Value> = inputs
         .iter()
         .enumerate()
-        .map(|(index, input)| json!({"object": "embedding", "index": index, "embedding": vector(&input.to_string())}))
+        .map(|(index, input)| json!({"object": "embedding", "index": index, "embedding": embedding(input)}))
         .collect();
     let usage = json!({"prompt_tokens": input_tokens, "total_tokens": input_tokens});
     body(&json!({"object": "list", "data": data, "model": model, "usage": usage}))
 }
 
-fn vector(input: &str) -> Vec<f64> {
+/// Numbers between -0.5 and 0.5, with 16 bits, which every float holds exactly.
+fn vector(input: &str) -> Vec<f32> {
     (0..DIMENSIONS)
         .map(|dimension| {
-            f64::from(crc32fast::hash(format!("{dimension}{input}").as_bytes())) / f64::from(u32::MAX) - 0.5
+            let [high, low, ..] = crc32fast::hash(format!("{dimension}{input}").as_bytes()).to_be_bytes();
+            f32::from(u16::from_be_bytes([high, low])) / 65536.0 - 0.5
         })
         .collect()
 }

@@ -148,7 +148,7 @@ async fn an_error_event_takes_the_place_of_the_rest() {
     let twin = ask(&simulator, MESSAGES, &[("error-event", "3"), ("status", "529")], BODY).await;
     assert_eq!(twin.status, 200, "an answer that is no stream has no event");
     let frame = ask(&simulator, "/model/m/converse-stream", &[("error-event", "0"), ("status", "429")], "{}").await;
-    assert!(frame.text().contains("ThrottlingException"));
+    assert!(frame.text().contains("throttlingException"));
 }
 
 #[tokio::test]

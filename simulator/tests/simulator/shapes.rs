@@ -416,6 +416,11 @@ async fn counts_embeddings_and_lists() {
     assert_eq!(answer["usage"], json!({"prompt_tokens": counted, "total_tokens": counted}));
     let vectors: Vec<&Value> = answer["data"].as_array().unwrap().iter().map(|item| &item["embedding"]).collect();
     assert!(vectors.len() == 2 && vectors[0] != vectors[1]);
+    let packed =
+        ask(&simulator, "/v1/embeddings", &[], r#"{"model":"m","input":"a","encoding_format":"base64"}"#).await;
+    let packed = base64::decode(packed.json()["data"][0]["embedding"].as_str().unwrap()).unwrap();
+    let floats = packed.chunks(4).map(|four| f64::from(f32::from_le_bytes(four.try_into().unwrap())));
+    assert_eq!(vectors[0], &Value::from(floats.collect::<Vec<_>>()));
     for (path, header, expect) in [
         ("/v1/models", "anthropic-version", "\"has_more\":false"),
         ("/v1/models", "x-other", "\"object\":\"list\""),

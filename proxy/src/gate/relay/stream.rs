@@ -31,6 +31,10 @@ pub(crate) const WRITE_BYTES_MIN: usize = 16 * 1024;
 /// the stream.
 pub(crate) const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
+// So often a body that has events at hand says that it is not ready. Hyper's HTTP/1 server asks twice before it lets the
+// task of the provider's connection run, so the second time is the first that waits.
+const TURNS: u8 = 2;
+
 /// An event stream on its way.
 #[derive(Debug)]
 pub(in crate::gate) struct Stream<B> {
@@ -43,8 +47,8 @@ pub(in crate::gate) struct Stream<B> {
     held: Pile,
     // How many bytes have left.
     sent: u64,
-    // The provider's connection has had its turn since something last arrived.
-    turned: bool,
+    // How often the provider's connection was waited for since something last arrived.
+    turns: u8,
     silence: Silence,
 }
 
@@ -59,7 +63,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             meter: StreamMeter::new(),
             held: Pile::default(),
             sent: 0,
-            turned: false,
+            turns: 0,
             silence: Silence::new(silence_max),
         }
     }
@@ -87,7 +91,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
                     let Ok(data) = frame.into_data() else { continue };
                     self.meter.push(&data);
                     self.held.push(data);
-                    self.turned = false;
+                    self.turns = 0;
                     self.silence.broken();
                     let sendable = self.sendable();
                     if sendable >= WRITE_BYTES_MIN {
@@ -110,10 +114,10 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
                 Poll::Pending => Poll::Pending,
             };
         }
-        if self.turned {
+        if self.turns == TURNS {
             return self.write(sendable);
         }
-        self.turned = true;
+        self.turns += 1;
         context.waker().wake_by_ref();
         Poll::Pending
     }
