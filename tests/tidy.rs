@@ -25,7 +25,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
 const GUESTS: &[(&str, &[&str])] = &[
     ("sqlx", &["control-plane", "tests"]),
     ("hyper", &["proxy", "simulator", "bench/floor", "bench/load", "tests"]),
-    ("reqwest", &["proxy", "tests"]),
+    // telemetry: the exporter of traces sends by it.
+    ("reqwest", &["telemetry", "tests"]),
     ("tonic", &["proto", "control-plane", "proxy", "admin-cli", "standalone", "tests"]),
     ("axum", &["control-plane"]),
     ("fjall", &["proxy"]),
@@ -76,6 +77,10 @@ fn sources() -> Vec<(String, String)> {
     files
 }
 
+fn is_test(path: &str) -> bool {
+    path.starts_with("tests/") || path.contains("/tests/") || path.ends_with("/tests.rs")
+}
+
 #[test]
 fn each_crate_imports_only_what_the_map_allows() {
     for member in members().iter().filter(|member| *member != "tests") {
@@ -120,7 +125,7 @@ fn versions_and_lints_live_in_the_workspace() {
 #[test]
 fn sql_lives_in_the_store() {
     for (path, text) in sources() {
-        let at_home = path.starts_with("control-plane/src/store") || path.starts_with("tests/");
+        let at_home = path.starts_with("control-plane/src/store") || is_test(&path);
         assert!(at_home || !text.contains("sqlx::"), "{path} uses sqlx outside the store");
     }
 }
@@ -128,7 +133,7 @@ fn sql_lives_in_the_store() {
 #[test]
 fn each_file_opens_with_its_purpose_and_is_named_after_a_noun_of_the_domain() {
     for (path, text) in sources() {
-        assert!(text.starts_with("//!"), "{path} does not open with //!");
+        assert!(text.starts_with("//!") || is_test(&path), "{path} does not open with //!");
         let name = path.rsplit('/').next().unwrap();
         let vague = ["mod.rs", "util.rs", "utils.rs", "common.rs", "helpers.rs", "helper.rs", "manager.rs", "misc.rs"];
         assert!(!vague.contains(&name), "{path}: the name says nothing");
@@ -137,7 +142,7 @@ fn each_file_opens_with_its_purpose_and_is_named_after_a_noun_of_the_domain() {
 
 #[test]
 fn each_file_is_read_in_one_sitting() {
-    for (path, text) in sources() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| !is_test(path)) {
         let production = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
         assert!(production <= FILE_LINES_MAX, "{path} has {production} lines of production code: what second thing has it become?");
     }

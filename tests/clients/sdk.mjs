@@ -1,7 +1,7 @@
 // The official TypeScript SDK through Tollgate: whole and streamed, a count, the model list, and a refusal.
 //   node sdk.mjs BASE_URL KEY
 import assert from "node:assert/strict";
-import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
 import Anthropic from "@anthropic-ai/sdk";
 
 const [baseURL, authToken] = process.argv.slice(2);
@@ -29,5 +29,6 @@ await assert.rejects(
   (refusal) => refusal.status === 401 && /Tollgate/.test(refusal.message),
 );
 
-const { version } = createRequire(import.meta.url)("@anthropic-ai/sdk/package.json");
+const manifest = new URL("./node_modules/@anthropic-ai/sdk/package.json", import.meta.url);
+const { version } = JSON.parse(readFileSync(manifest, "utf8"));
 console.log(`@anthropic-ai/sdk ${version} (TypeScript): whole, streamed, counted, listed, refused`);

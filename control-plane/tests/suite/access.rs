@@ -7,6 +7,7 @@ use tollgate_proto::{
     admin::v1::{self, customer_service_client::CustomerServiceClient, identity_service_client::IdentityServiceClient},
     permission,
 };
+use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Status,
     client::Grpc,
