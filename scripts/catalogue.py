@@ -453,7 +453,7 @@ def model_row(vendor, source, date, notes):
     row = {
         "vendor": vendor,
         "model": name,
-        "display_name": source.get("name") or name,
+        "display_name": " ".join((source.get("name") or name).split()),
         "aliases": aliases,
         "context_window": source.get("context_window") or 0,
         "max_output": 0,
@@ -633,7 +633,7 @@ def row_problems(row):
         problems.append(f"{where}: a model's name has no '*'")
     if len(row["aliases"]) > ALIASES_MAX or len(set(row["aliases"])) != len(row["aliases"]):
         problems.append(f"{where}: too many aliases, or one twice")
-    if not 1 <= len(row["display_name"]) <= 200:
+    if not 1 <= len(row["display_name"]) <= 200 or not row["display_name"].isprintable():
         problems.append(f"{where}: the display name is empty or too long")
     for field in ("context_window", "max_output"):
         if type(row[field]) is not int or not 0 <= row[field] <= TOKENS_MAX:

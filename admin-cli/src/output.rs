@@ -98,7 +98,9 @@ impl Format {
             Self::Table => {
                 let mut table = table();
                 // Nothing before the first column and two spaces behind each, so that lines begin where `cut` expects.
-                table.column_iter_mut().for_each(|column| drop(column.set_padding((0, 2))));
+                for column in table.column_iter_mut() {
+                    column.set_padding((0, 2));
+                }
                 if table.is_empty() { String::new() } else { table.trim_fmt() + "\n" }
             }
             Self::Json => serde_json::to_string_pretty(value).map_err(unprintable)? + "\n",

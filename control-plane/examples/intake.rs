@@ -40,7 +40,7 @@ async fn main() -> anyhow::Result<()> {
     let mut reporting = JoinSet::new();
     for number in 0..replicas {
         let store = store.clone();
-        reporting.spawn(async move { report(store, number, records / replicas, records).await });
+        reporting.spawn(async move { report(store, number, records / replicas).await });
     }
     while let Some(ended) = reporting.join_next().await {
         ended??;
@@ -50,13 +50,13 @@ async fn main() -> anyhow::Result<()> {
     ask(&store).await
 }
 
-async fn report(store: Store, number: i64, count: i64, all: i64) -> anyhow::Result<()> {
+async fn report(store: Store, number: i64, count: i64) -> anyhow::Result<()> {
     let intake = Intake::new(store);
     let replica = ReplicaId::parse(&format!("replica-{number:026}"))?;
     let mut first = 1;
     while first <= count {
         let last = (first + RECORDS_MAX as i64 - 1).min(count);
-        let records = (first..=last).map(|sequence| record(number, sequence, all)).collect();
+        let records = (first..=last).map(|sequence| record(number, sequence, count)).collect();
         let mut request = Request::new(ReportRequest { incarnation: 1, records, forgotten_through: 0 });
         request.extensions_mut().insert(Reporter(replica.clone()));
         first = intake.report(request).await?.into_inner().acknowledged_sequence + 1;
@@ -65,13 +65,13 @@ async fn report(store: Store, number: i64, count: i64, all: i64) -> anyhow::Resu
 }
 
 // Thirty days, whatever the number of records.
-fn record(replica: i64, sequence: i64, all: i64) -> Record {
+fn record(replica: i64, sequence: i64, count: i64) -> Record {
     let key = (sequence / VISITS_PER_SESSION * 7 + replica) % KEYS;
     Record {
         incarnation: 1,
         sequence,
         request_id: format!("req_{replica}_{sequence:020}"),
-        arrived_ms: START_MS + sequence * (30 * DAY_MS / all.max(1)),
+        arrived_ms: START_MS + sequence * (30 * DAY_MS / count.max(1)),
         duration_ms: 9_000,
         first_byte_ms: 700,
         outcome: Outcome::Completed.into(),

@@ -117,7 +117,8 @@ impl Administrators {
             return Ok(None);
         }
         let path = data_dir.join(TOKEN_FILE);
-        private::replace(&path, token.expose()).map_err(|source| BootstrapError::File { path: path.clone(), source })?;
+        private::replace(&path, token.expose())
+            .map_err(|source| BootstrapError::File { path: path.clone(), source })?;
         let action = if replace { "administrator.token.reset" } else { "administrator.token.create" };
         let facts = Facts { initiator: "system", target: BOOTSTRAP, ..Facts::default() };
         audit::append(&mut txn, Entry::new(clock::now_ms(), action, Outcome::Allowed, facts)).await?;

@@ -56,10 +56,9 @@ pub fn parse(text: &str, allow_private: bool) -> Result<String, InvalidBaseUrl> 
         "http" => return Err(InvalidBaseUrl::Plain),
         _ => return Err(InvalidBaseUrl::Shape),
     }
-    let port_is_good = match authority.port() {
-        Some(_) => authority.port_u16().is_some_and(|port| port > 0),
-        None => !authority.as_str().ends_with(':'),
-    };
+    // The library takes a port that is no number for none at all.
+    let behind_host = authority.as_str().strip_prefix(authority.host()).unwrap_or_default();
+    let port_is_good = behind_host.is_empty() || authority.port_u16().is_some_and(|port| port > 0);
     if authority.host().is_empty() || !port_is_good {
         return Err(InvalidBaseUrl::Shape);
     }

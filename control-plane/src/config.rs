@@ -201,7 +201,7 @@ impl Config {
 
 impl Report {
     fn read(reader: &mut Reader) -> Self {
-        let format = reader.or("log_format", "text".to_owned());
+        let format = reader.or("log_format", "json".to_owned());
         if !matches!(format.as_str(), "text" | "json") {
             reader.problem("log_format", "must be text or json");
         }

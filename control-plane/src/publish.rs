@@ -369,6 +369,3 @@ fn literal_ids(provider: &Provider) -> impl Iterator<Item = &str> {
         provider.credentials.iter().filter(|credential| !credential.disabled && credential.reference.is_none());
     literal.map(|credential| credential.id.as_str())
 }
-
-#[cfg(test)]
-mod tests;

@@ -6,7 +6,10 @@
 use std::{
     collections::HashMap,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,6 +46,8 @@ pub(crate) struct Roster {
     reports: Mutex<HashMap<ReplicaId, Report>>,
     wishes: watch::Sender<Wishes>,
     wake: Notify,
+    // Up to which revision it is known who is behind.
+    compared: AtomicI64,
 }
 
 // The latest of each thing that a replica's streams reported since the last write.
@@ -57,7 +62,13 @@ struct Report {
 
 impl Roster {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, reports: Mutex::default(), wishes: watch::Sender::new(None), wake: Notify::new() }
+        Self {
+            store,
+            reports: Mutex::default(),
+            wishes: watch::Sender::new(None),
+            wake: Notify::new(),
+            compared: AtomicI64::new(0),
+        }
     }
 
     /// What is wanted of the replicas, and a wake at each change.
@@ -138,11 +149,14 @@ impl Roster {
 
     async fn write(&self) -> Result<(), StoreError> {
         let reports = mem::take(&mut *self.reports());
-        if reports.is_empty() {
+        let head = *self.store.changed().borrow();
+        if reports.is_empty() && head == self.compared.load(Ordering::Relaxed) {
             return Ok(());
         }
         let written = self.write_all(&reports).await;
-        if written.is_err() {
+        if written.is_ok() {
+            self.compared.store(head, Ordering::Relaxed);
+        } else {
             // What was reported meanwhile is newer.
             let mut newer = self.reports();
             for (replica, report) in reports {

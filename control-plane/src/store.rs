@@ -7,7 +7,7 @@
 //! let mut txn = store.begin().await?;
 //! let revision = txn.advance_revision().await?;             // first: its row lock orders administrative changes
 //! txn.execute(sql!("UPDATE teams SET disabled = $1, revision = $2 WHERE id = $3", true, revision, id)).await?;
-//! audit::append(&mut txn, &entry).await?;
+//! audit::append(&mut txn, entry).await?;
 //! txn.commit().await?;                                       // wakes those who wait on store.changed()
 //! ```
 //!

@@ -30,5 +30,8 @@ mod storage;
 #[path = "suite/usage.rs"]
 mod usage;
 #[cfg(test)]
+#[path = "suite/fleet.rs"]
+mod fleet;
+#[cfg(test)]
 #[path = "suite/program.rs"]
 mod program;

@@ -1,7 +1,7 @@
 //! `tollgate-simulator`: the command line of the simulator.
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, FromArgMatches as _, Parser};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, error::ErrorKind};
 use std::{io::Write as _, net::SocketAddr};
 use tollgate_simulator::{Behaviour, Options, SETTINGS, Simulator};
 
@@ -12,7 +12,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 ///
 /// Speaks Anthropic Messages, OpenAI Chat Completions, Responses and Embeddings, Gemini, Bedrock (invoke and converse) and Vertex, streaming
 /// or not, over HTTP/1.1 and HTTP/2. Point a gateway, a client or a load test at it.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "tollgate-simulator", version)]
 struct Arguments {
     /// Where to listen; port 0 takes a free one, which is printed.
@@ -37,20 +37,23 @@ struct Arguments {
 }
 
 fn main() -> anyhow::Result<()> {
-    let command = Arguments::command().after_long_help(manual());
-    let arguments = Arguments::from_arg_matches(&command.get_matches())?;
+    let mut command = Arguments::command().after_long_help(manual());
+    let arguments = Arguments::from_arg_matches(&command.get_matches_mut())?;
+    let settings = arguments.set.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let defaults = match Behaviour::default().with(settings) {
+        Ok(defaults) => defaults,
+        Err(problem) => command.error(ErrorKind::ValueValidation, problem).exit(),
+    };
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(threads) = arguments.threads {
         runtime.worker_threads(threads.max(1));
     }
-    runtime.enable_all().build().context("failed to start the runtime")?.block_on(run(arguments))
+    runtime.enable_all().build().context("failed to start the runtime")?.block_on(run(arguments, defaults))
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { listen, require_key, set, no_ledger, threads: _ } = arguments;
-    let settings = set.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let defaults = Behaviour::default().with(settings)?;
+async fn run(arguments: Arguments, defaults: Behaviour) -> anyhow::Result<()> {
+    let Arguments { listen, require_key, set: _, no_ledger, threads: _ } = arguments;
     let options = Options { listen, require_key, defaults, ledger: !no_ledger };
     let running = Simulator::start(options).await.with_context(|| format!("failed to listen on {listen}"))?;
     writeln!(std::io::stdout(), "listening on {}", running.url())?;

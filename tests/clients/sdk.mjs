@@ -6,7 +6,7 @@ import Anthropic from "@anthropic-ai/sdk";
 
 const [baseURL, authToken] = process.argv.slice(2);
 const client = new Anthropic({ baseURL, authToken, apiKey: null, maxRetries: 0 });
-const ask = { model: "claude-sonnet-4-5", max_tokens: 64, messages: [{ role: "user", content: "Say hello." }] };
+const ask = { model: "claude-sonnet-5-5", max_tokens: 64, messages: [{ role: "user", content: "Say hello." }] };
 
 const whole = await client.messages.create(ask);
 assert.equal(whole.type, "message");

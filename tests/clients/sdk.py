@@ -8,7 +8,7 @@ import sys
 import anthropic
 
 client = anthropic.Anthropic(base_url=sys.argv[1], auth_token=sys.argv[2], api_key=None, max_retries=0)
-ask = {"model": "claude-sonnet-4-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Say hello."}]}
+ask = {"model": "claude-sonnet-5-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Say hello."}]}
 
 whole = client.messages.create(**ask)
 assert whole.type == "message" and whole.content[0].text, whole

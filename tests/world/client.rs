@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::must;
 
 /// The model that tests ask for; it has a price in the catalogue.
-pub const MODEL: &str = "claude-sonnet-4-5";
+pub const MODEL: &str = "claude-sonnet-5-5";
 
 /// An HTTP client that follows no redirects and waits as long as a test does.
 #[must_use]

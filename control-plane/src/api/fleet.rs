@@ -1,6 +1,6 @@
 //! FleetService: joining, renewing, and the Follow stream.
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -27,6 +27,8 @@ mod follower;
 
 /// What waits to be sent on one stream: four chunks. A replica that reads slowly slows nobody else.
 const QUEUE_MAX: usize = 4;
+/// How long a join waits for those before it.
+const JOIN_PATIENCE: Duration = Duration::from_secs(5);
 /// The longest region, in bytes.
 const REGION_BYTES_MAX: usize = 63;
 
@@ -72,7 +74,9 @@ impl FleetService for FleetApi {
         if !self.fleet.admits_joins() {
             return Err(Status::failed_precondition("this control plane admits replicas by its fleet token"));
         }
-        let _place = self.fleet.parts.joins.try_acquire().map_err(|_| Status::resource_exhausted("too many joins"))?;
+        let place = tokio::time::timeout(JOIN_PATIENCE, self.fleet.parts.joins.acquire()).await;
+        let _place =
+            place.map_err(|_| Status::resource_exhausted("too many replicas join at this moment: try again"))?;
         let JoinRequest { token, certificate_request, name, region } = request.into_inner();
         let principal = self.admitted_by(&token).await?;
         let name = Name::parse(&name).map_err(|error| Status::invalid_argument(format!("name: {error}")))?;
@@ -113,7 +117,7 @@ impl FleetService for FleetApi {
 }
 
 async fn hello(requests: &mut Streaming<FollowRequest>) -> Result<Hello, Status> {
-    let patience = std::time::Duration::from_secs(SILENCE_SECONDS_MAX);
+    let patience = Duration::from_secs(SILENCE_SECONDS_MAX);
     let first = tokio::time::timeout(patience, requests.message()).await;
     let first = first.map_err(|_| Status::deadline_exceeded("the hello did not come"))??;
     match first.and_then(|request| request.message) {

@@ -10,7 +10,7 @@ fn an_empty_configuration_serves_this_machine_over_sqlite() {
     let config = read("", &[]).unwrap();
     assert_eq!(config.database_url.expose(), "sqlite://tollgate-data/tollgate.db");
     assert_eq!(config.admin_listen, "127.0.0.1:7070".parse().unwrap());
-    assert_eq!((config.environment.as_str(), config.report.json), ("live", false));
+    assert_eq!((config.environment.as_str(), config.report.json), ("live", true));
 }
 
 #[test]

@@ -89,7 +89,7 @@ impl Lazy {
             .await
     }
 
-    fn parts(&self) -> std::sync::MutexGuard<'_, Option<Arc<Parts>>> {
+    pub(super) fn parts(&self) -> std::sync::MutexGuard<'_, Option<Arc<Parts>>> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,9 +8,7 @@ use tollgate_policy::{
 };
 use tollgate_proto::{
     convert::fleet::{InvalidItem, item},
-    fleet::v1::{
-        CredentialItem, CustomerItem, Item, ItemKind, KeyItem, ModelItem, ProviderItem, TeamItem, UserItem,
-    },
+    fleet::v1::{CredentialItem, CustomerItem, Item, ItemKind, KeyItem, ModelItem, ProviderItem, TeamItem, UserItem},
     push,
 };
 

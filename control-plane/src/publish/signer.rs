@@ -73,6 +73,14 @@ impl Signer {
         Ok(true)
     }
 
+    #[cfg(test)]
+    pub(crate) fn of_seeds(current: [u8; 32], next: [u8; 32]) -> Arc<Self> {
+        let pair = |seed: [u8; 32]| Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
+        let (current, next) = (pair(current), pair(next));
+        let announced = vec![public(&current), public(&next)];
+        Arc::new(Self { current, announced, made_ms: 0 })
+    }
+
     /// Whether the current key has signed for long enough.
     pub(crate) const fn is_due(&self, now_ms: i64) -> bool {
         now_ms - self.made_ms >= KEY_LIFE_MS

@@ -87,7 +87,8 @@ impl State {
     /// The providers as they will be after these changes.
     pub(crate) fn providers_after<'a>(&'a self, changes: &'a Changes, same: bool) -> Vec<&'a Provider> {
         let fresh = |id: &ProviderId| changes.providers.iter().any(|provider| provider.id == *id);
-        let gone = |id: &ProviderId| changes.tombstones.iter().any(|gone| items::gone(gone) == items::provider_name(id));
+        let gone =
+            |id: &ProviderId| changes.tombstones.iter().any(|gone| items::gone(gone) == items::provider_name(id));
         let kept = self.providers.values().filter(|provider| same && !fresh(&provider.id) && !gone(&provider.id));
         kept.chain(&changes.providers).collect()
     }

@@ -2,8 +2,8 @@
 
 use tollgate_audit::{Entry, Outcome};
 
-use super::{Row, Statement, StoreError, Txn};
 pub use super::statement::TextMatch;
+use super::{Row, Statement, StoreError, Txn};
 
 /// An entry and its encoded bytes.
 #[derive(Debug)]

@@ -33,7 +33,11 @@ impl Store {
                     Err(_) => listener = None,
                 },
             }
-            let polled = self.revision().await;
+            // A database that is away is waited for, a shutdown is not.
+            let polled = tokio::select! {
+                () = stop.cancelled() => return,
+                polled = self.revision() => polled,
+            };
             if let Ok(revision) = &polled {
                 raise(&self.newest, *revision);
             }

@@ -19,6 +19,7 @@ use tollgate_proto::{
     admin::v1::{
         self, customer_service_client::CustomerServiceClient, identity_service_client::IdentityServiceClient,
         key_service_client::KeyServiceClient, provider_service_client::ProviderServiceClient,
+        replica_service_client::ReplicaServiceClient,
         team_service_client::TeamServiceClient, user_service_client::UserServiceClient,
     },
     audit::v1::{self as audit_v1, audit_service_client::AuditServiceClient},
@@ -62,6 +63,7 @@ pub(crate) struct Database {
 pub(crate) struct World {
     pub(crate) data_dir: PathBuf,
     pub(crate) http: SocketAddr,
+    pub(crate) fleet: SocketAddr,
     pub(crate) token: String,
     pub(crate) store: tollgate_control_plane::store::Store,
     channel: Channel,
@@ -172,7 +174,7 @@ impl World {
         parts.spawn(app.run(stop.clone()));
         let token = std::fs::read_to_string(data_dir.join("admin-token")).unwrap_or_default().trim().to_owned();
         let channel = Channel::from_shared(format!("http://{}", addresses.admin)).unwrap().connect_lazy();
-        Self { data_dir, http: addresses.http, token, store, channel, stop, parts }
+        Self { data_dir, http: addresses.http, fleet: addresses.fleet, token, store, channel, stop, parts }
     }
 
     pub(crate) async fn stop(mut self) {
@@ -214,6 +216,10 @@ impl World {
 
     pub(crate) fn identity(&self) -> IdentityServiceClient<Authorised> {
         IdentityServiceClient::new(self.authorised())
+    }
+
+    pub(crate) fn replicas(&self) -> ReplicaServiceClient<Authorised> {
+        ReplicaServiceClient::new(self.authorised())
     }
 
     pub(crate) fn audit(&self) -> AuditServiceClient<Authorised> {

@@ -23,7 +23,7 @@ pub struct Counters {
 /// What is known of an answer so far.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Metered {
-    /// The latest of each counter.
+    /// The latest of each counter. Where the answer is not final, the output is an estimate.
     pub counters: Counters,
     /// The model that the answer names.
     pub model: Option<String>,

@@ -132,8 +132,9 @@ impl Follower {
 
     fn acknowledged(&self, Ack { revision, apply_us }: &Ack) {
         let mut place = self.place();
-        // What was not sent was not applied, whatever the replica says.
-        let Some(sent) = place.sent.clone().filter(|sent| *revision <= sent.revision) else { return };
+        // What was not sent was not applied, and what does not exist neither, whatever the replica says.
+        let newest = self.fleet.parts.handle.latest().borrow().as_ref().map_or(0, |latest| latest.revision);
+        let Some(sent) = place.sent.clone().filter(|sent| *revision <= sent.revision.min(newest)) else { return };
         let at = At { epoch: Arc::clone(&sent.epoch), revision: *revision };
         place.acknowledged = Some(at);
         place.refused = None;

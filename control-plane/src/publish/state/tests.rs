@@ -1,0 +1,269 @@
+use std::collections::HashMap;
+
+use prost::Message as _;
+use tollgate_policy::{
+    id::{CredentialId, CustomerId, KeyId, TeamId},
+    name::Name as ObjectName,
+    snapshot::{Dialect, Model, ObjectRef},
+    token::KeyHash,
+};
+use tollgate_proto::fleet::v1::{Payload, ProviderItem};
+
+use super::*;
+use crate::{
+    publish::encode::{Encoded, encode},
+    store::{
+        keys::Key,
+        organisation::{Customer, Stamp, Team},
+    },
+};
+
+const STAMP: Stamp = Stamp { created: 1, revision: 1, create_time: 0, update_time: 0 };
+
+fn ulid(number: usize) -> String {
+    format!("01k9zq3v5m8c4t2n7r6x{number:06}")
+}
+
+fn name(text: &str) -> ObjectName {
+    ObjectName::parse(text).unwrap()
+}
+
+fn key(number: usize, revoked: bool) -> Key {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&number.to_be_bytes());
+    Key {
+        id: KeyId::from_ulid(&ulid(number)).unwrap(),
+        name: name(&format!("k{number}")),
+        display_name: String::new(),
+        team: TeamId::from_ulid(&ulid(1)).unwrap(),
+        user: None,
+        revoked,
+        expires_ms: None,
+        models: vec!["claude-*".into()],
+        providers: vec![],
+        credentials: vec![CredentialId::from_ulid(&ulid(1)).unwrap()],
+        tags: BTreeMap::new(),
+        prefix: String::new(),
+        hash: KeyHash::new(hash),
+        stamp: STAMP,
+    }
+}
+
+fn provider(vendor: &str, base_url: &str) -> Provider {
+    Provider {
+        id: ProviderId::from_ulid(&ulid(1)).unwrap(),
+        name: name("mistral"),
+        dialect: Dialect::Anthropic,
+        base_url: base_url.into(),
+        allow_private: false,
+        models: vec![],
+        vendor: vendor.into(),
+        disabled: false,
+        priority: 0,
+        credentials: vec![],
+        stamp: STAMP,
+    }
+}
+
+fn model(vendor: &str) -> Model {
+    Model {
+        vendor: vendor.into(),
+        name: "large".into(),
+        display_name: "Large".into(),
+        aliases: vec![],
+        context_window: 1,
+        output_max: 1,
+        price: None,
+    }
+}
+
+fn changes(revision: i64) -> Changes {
+    Changes {
+        epoch: "epoch".into(),
+        revision,
+        customers: vec![],
+        teams: vec![],
+        users: vec![],
+        keys: vec![],
+        providers: vec![],
+        models: vec![],
+        tombstones: vec![],
+    }
+}
+
+fn with_keys(revision: i64, keys: Vec<Key>) -> Changes {
+    Changes { keys, ..changes(revision) }
+}
+
+fn begun(keys: usize) -> State {
+    let customer = Customer {
+        id: CustomerId::from_ulid(&ulid(1)).unwrap(),
+        name: name("acme"),
+        display_name: String::new(),
+        disabled: false,
+        stamp: STAMP,
+    };
+    let team = Team {
+        id: TeamId::from_ulid(&ulid(1)).unwrap(),
+        name: name("platform"),
+        display_name: String::new(),
+        customer: customer.id.clone(),
+        disabled: false,
+        stamp: STAMP,
+    };
+    let mut state = State::default();
+    let all = (1..=keys).map(|number| key(number, false)).collect();
+    state.take(&Changes { customers: vec![customer], teams: vec![team], ..with_keys(10, all) }, true);
+    state
+}
+
+fn encoded(lazy: &Lazy) -> Encoded {
+    encode(&lazy.parts().clone().unwrap()).unwrap()
+}
+
+fn payload(lazy: &Lazy) -> Payload {
+    let packed = encoded(lazy).chunks.concat();
+    Payload::decode(zstd::decode_all(packed.as_slice()).unwrap().as_slice()).unwrap()
+}
+
+/// What a replica would have.
+#[derive(Default)]
+struct Replica(HashMap<Name, Bytes>);
+
+impl Replica {
+    fn apply(&mut self, lazy: &Lazy) {
+        let Payload { upserts, deletes } = payload(lazy);
+        if lazy.base() == 0 {
+            self.0.clear();
+        }
+        self.0.extend(upserts.into_iter().map(|item| ((item.kind, item.id), item.body)));
+        deletes.into_iter().for_each(|gone| drop(self.0.remove(&(gone.kind, gone.id))));
+        let mut digest = Digest::default();
+        for ((kind, id), body) in &self.0 {
+            digest.add(&push::item_hash(ItemKind::try_from(*kind).unwrap(), id, body));
+        }
+        assert_eq!(encoded(lazy).head.digest, digest.to_bytes().as_slice(), "revision {}", lazy.revision());
+    }
+}
+
+#[test]
+fn every_way_to_a_revision_leads_to_the_same_state() {
+    let signer = Signer::of_seeds([1; 32], [2; 32]);
+    let mut state = begun(20);
+    let steps = [
+        with_keys(11, vec![key(3, true)]),
+        with_keys(14, vec![key(21, false), key(4, true)]),
+        Changes {
+            tombstones: vec![ObjectRef::Key(key(21, false).id), ObjectRef::Key(key(5, false).id)],
+            ..changes(15)
+        },
+        changes(16),
+        with_keys(17, vec![key(5, true)]),
+    ];
+    let mut followers: Vec<(i64, Replica)> = Vec::new();
+    for at in 10..=17 {
+        if at == state.revision() {
+            let mut replica = Replica::default();
+            replica.apply(&state.full(at, &signer));
+            followers.push((at, replica));
+        }
+        let Some(step) = steps.iter().find(|step| step.revision > state.revision()) else { break };
+        if at + 1 == step.revision {
+            state.take(step, false);
+        }
+    }
+    assert_eq!(followers.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [10, 11, 14, 15, 16, 17]);
+    for (base, mut replica) in followers {
+        replica.apply(&state.delta(base, &signer).unwrap());
+    }
+    // From within a step, and from a control plane that read everything at once.
+    assert!(state.delta(12, &signer).is_some());
+    let mut fresh = begun(20);
+    let mut all: Vec<Key> = (1..=20).map(|number| key(number, [3, 4, 5].contains(&number))).collect();
+    all.reverse();
+    fresh.take(&with_keys(17, all), false);
+    assert_eq!(fresh.digest(), state.digest());
+    let (one, other) = (encoded(&fresh.full(17, &signer)), encoded(&state.full(17, &signer)));
+    assert_eq!((one.head, one.chunks), (other.head, other.chunks), "byte for byte");
+}
+
+#[test]
+fn what_is_not_remembered_is_sent_whole() {
+    let signer = Signer::of_seeds([1; 32], [2; 32]);
+    let mut state = begun(2);
+    for base in [0, 1, 9, 11, -1] {
+        assert!(state.delta(base, &signer).is_none(), "{base}");
+    }
+    assert!(payload(&state.delta(10, &signer).unwrap()).upserts.is_empty());
+    for revision in 11..=i64::try_from(STEPS_MAX).unwrap() + 15 {
+        state.take(&with_keys(revision, vec![key(1, revision % 2 == 0)]), false);
+    }
+    assert!(state.delta(10, &signer).is_none() && state.delta(15, &signer).is_some());
+    assert!(state.deltas.len() <= DELTAS_MAX);
+    state.take(&changes(5_000), true);
+    assert!(state.delta(4_999, &signer).is_none());
+}
+
+#[test]
+fn a_full_snapshot_is_sent_again_while_a_delta_leads_on_from_it() {
+    let signer = Signer::of_seeds([1; 32], [2; 32]);
+    let mut state = begun(3);
+    let first = state.full(0, &signer);
+    state.take(&with_keys(11, vec![key(1, true)]), false);
+    assert!(Arc::ptr_eq(&first, &state.full(0, &signer)));
+    assert!(state.delta(first.revision(), &signer).is_some());
+    let newer = state.full(11, &signer);
+    assert_eq!(newer.revision(), 11);
+    state.forget_encoded();
+    assert!(!Arc::ptr_eq(&newer, &state.full(0, &signer)));
+}
+
+#[test]
+fn an_object_that_a_replica_would_refuse_is_left_out_until_it_is_mended() {
+    let signer = Signer::of_seeds([1; 32], [2; 32]);
+    let mut state = begun(1);
+    let before = state.digest();
+    let broken = Changes { providers: vec![provider("", "not a url")], ..with_keys(11, vec![key(1, true)]) };
+    state.take(&broken, false);
+    assert!(state.refused().next().unwrap().contains("base_url"));
+    let sent = payload(&state.delta(10, &signer).unwrap());
+    assert_eq!((sent.upserts.len(), sent.deletes.len()), (1, 1), "the revocation goes out, the provider is gone");
+    state.take(&Changes { providers: vec![provider("", "https://a")], ..with_keys(12, vec![key(1, false)]) }, false);
+    assert_eq!(state.refused().count(), 0);
+    assert_eq!(payload(&state.delta(11, &signer).unwrap()).upserts.len(), 2);
+    let gone = Changes { tombstones: vec![ObjectRef::Provider(provider("", "").id)], ..changes(13) };
+    state.take(&gone, false);
+    assert_eq!(state.digest(), before);
+}
+
+#[test]
+fn a_provider_without_a_vendor_follows_the_catalogue() {
+    let signer = Signer::of_seeds([1; 32], [2; 32]);
+    let vendor = |state: &mut State, base: i64| {
+        let sent = payload(&state.delta(base, &signer).unwrap());
+        let provider = sent.upserts.into_iter().find(|item| item.kind == i32::from(ItemKind::Provider));
+        provider.map(|item| ProviderItem::decode(item.body).unwrap().vendor)
+    };
+    let mut state = begun(0);
+    state.take(&Changes { providers: vec![provider("", "https://a")], ..changes(11) }, false);
+    assert_eq!(vendor(&mut state, 10).as_deref(), Some("anthropic"), "the dialect");
+    state.take(&Changes { models: vec![model("mistral")], ..changes(12) }, false);
+    assert_eq!(vendor(&mut state, 11).as_deref(), Some("mistral"), "its name, once the catalogue has such a vendor");
+    state.take(&Changes { models: vec![model("other")], ..changes(13) }, false);
+    assert_eq!(vendor(&mut state, 12), None, "unchanged");
+    state.take(&Changes { tombstones: vec![ObjectRef::Model("mistral".into(), "large".into())], ..changes(14) }, false);
+    assert_eq!(vendor(&mut state, 13).as_deref(), Some("anthropic"));
+    state.take(&Changes { providers: vec![provider("said", "https://a")], ..changes(15) }, false);
+    assert_eq!(vendor(&mut state, 14).as_deref(), Some("said"));
+}
+
+#[test]
+fn a_push_is_signed_by_the_current_key_and_both_are_announced() {
+    let (one, next) = (Signer::of_seeds([1; 32], [2; 32]), Signer::of_seeds([2; 32], [3; 32]));
+    let head = encoded(&begun(1).full(0, &one)).head;
+    assert_eq!(head.signing_key, one.announced()[0].id);
+    assert_eq!(one.announced()[1], next.announced()[0], "what is announced signs after the rotation");
+    assert!(one.has_signed(&head));
+    assert!(!next.has_signed(&head), "one rotation later the old key no longer proves anything");
+    assert!(!one.has_signed(&tollgate_proto::fleet::v1::Push { revision: 99, ..head }));
+}

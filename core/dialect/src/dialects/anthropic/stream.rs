@@ -13,6 +13,11 @@ use serde::Deserialize;
 /// The largest event that is read when it arrives in pieces. The events with counters stay far below it; larger ones carry content.
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
 
+/// What a delta measures without its content.
+const DELTA_BYTES: usize = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":""}}"#.len();
+/// Text has about four bytes a token. What is estimated by it is only what a provider did not get to count.
+const BYTES_PER_TOKEN: u64 = 4;
+
 /// The meter of one stream. Never fails: what cannot be understood is passed over, and shows as an answer that is not final.
 #[derive(Debug)]
 pub struct StreamMeter {
@@ -27,6 +32,8 @@ struct Reading {
     failed: Option<String>,
     is_final: bool,
     complete: bool,
+    deltas: u64,
+    content_bytes: u64,
 }
 
 impl Default for StreamMeter {
@@ -60,17 +67,16 @@ impl StreamMeter {
         self.events.seen()
     }
 
-    /// What is known so far.
+    /// What is known so far. Until the provider has told the final output, it is estimated from the content that passed: a token
+    /// for each delta, or for four bytes of content, whichever is more.
     #[must_use]
     pub fn metered(&self) -> Metered {
-        let Reading { latest, model, failed, is_final, complete } = &self.reading;
-        Metered {
-            counters: latest.counters(),
-            model: model.clone(),
-            is_final: *is_final,
-            complete: *complete,
-            failed: failed.clone(),
+        let Reading { latest, model, failed, is_final, complete, deltas, content_bytes } = &self.reading;
+        let mut counters = latest.counters();
+        if !is_final {
+            counters.output = counters.output.max(*deltas).max(content_bytes.div_ceil(BYTES_PER_TOKEN));
         }
+        Metered { counters, model: model.clone(), is_final: *is_final, complete: *complete, failed: failed.clone() }
     }
 }
 
@@ -79,7 +85,7 @@ impl StreamMeter {
 impl Reading {
     fn see(&mut self, event: Event<'_>) {
         match event.name {
-            b"content_block_delta" => {}
+            b"content_block_delta" => self.pass(event.data),
             b"message_start" => self.start(event.data),
             b"message_delta" => self.delta(event.data),
             b"message_stop" => self.stop(),
@@ -95,6 +101,11 @@ impl Reading {
         if !kind.is_empty() {
             self.see(Event { name: kind.as_bytes(), data, oversized: false });
         }
+    }
+
+    fn pass(&mut self, data: &[u8]) {
+        self.deltas += 1;
+        self.content_bytes += data.len().saturating_sub(DELTA_BYTES) as u64;
     }
 
     fn start(&mut self, data: &[u8]) {
@@ -240,11 +251,31 @@ mod tests {
                         || read.ends_with(b"\r\n\r\n")
                         || read.ends_with(b"\r\n\r")
                 );
-                assert!(found.counters.output >= before.output && found.counters.input >= before.input);
+                assert!(found.is_final || found.counters.output >= before.output, "an estimate does not fall");
+                assert!(found.counters.input >= before.input);
                 assert!(!found.complete || boundary == bytes.len() as u64 || end == bytes.len() - 1);
                 before = found.counters;
             }
             assert_eq!(before, expect.counters);
+        }
+    }
+
+    #[test]
+    fn output_that_the_provider_did_not_get_to_count_is_estimated_from_what_passed() {
+        let start = "event: message_start\ndata: {\"message\":{\"usage\":{\"output_tokens\":1}}}\n\n";
+        let delta = |text: &str| {
+            format!(
+                "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\"{text}\"}}}}\n\n"
+            )
+        };
+        let end = "event: message_delta\ndata: {\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":9}}\n\n";
+        for (stream, output) in [
+            (start.to_owned(), 1),
+            (format!("{start}{}", delta("a").repeat(5)), 5),
+            (format!("{start}{}", delta(&"word ".repeat(80))), 100),
+            (format!("{start}{}{end}", delta(&"word ".repeat(80))), 9),
+        ] {
+            assert_eq!(meter(&[stream.as_bytes()]).0.counters.output, output, "{stream}");
         }
     }
 
