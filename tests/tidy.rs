@@ -55,7 +55,11 @@ fn members() -> Vec<String> {
 
 fn dependencies(member: &str, sections: &[&str]) -> BTreeSet<String> {
     let manifest = manifest(member);
-    sections.iter().filter_map(|section| manifest.get(*section)?.as_table()).flat_map(|table| table.keys().cloned()).collect()
+    sections
+        .iter()
+        .filter_map(|section| manifest.get(*section)?.as_table())
+        .flat_map(|table| table.keys().cloned())
+        .collect()
 }
 
 fn sources() -> Vec<(String, String)> {
@@ -116,7 +120,11 @@ fn versions_and_lints_live_in_the_workspace() {
         assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true), "{member} does not take the lints");
         for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
             for (name, value) in manifest.get(section).and_then(|value| value.as_table()).into_iter().flatten() {
-                assert_eq!(value.get("workspace").and_then(toml::Value::as_bool), Some(true), "{member}: {name} has its own version");
+                assert_eq!(
+                    value.get("workspace").and_then(toml::Value::as_bool),
+                    Some(true),
+                    "{member}: {name} has its own version"
+                );
             }
         }
     }
@@ -144,7 +152,10 @@ fn each_file_opens_with_its_purpose_and_is_named_after_a_noun_of_the_domain() {
 fn each_file_is_read_in_one_sitting() {
     for (path, text) in sources().into_iter().filter(|(path, _)| !is_test(path)) {
         let production = text.split("#[cfg(test)]").next().unwrap_or_default().lines().count();
-        assert!(production <= FILE_LINES_MAX, "{path} has {production} lines of production code: what second thing has it become?");
+        assert!(
+            production <= FILE_LINES_MAX,
+            "{path} has {production} lines of production code: what second thing has it become?"
+        );
     }
 }
 

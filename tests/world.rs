@@ -4,7 +4,12 @@
 //! Reading order: [`database`], where state lives; [`admin`], what an administrator does; [`client`], what a developer's agent
 //! does; [`cluster`], all parts in this process; [`process`], the same parts as processes that can be killed.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a world that cannot be made fails its test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a world that cannot be made fails its test"
+)]
 
 #[path = "world/database.rs"]
 pub mod database;

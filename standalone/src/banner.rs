@@ -43,7 +43,9 @@ impl Banner<'_> {
                 format!("  export ANTHROPIC_AUTH_TOKEN={key}"),
                 "  claude".to_owned(),
             ]),
-            None => lines.push("The first key was shown at the first start. Make another with `tollgate key create`.".to_owned()),
+            None => lines.push(
+                "The first key was shown at the first start. Make another with `tollgate key create`.".to_owned(),
+            ),
         }
         lines.extend([
             String::new(),

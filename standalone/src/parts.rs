@@ -50,12 +50,13 @@ pub(crate) fn environment() -> Environment {
 }
 
 /// The configuration of the control plane.
-pub(crate) fn control_plane(options: &Options, environment: &Environment, fleet_token: &str) -> anyhow::Result<tollgate_control_plane::config::Config> {
+pub(crate) fn control_plane(
+    options: &Options,
+    environment: &Environment,
+    fleet_token: &str,
+) -> anyhow::Result<tollgate_control_plane::config::Config> {
     let port = |fixed: u16| format!("127.0.0.1:{}", if options.port == 0 { 0 } else { fixed });
-    let own = [
-        ("DATA_DIR", options.data_dir.display().to_string()),
-        ("FLEET_TOKEN", fleet_token.to_owned()),
-    ];
+    let own = [("DATA_DIR", options.data_dir.display().to_string()), ("FLEET_TOKEN", fleet_token.to_owned())];
     let defaults = [
         ("ADMIN_LISTEN", port(7070)),
         ("FLEET_LISTEN", port(7071)),
@@ -106,7 +107,8 @@ pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes())).with_context(|| format!("failed to write {}", path.display()))
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("failed to write {}", path.display()))
 }
 
 // What is ours stands before the environment, and the environment before the defaults.

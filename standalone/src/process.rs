@@ -64,8 +64,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         http: url(plane_addresses.http),
     };
     let (upstream, provider, simulator) = upstream(&options, &environment).await?;
-    let administrator = std::fs::read_to_string(options.data_dir.join("admin-token")).context("the administrator's token cannot be read")?;
-    let channel = Endpoint::from_shared(endpoints.admin.clone())?.connect().await.context("the admin API does not answer")?;
+    let administrator = std::fs::read_to_string(options.data_dir.join("admin-token"))
+        .context("the administrator's token cannot be read")?;
+    let channel =
+        Endpoint::from_shared(endpoints.admin.clone())?.connect().await.context("the admin API does not answer")?;
     let key = seed::seed(channel, administrator.trim(), &upstream).await.context("the first objects cannot be made")?;
     ready(proxy_addresses.status).await?;
     announce(&options.data_dir, &endpoints, &provider, key.as_deref(), &notes(&environment))?;
@@ -126,7 +128,8 @@ async fn upstream(
     options: &Options,
     environment: &Environment,
 ) -> anyhow::Result<(Upstream, String, Option<tollgate_simulator::Running>)> {
-    let simulated = |base_url: String| Upstream { name: "simulator", base_url, secret: "simulated-credential", private: true };
+    let simulated =
+        |base_url: String| Upstream { name: "simulator", base_url, secret: "simulated-credential", private: true };
     if let Some(url) = &options.upstream {
         return Ok((simulated(url.clone()), format!("{url} answers."), None));
     }
@@ -166,7 +169,13 @@ async fn ready(status: SocketAddr) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::print_stdout, reason = "the banner is what this program is started for")]
-fn announce(data_dir: &Path, endpoints: &Endpoints, provider: &str, key: Option<&str>, notes: &[String]) -> anyhow::Result<()> {
+fn announce(
+    data_dir: &Path,
+    endpoints: &Endpoints,
+    provider: &str,
+    key: Option<&str>,
+    notes: &[String],
+) -> anyhow::Result<()> {
     let path = data_dir.join("endpoints.json");
     parts::write_private(&path, &serde_json::to_string_pretty(endpoints)?)?;
     println!("{}", Banner { endpoints, data_dir, key, provider, notes }.text());

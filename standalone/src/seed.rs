@@ -6,7 +6,10 @@ use tollgate_proto::admin::v1::{
     customer_service_client::CustomerServiceClient, key_service_client::KeyServiceClient,
     provider_service_client::ProviderServiceClient, team_service_client::TeamServiceClient,
 };
-use tonic::{Code, Request, Status, metadata::MetadataValue, service::Interceptor, service::interceptor::InterceptedService, transport::Channel};
+use tonic::{
+    Code, Request, Status, metadata::MetadataValue, service::Interceptor, service::interceptor::InterceptedService,
+    transport::Channel,
+};
 
 const CUSTOMER: &str = "default";
 const TEAM: &str = "default";
@@ -42,7 +45,8 @@ impl Interceptor for Bearer {
 /// # Errors
 /// Passes on what the control plane refused.
 pub(crate) async fn seed(channel: Channel, administrator: &str, upstream: &Upstream) -> Result<Option<String>, Status> {
-    let bearer = format!("Bearer {administrator}").parse().map_err(|_| Status::internal("the token is not a header value"))?;
+    let bearer =
+        format!("Bearer {administrator}").parse().map_err(|_| Status::internal("the token is not a header value"))?;
     let channel = InterceptedService::new(channel, Bearer(bearer));
     provider(ProviderServiceClient::new(channel.clone()), upstream).await?;
     let mut keys = KeyServiceClient::new(channel.clone());
@@ -52,7 +56,12 @@ pub(crate) async fn seed(channel: Channel, administrator: &str, upstream: &Upstr
     let customer = Customer { name: CUSTOMER.into(), display_name: "The first customer".into(), ..Default::default() };
     let mut customers = CustomerServiceClient::new(channel.clone());
     unless_there(customers.create_customer(CreateCustomerRequest { customer: Some(customer) }).await)?;
-    let team = Team { name: TEAM.into(), display_name: "The first team".into(), customer: CUSTOMER.into(), ..Default::default() };
+    let team = Team {
+        name: TEAM.into(),
+        display_name: "The first team".into(),
+        customer: CUSTOMER.into(),
+        ..Default::default()
+    };
     unless_there(TeamServiceClient::new(channel).create_team(CreateTeamRequest { team: Some(team) }).await)?;
     let key = Key { name: KEY.into(), team: TEAM.into(), ..Default::default() };
     let KeySecret { secret, .. } = keys.create_key(CreateKeyRequest { key: Some(key) }).await?.into_inner();
@@ -60,20 +69,29 @@ pub(crate) async fn seed(channel: Channel, administrator: &str, upstream: &Upstr
 }
 
 // The simulator takes another free port at each start.
-async fn provider(mut providers: ProviderServiceClient<InterceptedService<Channel, Bearer>>, upstream: &Upstream) -> Result<(), Status> {
+async fn provider(
+    mut providers: ProviderServiceClient<InterceptedService<Channel, Bearer>>,
+    upstream: &Upstream,
+) -> Result<(), Status> {
     let wanted = Provider {
         name: upstream.name.into(),
         dialect: "anthropic".into(),
         base_url: upstream.base_url.clone(),
         allow_private: upstream.private,
         vendor: "anthropic".into(),
-        credentials: vec![Credential { name: "primary".into(), secret: upstream.secret.into(), weight: 1, ..Default::default() }],
+        credentials: vec![Credential {
+            name: "primary".into(),
+            secret: upstream.secret.into(),
+            weight: 1,
+            ..Default::default()
+        }],
         ..Default::default()
     };
     match providers.get_provider(GetProviderRequest { provider: upstream.name.into() }).await {
         Ok(found) if found.get_ref().base_url == upstream.base_url => Ok(()),
         Ok(found) => {
-            let provider = Provider { id: found.into_inner().id, base_url: upstream.base_url.clone(), ..Default::default() };
+            let provider =
+                Provider { id: found.into_inner().id, base_url: upstream.base_url.clone(), ..Default::default() };
             let update_mask = Some(prost_types::FieldMask { paths: vec!["base_url".into()] });
             providers.update_provider(UpdateProviderRequest { provider: Some(provider), update_mask }).await.map(|_| ())
         }

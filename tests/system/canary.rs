@@ -53,7 +53,8 @@ async fn collector() -> (String, Arc<Mutex<Vec<u8>>>) {
                         Ok::<_, hyper::Error>(http::Response::new(Full::<bytes::Bytes>::default()))
                     }
                 });
-                let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                let _ =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
             });
         }
     });
@@ -65,7 +66,8 @@ async fn no_sink_holds_a_secret_or_a_prompt() {
     let http = client::http();
     let directory: TempDir = tempfile::tempdir().unwrap();
     let (otlp, traces) = collector().await;
-    let simulator = Simulator::start(Options { listen: ([127, 0, 0, 1], 0).into(), ..Options::default() }).await.unwrap();
+    let simulator =
+        Simulator::start(Options { listen: ([127, 0, 0, 1], 0).into(), ..Options::default() }).await.unwrap();
     let local = || format!("127.0.0.1:{}", free_port());
     let (admin_listen, fleet, plane_http, listen, status) = (local(), local(), local(), local(), local());
     let data = directory.path().display().to_string();
@@ -88,7 +90,8 @@ async fn no_sink_holds_a_secret_or_a_prompt() {
         ("FLEET_TOKEN", FLEET_TOKEN.into()),
     ];
     replica_settings.extend(observed);
-    let plane = Program::start("tollgate-control-plane", &[], &plane_settings, &directory.path().join("control-plane.log"));
+    let plane =
+        Program::start("tollgate-control-plane", &[], &plane_settings, &directory.path().join("control-plane.log"));
     answers(&http, &format!("http://{plane_http}/readyz")).await;
     let token = std::fs::read_to_string(directory.path().join("admin-token")).unwrap().trim().to_owned();
     let admin = Admin::new(&format!("http://{admin_listen}"), &token);
@@ -126,7 +129,12 @@ async fn no_sink_holds_a_secret_or_a_prompt() {
     replica.kill();
 
     let secret_of_key = key.rsplit('_').nth(1).unwrap().to_owned();
-    let secrets = [("the provider's credential", CANARY), ("the virtual key", &key), ("its secret part", &secret_of_key), ("the prompt", PROMPT)];
+    let secrets = [
+        ("the provider's credential", CANARY),
+        ("the virtual key", &key),
+        ("its secret part", &secret_of_key),
+        ("the prompt", PROMPT),
+    ];
     let traces = traces.lock().unwrap().clone();
     for (what, secret) in secrets {
         assert!(!contains(&traces, secret), "{what} is in a trace");

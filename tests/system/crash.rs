@@ -39,7 +39,8 @@ impl Processes {
     async fn start(kind: Kind) -> Self {
         let http = client::http();
         let directory = tempfile::tempdir().unwrap();
-        let simulator = Simulator::start(Options { listen: ([127, 0, 0, 1], 0).into(), ..Options::default() }).await.unwrap();
+        let simulator =
+            Simulator::start(Options { listen: ([127, 0, 0, 1], 0).into(), ..Options::default() }).await.unwrap();
         let local = || format!("127.0.0.1:{}", free_port());
         let (admin_listen, fleet, plane_http, listen, status) = (local(), local(), local(), local(), local());
         let data = directory.path().display().to_string();
@@ -71,7 +72,19 @@ impl Processes {
         let status = format!("http://{status}");
         answers(&http, &format!("{status}/readyz")).await;
         let proxy = format!("http://{listen}");
-        Self { simulator, admin, http, key, control_plane, replica, plane_settings, replica_settings, proxy, status, directory }
+        Self {
+            simulator,
+            admin,
+            http,
+            key,
+            control_plane,
+            replica,
+            plane_settings,
+            replica_settings,
+            proxy,
+            status,
+            directory,
+        }
     }
 
     async fn restart_replica(&mut self) {
@@ -132,10 +145,14 @@ async fn a_killed_replica(kind: Kind) {
     let reached = answered(&processes.simulator);
     processes.restart_replica().await;
     // One more visit, so that its record comes behind everything that was recovered.
-    assert_eq!(client::send(&processes.http, &processes.proxy, &processes.key, message("after", false)).await.status, 200);
+    assert_eq!(
+        client::send(&processes.http, &processes.proxy, &processes.key, message("after", false)).await.status,
+        200
+    );
     let records = until("everything to be in the ledger", || async {
         let records = processes.records().await;
-        (records.len() > reached.len().saturating_sub(1) && records.iter().any(|r| r.outcome() == Outcome::Completed)).then_some(records)
+        (records.len() > reached.len().saturating_sub(1) && records.iter().any(|r| r.outcome() == Outcome::Completed))
+            .then_some(records)
     })
     .await;
     let mut counted: HashMap<String, usize> = HashMap::new();
@@ -148,7 +165,9 @@ async fn a_killed_replica(kind: Kind) {
     let missing = reached.iter().filter(|id| !named.contains(*id)).count();
     assert!(missing <= uncertain, "{missing} answered requests are neither in the ledger nor uncertain ({uncertain})");
     assert!(uncertain > 0, "the replica was killed in the middle of requests");
-    assert!(records.iter().filter(|record| record.outcome() == Outcome::Uncertain).all(|record| record.cost_nano_usd > 0));
+    assert!(
+        records.iter().filter(|record| record.outcome() == Outcome::Uncertain).all(|record| record.cost_nano_usd > 0)
+    );
     println!("{} reached the provider, {} records, {uncertain} uncertain, nothing twice", reached.len(), records.len());
 }
 

@@ -61,7 +61,8 @@ async fn a_stream_that_is_cut_at_any_byte_ends_with_whole_events_and_is_settled_
     .await;
     let mut page_token = String::new();
     loop {
-        let request = tollgate_proto::usage::v1::ListRecordsRequest { page_size: 1_000, page_token, ..Default::default() };
+        let request =
+            tollgate_proto::usage::v1::ListRecordsRequest { page_size: 1_000, page_token, ..Default::default() };
         let page = cluster.admin.usage().list_records(request).await.unwrap().into_inner();
         settled.extend(page.records.into_iter().filter_map(|stored| stored.record));
         page_token = page.next_page_token;
@@ -81,7 +82,13 @@ async fn a_stream_that_is_cut_at_any_byte_ends_with_whole_events_and_is_settled_
 async fn a_stream_that_drips_byte_by_byte_is_metered_like_a_whole_one() {
     let cluster = Cluster::small().await;
     let key = cluster.key("dev").await;
-    let settings = [("events", "5"), ("cache-read", "20000"), ("cache-write-5m", "500"), ("cache-write-1h", "30"), ("web-searches", "2")];
+    let settings = [
+        ("events", "5"),
+        ("cache-read", "20000"),
+        ("cache-write-5m", "500"),
+        ("cache-write-1h", "30"),
+        ("web-searches", "2"),
+    ];
     let whole = simulate(&cluster.http, &cluster.replicas[0].url, &key, true, &settings).await;
     let drip = [&settings[..], &[("drip", "1")]].concat();
     let dripped = simulate(&cluster.http, &cluster.replicas[0].url, &key, true, &drip).await;
@@ -91,7 +98,10 @@ async fn a_stream_that_drips_byte_by_byte_is_metered_like_a_whole_one() {
     assert_eq!(one.tokens, two.tokens);
     assert_eq!(one.cost_nano_usd, two.cost_nano_usd);
     let tokens = one.tokens.unwrap();
-    assert_eq!((tokens.cache_read, tokens.cache_write_5m, tokens.cache_write_1h, tokens.web_searches), (20_000, 500, 30, 2));
+    assert_eq!(
+        (tokens.cache_read, tokens.cache_write_5m, tokens.cache_write_1h, tokens.web_searches),
+        (20_000, 500, 30, 2)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,8 +112,18 @@ async fn what_a_provider_gets_wrong_is_told_in_the_dialect_and_costs_nothing() {
     let rows: [(&str, &[(&str, &str)], u16, &str); 6] = [
         ("a redirect", &[("redirect", "http://127.0.0.1:1/")], 502, "redirect"),
         ("no head", &[("cut", "head")], 502, "provider"),
-        ("its own error", &[("status", "400"), ("error-type", "invalid_request_error"), ("error-message", "prompt is too long")], 400, "prompt is too long"),
-        ("overloaded", &[("status", "529"), ("error-type", "overloaded_error"), ("error-message", "No capacity.")], 529, "No capacity."),
+        (
+            "its own error",
+            &[("status", "400"), ("error-type", "invalid_request_error"), ("error-message", "prompt is too long")],
+            400,
+            "prompt is too long",
+        ),
+        (
+            "overloaded",
+            &[("status", "529"), ("error-type", "overloaded_error"), ("error-message", "No capacity.")],
+            529,
+            "No capacity.",
+        ),
         ("limited", &[("status", "429"), ("retry-after", "7"), ("error-message", "Slow down.")], 429, "Slow down."),
         ("unauthorised", &[("status", "401"), ("error-message", "invalid x-api-key")], 401, ""),
     ];
@@ -133,7 +153,11 @@ async fn garbage_with_a_good_status_reaches_the_client_as_it_is_and_counts_as_fa
     let records = cluster.admin.records_at_least(4, "").await;
     for stored in records {
         let record = stored.record.unwrap();
-        assert_ne!(record.outcome(), Outcome::Completed, "an answer without usage is not settled as complete: {record:?}");
+        assert_ne!(
+            record.outcome(),
+            Outcome::Completed,
+            "an answer without usage is not settled as complete: {record:?}"
+        );
     }
 }
 
@@ -167,7 +191,8 @@ async fn a_client_that_goes_away_cancels_the_provider_and_is_settled_with_what_w
     let cluster = Cluster::small().await;
     let key = cluster.key("dev").await;
     let settings = [("events", "1000"), ("spacing", "20ms"), ("input-tokens", "1000")];
-    let mut response = client::shaped(&cluster.http, &cluster.replicas[0].url, &key, true, &settings).send().await.unwrap();
+    let mut response =
+        client::shaped(&cluster.http, &cluster.replicas[0].url, &key, true, &settings).send().await.unwrap();
     let first = response.chunk().await.unwrap();
     assert!(first.is_some());
     let left = std::time::Instant::now();

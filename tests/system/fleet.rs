@@ -40,12 +40,10 @@ async fn a_replica_starts_from_its_sealed_cache_when_no_control_plane_is_there()
     cluster.admin.provider("by-reference", &address, &[("file", &format!("file://{}", secret.display()))]).await;
     let key = cluster.key("dev").await;
     let replica = cluster.replicas.remove(0);
-    until("the cache to be written", || async {
-        replica.directory.join("snapshot-a").exists().then_some(())
-    })
-    .await;
+    until("the cache to be written", || async { replica.directory.join("snapshot-a").exists().then_some(()) }).await;
     replica.stop.cancel();
-    until("the replica to end", || async { cluster.http.get(&replica.status).send().await.is_err().then_some(()) }).await;
+    until("the replica to end", || async { cluster.http.get(&replica.status).send().await.is_err().then_some(()) })
+        .await;
     cluster.control_planes[0].stop.cancel();
     until("the control plane to end", || async {
         cluster.http.get(&cluster.control_planes[0].http).send().await.is_err().then_some(())
@@ -55,7 +53,14 @@ async fn a_replica_starts_from_its_sealed_cache_when_no_control_plane_is_there()
     let again = cluster.add_replica("replica-0", 0).await;
     let (url, status) = (again.url.clone(), again.status.clone());
     until("the replica to be ready", || async {
-        cluster.http.get(format!("{status}/readyz")).send().await.ok().filter(|answer| answer.status() == 200).map(|_| ())
+        cluster
+            .http
+            .get(format!("{status}/readyz"))
+            .send()
+            .await
+            .ok()
+            .filter(|answer| answer.status() == 200)
+            .map(|_| ())
     })
     .await;
     let answer = client::send(&cluster.http, &url, &key, message("hello", false)).await;
@@ -90,10 +95,12 @@ async fn an_operator_drains_a_replica_and_takes_it_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_join_token_is_short_lived_and_named_in_the_log() {
     let cluster = Cluster::small().await;
-    let token = cluster.admin.replicas().create_join_token(CreateJoinTokenRequest { ttl: None }).await.unwrap().into_inner();
+    let token =
+        cluster.admin.replicas().create_join_token(CreateJoinTokenRequest { ttl: None }).await.unwrap().into_inner();
     assert!(token.expire_time.is_some() && token.token.len() > 40);
     let long = prost_types::Duration { seconds: 3_600, nanos: 0 };
-    let refused = cluster.admin.replicas().create_join_token(CreateJoinTokenRequest { ttl: Some(long) }).await.unwrap_err();
+    let refused =
+        cluster.admin.replicas().create_join_token(CreateJoinTokenRequest { ttl: Some(long) }).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     let entries = cluster.admin.entries("").await;
     assert!(entries.iter().any(|entry| entry.action.contains("join")), "{entries:?}");

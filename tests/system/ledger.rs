@@ -44,14 +44,18 @@ async fn counted_by_everything(kind: Kind) {
     let key = cluster.key("dev").await;
     for stream in [false, true, true] {
         let request = client::shaped(&cluster.http, &cluster.replicas[0].url, &key, stream, &SETTINGS);
-        let request = request.header("x-claude-code-session-id", "session-1").header("x-claude-code-agent-id", "agent-1");
+        let request =
+            request.header("x-claude-code-session-id", "session-1").header("x-claude-code-agent-id", "agent-1");
         let answer = client::read(request.header("x-claude-code-parent-agent-id", "agent-0")).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     let records = cluster.admin.records_at_least(3, "session=session-1").await;
     for stored in &records {
         let record = stored.record.clone().unwrap();
-        assert_eq!((record.outcome(), record.cost_nano_usd, record.unpriced), (Outcome::Completed, COST_NANO_USD, false));
+        assert_eq!(
+            (record.outcome(), record.cost_nano_usd, record.unpriced),
+            (Outcome::Completed, COST_NANO_USD, false)
+        );
         assert_eq!((record.agent.as_str(), record.parent_agent.as_str()), ("agent-1", "agent-0"));
         assert!(record.arrived_ms > 0 && !record.upstream_request_id.is_empty() && record.attempts == 1);
     }
@@ -62,7 +66,10 @@ async fn counted_by_everything(kind: Kind) {
         (Dimension::Provider, "simulator"),
     ] {
         let rows = cluster.admin.summary(by).await;
-        let row = rows.iter().find(|row| row.name == name).unwrap_or_else(|| panic!("{by:?}: no row named {name} in {rows:?}"));
+        let row = rows
+            .iter()
+            .find(|row| row.name == name)
+            .unwrap_or_else(|| panic!("{by:?}: no row named {name} in {rows:?}"));
         assert_eq!((row.requests, row.cost_nano_usd), (3, 3 * COST_NANO_USD), "{by:?}");
         assert_eq!(row.tokens.unwrap().cache_read, 60_000, "{by:?}");
     }
@@ -112,7 +119,8 @@ async fn traffic_over_several_replicas_and_control_planes_adds_up() {
     let mut sent = HashMap::new();
     for turn in 0..120 {
         let (key, replica) = (turn % 3, turn % 4);
-        let answer = simulate(&cluster.http, &cluster.replicas[replica].url, &keys[key], turn % 2 == 0, &SETTINGS).await;
+        let answer =
+            simulate(&cluster.http, &cluster.replicas[replica].url, &keys[key], turn % 2 == 0, &SETTINGS).await;
         assert_eq!(answer.status, 200);
         *sent.entry(["one", "two", "three"][key]).or_insert(0) += 1;
     }
@@ -122,6 +130,9 @@ async fn traffic_over_several_replicas_and_control_planes_adds_up() {
     })
     .await;
     for row in cluster.admin.summary(Dimension::Key).await {
-        assert_eq!((row.requests, row.cost_nano_usd), (sent[row.name.as_str()], sent[row.name.as_str()] * COST_NANO_USD));
+        assert_eq!(
+            (row.requests, row.cost_nano_usd),
+            (sent[row.name.as_str()], sent[row.name.as_str()] * COST_NANO_USD)
+        );
     }
 }

@@ -38,7 +38,9 @@ async fn the_provider_gets_the_bytes_that_the_client_sent_and_the_client_those_t
         let asked = |url: String, credential: &str| {
             let request = cluster.http.post(url).header("authorization", format!("Bearer {credential}"));
             let request = request.header("anthropic-version", "2023-06-01").header("content-type", "application/json");
-            client::read(request.header("x-simulator-pings", "3").header("x-simulator-thinking", "Hm.").body(body.clone()))
+            client::read(
+                request.header("x-simulator-pings", "3").header("x-simulator-thinking", "Hm.").body(body.clone()),
+            )
         };
         let through = asked(format!("{}/v1/messages", cluster.replicas[0].url), &key).await;
         let plain = asked(direct, PROVIDER_SECRET).await;
@@ -66,7 +68,8 @@ fn unnumbered(answer: &str) -> String {
 async fn end_to_end_headers_pass_as_an_open_list_and_credentials_do_not() {
     let cluster = Cluster::small().await;
     let key = cluster.key("dev").await;
-    let request = cluster.http.post(format!("{}/v1/messages?beta=true", cluster.replicas[0].url)).header("x-api-key", &key);
+    let request =
+        cluster.http.post(format!("{}/v1/messages?beta=true", cluster.replicas[0].url)).header("x-api-key", &key);
     let request = request.header("anthropic-beta", "claude-code-20250219,interleaved-thinking-2025-05-14");
     let request = request.header("anthropic-version", "2023-06-01").header("anthropic-of-the-future", "yes");
     let request = request.header("x-claude-code-session-id", "session-1").header("x-claude-code-agent-id", "agent-1");
@@ -90,7 +93,11 @@ async fn end_to_end_headers_pass_as_an_open_list_and_credentials_do_not() {
     }
     let names = seen["header_names"].to_string();
     assert!(!names.contains("x-private"), "a header of the first hop went further: {names}");
-    assert_eq!(seen["credential_sha256"], hash(PROVIDER_SECRET.as_bytes()), "the provider's credential, not the key, is sent");
+    assert_eq!(
+        seen["credential_sha256"],
+        hash(PROVIDER_SECRET.as_bytes()),
+        "the provider's credential, not the key, is sent"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,12 +114,16 @@ async fn tokens_are_counted_models_listed_and_probes_answered() {
     let proxy = &cluster.replicas[0].url;
 
     let counted = cluster.http.post(format!("{proxy}/v1/messages/count_tokens?beta=true")).bearer_auth(&key);
-    let counted = client::read(counted.body(json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}).to_string())).await;
+    let counted = client::read(
+        counted.body(json!({"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}).to_string()),
+    )
+    .await;
     assert!(counted.json()["input_tokens"].as_u64().unwrap() > 0);
 
     let listed = cluster.http.get(format!("{proxy}/v1/models?limit=1000")).bearer_auth(&key);
     let listed = client::read(listed.header("anthropic-version", "2023-06-01")).await.json();
-    let names: Vec<&str> = listed["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        listed["data"].as_array().unwrap().iter().map(|model| model["id"].as_str().unwrap()).collect();
     assert!(names.contains(&MODEL), "{names:?}");
     assert!(!names.iter().any(|name| name.contains("opus")), "a model that the key may not use is listed: {names:?}");
     assert_eq!(listed["has_more"], false);

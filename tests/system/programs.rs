@@ -5,7 +5,8 @@ use std::process::Command;
 use tollgate_tests::process::binary;
 
 fn run(program: &str, arguments: &[&str], settings: &[(&str, &str)]) -> (Option<i32>, String) {
-    let output = Command::new(binary(program)).args(arguments).env_clear().envs(settings.iter().copied()).output().unwrap();
+    let output =
+        Command::new(binary(program)).args(arguments).env_clear().envs(settings.iter().copied()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     (output.status.code(), said)
 }
@@ -37,7 +38,8 @@ fn a_configuration_with_three_mistakes_reports_three() {
 
 #[test]
 fn every_program_says_what_it_is_for() {
-    for program in ["tollgate", "tollgate-control-plane", "tollgate-proxy", "tollgate-standalone", "tollgate-simulator"] {
+    for program in ["tollgate", "tollgate-control-plane", "tollgate-proxy", "tollgate-standalone", "tollgate-simulator"]
+    {
         let (code, said) = run(program, &["--help"], &[]);
         assert_eq!(code, Some(0), "{program}: {said}");
         assert!(said.len() > 100, "{program}: {said}");

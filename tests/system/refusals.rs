@@ -33,7 +33,8 @@ async fn each_bad_credential_gets_one_sentence_and_is_not_tried_again() {
     let url = format!("{}/v1/messages", cluster.replicas[0].url);
     let expired = expired.secret;
     until("the key to expire", || async {
-        (client::send(&cluster.http, &cluster.replicas[0].url, &expired, message("hello", false)).await.status == 401).then_some(())
+        (client::send(&cluster.http, &cluster.replicas[0].url, &expired, message("hello", false)).await.status == 401)
+            .then_some(())
     })
     .await;
 
@@ -80,20 +81,48 @@ async fn each_bad_request_gets_the_error_of_the_dialect() {
         ("not an object", text("[]".into()), 400, "invalid_request_error", ""),
         ("no model", text("{\"messages\":[]}".into()), 400, "invalid_request_error", "model"),
         ("a model that is no text", text("{\"model\":7}".into()), 400, "invalid_request_error", "model"),
-        ("two models", text(format!("{{\"model\":\"{MODEL}\",\"model\":\"claude-opus-5-5\"}}")), 400, "invalid_request_error", "model"),
+        (
+            "two models",
+            text(format!("{{\"model\":\"{MODEL}\",\"model\":\"claude-opus-5-5\"}}")),
+            400,
+            "invalid_request_error",
+            "model",
+        ),
         ("no UTF-8", messages(b"{\"model\":\"\xff\"}".to_vec()), 400, "invalid_request_error", ""),
         ("a denied model", model("claude-opus-5-5"), 451, "permission_error", "not allowed"),
         ("another vendor's model", model("gpt-5"), 451, "permission_error", "not allowed"),
-        ("an unknown route", cluster.http.get(format!("{proxy}/v1/secrets")).bearer_auth(&key), 404, "not_found_error", ""),
-        ("a wrong method", cluster.http.get(format!("{proxy}/v1/messages")).bearer_auth(&key), 405, "invalid_request_error", ""),
-        ("a compressed body", messages(vec![1]).header("content-encoding", "gzip"), 415, "invalid_request_error", "content-encoding"),
+        (
+            "an unknown route",
+            cluster.http.get(format!("{proxy}/v1/secrets")).bearer_auth(&key),
+            404,
+            "not_found_error",
+            "",
+        ),
+        (
+            "a wrong method",
+            cluster.http.get(format!("{proxy}/v1/messages")).bearer_auth(&key),
+            405,
+            "invalid_request_error",
+            "",
+        ),
+        (
+            "a compressed body",
+            messages(vec![1]).header("content-encoding", "gzip"),
+            415,
+            "invalid_request_error",
+            "content-encoding",
+        ),
         ("33 MiB", messages(vec![b' '; 33 * 1024 * 1024]), 413, "request_too_large", "32"),
     ];
     for (what, request, status, kind, says) in rows {
         assert_refused(what, &client::read(request).await, status, kind, says);
     }
     let answer = client::read(text(deep)).await;
-    assert!(answer.status == 200 || answer.status == 400, "deep nesting is passed on or refused, and nothing falls: {}", answer.status);
+    assert!(
+        answer.status == 200 || answer.status == 400,
+        "deep nesting is passed on or refused, and nothing falls: {}",
+        answer.status
+    );
     let denied = cluster.admin.records_at_least(2, "outcome=refused").await;
     assert!(denied.iter().any(|stored| stored.record.as_ref().unwrap().refusal == "model_denied"));
     assert!(denied.iter().all(|stored| stored.record.as_ref().unwrap().cost_nano_usd == 0));
@@ -105,8 +134,17 @@ async fn a_path_is_read_in_one_way_only() {
     let key = cluster.key("dev").await;
     let address = cluster.replicas[0].url.trim_start_matches("http://").to_owned();
     for path in [
-        "/v1/models/..%2F..%2Fmessages", "/v1//messages", "/v1/./messages", "/v1/../v1/messages", "/v1/messages%00", "/v1%2Fmessages",
-        "/v1/messages/", "/V1/messages", "/v1\\messages", "//v1/messages", "/anthropic/anthropic/v1/messages",
+        "/v1/models/..%2F..%2Fmessages",
+        "/v1//messages",
+        "/v1/./messages",
+        "/v1/../v1/messages",
+        "/v1/messages%00",
+        "/v1%2Fmessages",
+        "/v1/messages/",
+        "/V1/messages",
+        "/v1\\messages",
+        "//v1/messages",
+        "/anthropic/anthropic/v1/messages",
     ] {
         let status = raw(&address, path, &key).await;
         assert!((400..=404).contains(&status), "{path} answered {status}");

@@ -55,7 +55,10 @@ async fn a_revoked_key_is_refused_and_its_streams_are_cut_on_twenty_replicas_wit
     let at = |share: f64| cuts[((cuts.len() - 1) as f64 * share) as usize];
     println!(
         "{} streams on {REPLICAS} replicas: cut after the commit p50 {:?}, p99 {:?}, max {:?}",
-        cuts.len(), at(0.5), at(0.99), at(1.0)
+        cuts.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
     );
     assert!(at(0.99) < PROMISE, "p99 {:?}", at(0.99));
     let cut = cluster.admin.records_at_least(REPLICAS * ROUNDS, "outcome=cut").await;
@@ -68,7 +71,8 @@ async fn a_request_that_waits_for_its_provider_is_refused_when_its_key_dies() {
     let key = cluster.key("dev").await;
     let url = cluster.replicas[0].url.clone();
     let (http, waiting_key) = (cluster.http.clone(), key.clone());
-    let waiting = tokio::task::spawn(async move { simulate(&http, &url, &waiting_key, true, &[("delay", "50s")]).await });
+    let waiting =
+        tokio::task::spawn(async move { simulate(&http, &url, &waiting_key, true, &[("delay", "50s")]).await });
     until("the provider to be asked", || async { (cluster.simulator.ledger().len() == 1).then_some(()) }).await;
     cluster.admin.revoke("dev").await;
     let answer = waiting.await.unwrap();

@@ -2,15 +2,17 @@
 
 use tollgate_proto::{
     admin::v1::{
-        CreateCustomerRequest, CreateKeyRequest, CreateProviderRequest, CreateTeamRequest, Credential, Customer, Key, KeySecret,
-        ListReplicasRequest, Provider, Replica, RevokeKeyRequest, Team, customer_service_client::CustomerServiceClient,
-        identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
-        model_service_client::ModelServiceClient, provider_service_client::ProviderServiceClient,
-        replica_service_client::ReplicaServiceClient, team_service_client::TeamServiceClient,
+        CreateCustomerRequest, CreateKeyRequest, CreateProviderRequest, CreateTeamRequest, Credential, Customer, Key,
+        KeySecret, ListReplicasRequest, Provider, Replica, RevokeKeyRequest, Team,
+        customer_service_client::CustomerServiceClient, identity_service_client::IdentityServiceClient,
+        key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
+        provider_service_client::ProviderServiceClient, replica_service_client::ReplicaServiceClient,
+        team_service_client::TeamServiceClient,
     },
     audit::v1::{Entry, ListEntriesRequest, audit_service_client::AuditServiceClient},
     usage::v1::{
-        Dimension, ListRecordsRequest, StoredRecord, SummarizeRequest, Summary, usage_service_client::UsageServiceClient,
+        Dimension, ListRecordsRequest, StoredRecord, SummarizeRequest, Summary,
+        usage_service_client::UsageServiceClient,
     },
 };
 use tonic::{
@@ -129,7 +131,8 @@ impl Admin {
     pub async fn converged(&self, replicas: usize) {
         until("the replicas to converge", || async {
             let fleet = self.fleet().await;
-            let current = |replica: &&Replica| replica.connected && replica.acknowledged_revision == replica.head_revision;
+            let current =
+                |replica: &&Replica| replica.connected && replica.acknowledged_revision == replica.head_revision;
             (fleet.iter().filter(current).count() >= replicas).then_some(())
         })
         .await;

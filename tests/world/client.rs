@@ -14,7 +14,8 @@ pub const MODEL: &str = "claude-sonnet-5-5";
 #[must_use]
 pub fn http() -> reqwest::Client {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_secs(60));
+    let builder =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(Duration::from_secs(60));
     must("client", builder.no_proxy().build())
 }
 
@@ -80,7 +81,13 @@ pub async fn send(http: &reqwest::Client, proxy: &str, key: &str, body: Vec<u8>)
 }
 
 /// Sends a Messages request whose answer the simulator shapes by these settings (`simulator/README.md`).
-pub async fn simulate(http: &reqwest::Client, proxy: &str, key: &str, stream: bool, settings: &[(&str, &str)]) -> Answer {
+pub async fn simulate(
+    http: &reqwest::Client,
+    proxy: &str,
+    key: &str,
+    stream: bool,
+    settings: &[(&str, &str)],
+) -> Answer {
     read(shaped(http, proxy, key, stream, settings)).await
 }
 

@@ -80,8 +80,6 @@ pub fn free_port() -> u16 {
 
 /// Waits until something answers 200 at this address.
 pub async fn answers(http: &reqwest::Client, url: &str) {
-    until(url, || async {
-        http.get(url).send().await.ok().filter(|answer| answer.status().is_success()).map(|_| ())
-    })
-    .await;
+    until(url, || async { http.get(url).send().await.ok().filter(|answer| answer.status().is_success()).map(|_| ()) })
+        .await;
 }

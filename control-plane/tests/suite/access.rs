@@ -2,12 +2,12 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
+use tokio_util::sync::CancellationToken;
 use tollgate_control_plane::app::{self, BuildError};
 use tollgate_proto::{
     admin::v1::{self, customer_service_client::CustomerServiceClient, identity_service_client::IdentityServiceClient},
     permission,
 };
-use tokio_util::sync::CancellationToken;
 use tonic::{
     Code, Request, Status,
     client::Grpc,

@@ -19,8 +19,8 @@ use tollgate_proto::{
     admin::v1::{
         self, customer_service_client::CustomerServiceClient, identity_service_client::IdentityServiceClient,
         key_service_client::KeyServiceClient, provider_service_client::ProviderServiceClient,
-        replica_service_client::ReplicaServiceClient,
-        team_service_client::TeamServiceClient, user_service_client::UserServiceClient,
+        replica_service_client::ReplicaServiceClient, team_service_client::TeamServiceClient,
+        user_service_client::UserServiceClient,
     },
     audit::v1::{self as audit_v1, audit_service_client::AuditServiceClient},
     usage::v1::usage_service_client::UsageServiceClient,

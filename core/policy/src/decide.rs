@@ -258,7 +258,11 @@ mod tests {
             vendor: "anthropic".into(),
             disabled: false,
             priority,
-            credentials: vec![credential("one", '1', false), credential("two", '2', false), credential("off", '3', true)],
+            credentials: vec![
+                credential("one", '1', false),
+                credential("two", '2', false),
+                credential("off", '3', true),
+            ],
         }
     }
 
@@ -297,9 +301,17 @@ mod tests {
             ("expired", changed(&|key| key.expires = Some(NOW)), RefusalKind::KeyExpired),
             ("unknown", changed(&|key| key.hash = KeyHash::new([2; 32])), RefusalKind::Unauthenticated),
             ("team gone", world.next(2, vec![], vec![ObjectRef::Team(team.id.clone())]), RefusalKind::OwnerDisabled),
-            ("team off", put(&world, Object::Team(Team { disabled: true, ..team.clone() })), RefusalKind::OwnerDisabled),
+            (
+                "team off",
+                put(&world, Object::Team(Team { disabled: true, ..team.clone() })),
+                RefusalKind::OwnerDisabled,
+            ),
             ("user off", put(&world, Object::User(User { disabled: true, ..user })), RefusalKind::OwnerDisabled),
-            ("customer off", put(&world, Object::Customer(Customer { disabled: true, ..customer })), RefusalKind::OwnerDisabled),
+            (
+                "customer off",
+                put(&world, Object::Customer(Customer { disabled: true, ..customer })),
+                RefusalKind::OwnerDisabled,
+            ),
         ] {
             assert_eq!(refused(&snapshot, NOW), Some(expect), "{name}");
             let caller = authenticate(&world, NOW, &KeyHash::new([1; 32])).unwrap();
@@ -314,7 +326,9 @@ mod tests {
     fn granted(snapshot: &Snapshot, model: &str) -> Result<Vec<String>, RefusalKind> {
         let caller = authenticate(snapshot, NOW, &KeyHash::new([1; 32])).unwrap();
         let granted = authorize(snapshot, &caller, &Ask { dialect: Dialect::Anthropic, model });
-        granted.map(|granted| granted.targets().iter().map(|target| target.provider.name.to_string()).collect()).map_err(|r| r.kind())
+        granted
+            .map(|granted| granted.targets().iter().map(|target| target.provider.name.to_string()).collect())
+            .map_err(|r| r.kind())
     }
 
     #[test]

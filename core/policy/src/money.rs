@@ -39,7 +39,10 @@ impl NanoUsd {
     #[must_use]
     pub fn priced(count: u64, per_million: Self) -> Self {
         let exact = i128::from(count) * i128::from(per_million.0);
-        Self(i64::try_from(exact.div_euclid(1_000_000) + i128::from(exact.rem_euclid(1_000_000) > 0)).unwrap_or(i64::MAX))
+        Self(
+            i64::try_from(exact.div_euclid(1_000_000) + i128::from(exact.rem_euclid(1_000_000) > 0))
+                .unwrap_or(i64::MAX),
+        )
     }
 
     /// Parses a decimal number of dollars.

@@ -127,6 +127,8 @@ mod tests {
         check(&["claude-*", "!*opus*"], "claude-sonnet-5-5", true);
         check(&["!*opus*"], "gpt-5", true);
         check(&["claude-*"], "gpt-5", false);
-        assert!(Patterns::parse(&[""]).is_err() && Patterns::parse(&["!"]).is_err() && Patterns::parse(&["a b"]).is_err());
+        assert!(
+            Patterns::parse(&[""]).is_err() && Patterns::parse(&["!"]).is_err() && Patterns::parse(&["a b"]).is_err()
+        );
     }
 }

@@ -4,8 +4,15 @@ use std::{
 };
 
 use tempfile::TempDir;
-use tollgate_policy::id::{CustomerId, KeyId, TeamId};
 use tollgate_proto::usage::v1::Outcome as Wire;
+
+use tollgate_policy::{
+    id::{CustomerId, KeyId, TeamId},
+    money::NanoUsd,
+    time::UnixMillis,
+    usage::{Attribution, Outcome},
+};
+use tollgate_settings::Setting as _;
 
 use super::*;
 
