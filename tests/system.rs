@@ -1,6 +1,8 @@
 //! The promises, each shown over real parts: one binary, so that it is linked once.
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test's load ends with the test")]
+#[expect(clippy::type_complexity, reason = "a table's row is read where it stands")]
 #[path = "system"]
 mod promises {
     //! One file a promise.
@@ -11,6 +13,7 @@ mod promises {
     mod revocation;
     mod crash;
     mod fleet;
+    mod membership;
     mod canary;
     mod programs;
 }
