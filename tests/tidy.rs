@@ -26,13 +26,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
 /// Third-party crate, and the members that may use it.
 const GUESTS: &[(&str, &[&str])] = &[
     ("sqlx", &["control-plane", "tests"]),
-    ("hyper", &["proxy", "simulator", "bench/floor", "bench/load", "tests"]),
+    ("hyper", &["proxy", "simulator", "bench/floor", "tests"]),
     // telemetry: the exporter of traces sends by it.
     ("reqwest", &["telemetry", "tests"]),
     ("tonic", &["proto", "control-plane", "proxy", "admin-cli", "standalone", "tests"]),
     ("axum", &["control-plane"]),
     ("fjall", &["proxy"]),
-    ("clap", &["admin-cli", "simulator", "standalone", "bench/load"]),
+    ("clap", &["admin-cli", "control-plane", "proxy", "simulator", "standalone"]),
 ];
 
 /// What a pure crate must not reach.

@@ -101,6 +101,7 @@ async fn measure(keys: usize) {
     println!("{:>9} keys", holder.load().unwrap().snapshot.key_count());
     println!("{:>9.0} ms from start to applied, of which", began.elapsed().as_secs_f64() * 1e3);
     println!("{:>9.0} ms to verify, decompress, decode, build and install", ms(first.apply_us));
+    println!("{:>9.1} MB resident more than before", (resident() - before) as f64 / 1e6);
     let mut deltas = Vec::new();
     for revision in 2..=1 + DELTAS.unsigned_abs() {
         let applied = status.wait_for(|status| status.revision >= revision).await.unwrap().apply_us;
@@ -110,7 +111,7 @@ async fn measure(keys: usize) {
     println!("{:>9.1} ms for a change of one key, median of {DELTAS}", ms(deltas[deltas.len() / 2]));
     stop.cancel();
     while tasks.join_next().await.is_some() {}
-    println!("{:>9.1} MB resident more than before", (resident() - before) as f64 / 1e6);
+    println!("{:>9.1} MB resident more than before, after the changes", (resident() - before) as f64 / 1e6);
     println!("{:>9.1} MB resident at the highest", peak() as f64 / 1e6);
     let disk: u64 = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
     println!("{:>9.1} MB on disk, in two slots", disk as f64 / 1e6);
@@ -189,7 +190,14 @@ impl FleetService for Service {
                 for data in chunks {
                     send(Say::Chunk(Chunk { data: data.clone() })).await.unwrap();
                 }
-                while !matches!(hear.message().await.unwrap().unwrap().message, Some(Hear::Ack(_))) {}
+                loop {
+                    match hear.message().await {
+                        Ok(Some(FollowRequest { message: Some(Hear::Ack(_)) })) => break,
+                        Ok(Some(_)) => {}
+                        // The replica has what it came for.
+                        Ok(None) | Err(_) => return,
+                    }
+                }
             }
             // The stream stays open until the replica leaves.
             while let Ok(Some(_)) = hear.message().await {}

@@ -43,6 +43,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 /// The renewal moves by so much of half the life, in either direction.
 const RENEWAL_JITTER: f64 = 0.1;
 
+const ENDED: &str = "the certificate has ended: set a fresh join token";
+
 /// How a replica becomes a member.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -143,11 +145,15 @@ impl Link {
             // Without an identity every call fails at once, and says why.
             channel = connect::refusing(&address);
             standing.anchor = [0; 32];
-            if let Some(identity) = Identity::load(&options.data_dir)?.filter(|found| fresh(found, &options)) {
-                channel = connect::mutual(&address, &identity)?;
-                standing = member(&identity, 1);
-            } else if options.join_token.is_none() {
-                return Err(MembershipError::NoToken);
+            match Identity::load(&options.data_dir)?.filter(|found| meant(found, &options)) {
+                Some(identity) if SystemTime::now() < identity.expires => {
+                    channel = connect::mutual(&address, &identity)?;
+                    standing = member(&identity, 1);
+                }
+                // It has ended, but says whose policy is on disk: the replica starts with that.
+                Some(identity) => standing = Standing { last_error: Some(ENDED.into()), ..member(&identity, 0) },
+                None if options.join_token.is_none() => return Err(MembershipError::NoToken),
+                None => {}
             }
         }
         let standing = watch::Sender::new(standing);
@@ -308,10 +314,9 @@ fn proof(options: &Options, address: &Address) -> Result<Proof, MembershipError>
 }
 
 // An identity that was obtained with another token than the one that is configured now is given up: the operator means to
-// join anew. So is one that has ended.
-fn fresh(identity: &Identity, options: &Options) -> bool {
-    let same = options.join_token.as_ref().is_none_or(|token| digest_of(token) == identity.token_digest);
-    same && SystemTime::now() < identity.expires
+// join anew.
+fn meant(identity: &Identity, options: &Options) -> bool {
+    options.join_token.as_ref().is_none_or(|token| digest_of(token) == identity.token_digest)
 }
 
 fn digest_of(token: &Secret) -> [u8; 32] {

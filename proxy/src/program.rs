@@ -28,7 +28,7 @@ Options:
   --help          print this help
 
 Every setting NAME of the file can also be given as TOLLGATE_NAME in the environment, which wins.
-To join a fleet, set control_plane and join_token (tollgate replica token prints one).
+To join a fleet, set control_plane and join_token (tollgate replica join-token prints one).
 ";
 
 /// What was asked for on the command line.

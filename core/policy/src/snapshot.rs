@@ -1,11 +1,8 @@
 //! The state that every decision reads: immutable, swapped whole.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
+use self::keys::Keys;
 use crate::{
     id::{CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId},
     pattern::{Pattern, Patterns},
@@ -13,6 +10,8 @@ use crate::{
     time::UnixMillis,
     token::KeyHash,
 };
+
+mod keys;
 
 /// A customer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -181,8 +180,7 @@ pub struct Snapshot {
     customers: Arc<HashMap<CustomerId, Customer>>,
     teams: Arc<HashMap<TeamId, Team>>,
     users: Arc<HashMap<UserId, User>>,
-    keys: Arc<HashMap<KeyHash, Arc<Key>, ByHash>>,
-    key_hashes: Arc<HashMap<KeyId, KeyHash>>,
+    keys: Keys,
     providers: Arc<Vec<Arc<Provider>>>,
     models: Arc<Catalogue>,
 }
@@ -198,27 +196,6 @@ struct Vendor {
     models: HashMap<Arc<str>, Arc<Model>>,
     // Longest pattern first: the most specific one decides.
     aliases: Vec<(Pattern, Arc<str>)>,
-}
-
-type ByHash = BuildHasherDefault<HashOfHash>;
-
-/// Takes the first eight bytes of what is already an HMAC.
-#[derive(Clone, Debug, Default)]
-pub struct HashOfHash(u64);
-
-impl Hasher for HashOfHash {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_ne_bytes(*first);
-        }
-    }
-
-    // KeyHash is one array: its bytes arrive in one write, and the length before them says nothing.
-    fn write_usize(&mut self, _: usize) {}
 }
 
 // === impl Snapshot ===
@@ -244,16 +221,27 @@ impl Snapshot {
         next
     }
 
+    /// A state of that revision without any object, to be filled with [`Self::add`].
+    #[must_use]
+    pub fn empty(revision: u64) -> Self {
+        Self { revision, ..Self::default() }
+    }
+
+    /// Adds an object in place: for filling a state that nobody reads yet, object by object.
+    pub fn add(&mut self, object: Object) {
+        self.put(object);
+    }
+
     /// The key with this hash.
     #[must_use]
     pub fn key(&self, hash: &KeyHash) -> Option<&Arc<Key>> {
-        self.keys.get(hash).filter(|key| key.hash.matches(hash))
+        self.keys.of_hash(hash)
     }
 
     /// The key with this id.
     #[must_use]
     pub fn key_by_id(&self, id: &KeyId) -> Option<&Arc<Key>> {
-        self.keys.get(self.key_hashes.get(id)?)
+        self.keys.of_id(id)
     }
 
     /// The team with this id.
@@ -303,7 +291,7 @@ impl Snapshot {
             Object::User(user) => {
                 Arc::make_mut(&mut self.users).insert(user.id.clone(), user);
             }
-            Object::Key(key) => self.put_key(key),
+            Object::Key(key) => self.keys.put(key),
             Object::Provider(provider) => {
                 let providers = Arc::make_mut(&mut self.providers);
                 providers.retain(|other| other.id != provider.id);
@@ -312,17 +300,6 @@ impl Snapshot {
             }
             Object::Model(model) => Arc::make_mut(&mut self.models).put(model),
         }
-    }
-
-    // A rotated key has a new hash: the old one must stop to be found.
-    fn put_key(&mut self, key: Key) {
-        let keys = Arc::make_mut(&mut self.keys);
-        if let Some(old) = Arc::make_mut(&mut self.key_hashes).insert(key.id.clone(), key.hash)
-            && old != key.hash
-        {
-            keys.remove(&old);
-        }
-        keys.insert(key.hash, Arc::new(key));
     }
 
     fn remove(&mut self, gone: ObjectRef) {
@@ -336,11 +313,7 @@ impl Snapshot {
             ObjectRef::User(id) => {
                 Arc::make_mut(&mut self.users).remove(&id);
             }
-            ObjectRef::Key(id) => {
-                if let Some(hash) = Arc::make_mut(&mut self.key_hashes).remove(&id) {
-                    Arc::make_mut(&mut self.keys).remove(&hash);
-                }
-            }
+            ObjectRef::Key(id) => self.keys.remove(&id),
             ObjectRef::Provider(id) => Arc::make_mut(&mut self.providers).retain(|provider| provider.id != id),
             ObjectRef::Model(vendor, name) => Arc::make_mut(&mut self.models).remove(&vendor, &name),
         }

@@ -38,12 +38,11 @@ pub struct InvalidItem {
     problem: String,
 }
 
-/// Decodes many items. Ids, names and lists that several items have in common are kept in memory once.
+/// Decodes many items. Owners and lists that several items have in common are kept in memory once.
 #[derive(Debug, Default)]
 pub struct Decoder {
     teams: HashMap<String, TeamId>,
     users: HashMap<String, UserId>,
-    names: HashMap<String, Arc<str>>,
     models: HashMap<Vec<String>, Patterns>,
     providers: HashMap<Vec<String>, Arc<[ProviderId]>>,
     credentials: HashMap<Vec<String>, Arc<[CredentialId]>>,
@@ -174,7 +173,7 @@ impl Decoder {
         };
         Ok(Key {
             id: parsed("id", id, KeyId::parse)?,
-            name: shared(&mut self.names, name, |name| text("name", name))?,
+            name: text("name", &name)?,
             hash: KeyHash::new(hash),
             team: shared(&mut self.teams, team, |text| parsed("team", text, TeamId::parse))?,
             user,

@@ -26,8 +26,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// HTTP/2 pings find a dead peer even while nothing is sent.
 const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
-/// What may be under way on one stream and on the connection, in bytes: a few chunks, so that a snapshot flows.
-const WINDOW_BYTES: u32 = 4 << 20;
+/// What may be under way on one stream and on the connection, in bytes: two chunks, so that a snapshot flows.
+const WINDOW_BYTES: u32 = 2 << 20;
 
 /// Where the control plane is.
 #[derive(Clone)]

@@ -161,6 +161,26 @@ async fn a_replica_joins_once_and_renews_until_it_succeeds() {
 }
 
 #[tokio::test]
+async fn a_replica_whose_certificate_has_ended_starts_and_knows_whose_policy_it_has() {
+    let (dir, mut tasks) = (tempfile::tempdir().unwrap(), JoinSet::new());
+    let authority = Authority::new(Duration::from_secs(1));
+    let address = authority.serve(&mut tasks).await;
+    let link = Link::open(options(&dir, address, Some(authority.token()))).unwrap();
+    let stop = maintain(&link, &mut tasks);
+    let joined = until(&link, |standing| standing.generation == 1).await;
+    stop.cancel();
+    let expires = joined.expires.unwrap();
+    while SystemTime::now() < expires {
+        tokio::time::sleep(expires.duration_since(SystemTime::now()).unwrap_or_default()).await;
+    }
+    let link = Link::open(options(&dir, address, None)).unwrap();
+    assert!(!link.is_member());
+    let standing = link.standing().borrow().clone();
+    assert_eq!(standing.anchor, joined.anchor);
+    assert!(standing.last_error.unwrap().contains("has ended"));
+}
+
+#[tokio::test]
 async fn a_control_plane_of_another_authority_learns_no_token() {
     let (dir, mut tasks) = (tempfile::tempdir().unwrap(), JoinSet::new());
     let (ours, theirs) = (Authority::new(Duration::from_secs(60)), Authority::new(Duration::from_secs(60)));

@@ -201,8 +201,7 @@ impl Replica {
             Ok(Installed { missing, cut }) => {
                 missing.iter().for_each(|missing| secrets::warn(missing, &mut self.warned));
                 self.keep(Some(stored));
-                self.installed();
-                self.note(|status| {
+                self.installed(|status| {
                     (status.apply_us, status.cut, status.last_error) = (apply_us, cut, None);
                 });
                 tracing::info!(revision, apply_us, cut, "policy installed");
@@ -276,10 +275,11 @@ impl Replica {
             Err(error) => tracing::error!(%error, "failed to install secrets"),
         }
         self.keep(None);
-        self.installed();
+        self.installed(|_| {});
     }
 
-    fn installed(&self) {
+    // One change of the status: whoever waits for a revision sees all that is known of it.
+    fn installed(&self, also: impl FnOnce(&mut Status)) {
         let Some(state) = &self.state else { return };
         let revision = state.snapshot.revision();
         self.note(|status| {
@@ -289,6 +289,7 @@ impl Replica {
             status.epoch.clone_from(&state.head.epoch);
             status.revision = revision;
             status.head_revision = status.head_revision.max(revision);
+            also(status);
         });
     }
 

@@ -17,9 +17,6 @@ use super::{
     pins::{InvalidSignature, Pins},
 };
 
-/// So many objects are added to a snapshot at a time: few enough not to be in memory twice, enough not to copy its maps often.
-const BATCH: usize = 16_384;
-
 /// A state.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -111,30 +108,22 @@ impl State {
 
     fn full(head: Push, mut records: Records) -> Result<Self, Invalid> {
         let revision = u64::try_from(head.revision).unwrap_or_default();
-        let (mut snapshot, mut digest, mut keys) = (Snapshot::default(), Digest::default(), 0);
+        let (mut snapshot, mut digest, mut keys) = (Snapshot::empty(revision), Digest::default(), 0);
         let mut ledger = HashMap::new();
         let mut decoder = Decoder::default();
-        let mut batch = Vec::with_capacity(BATCH);
         while let Some(record) = records.next()? {
             let item = match record {
                 Record::Upsert(item) => item,
                 Record::Delete(gone) => return Err(Invalid::DeleteInFull(gone.id)),
             };
-            batch.push(decoder.object(&item)?);
+            snapshot.add(decoder.object(&item)?);
             let hash = hash(&item);
             keys += usize::from(is_key(item.kind));
             digest.add(&hash);
             if ledger.insert(item_key(item.kind, &item.id), hash).is_some() {
                 return Err(Invalid::Twice(noun(item.kind), item.id));
             }
-            if batch.len() == BATCH {
-                snapshot =
-                    snapshot.next(revision, std::mem::replace(&mut batch, Vec::with_capacity(BATCH)), Vec::new());
-            }
         }
-        snapshot = snapshot.next(revision, batch, Vec::new());
-        // The default hasher's table may have grown to twice what it holds.
-        ledger.shrink_to_fit();
         if head.digest != digest.to_bytes().as_slice() {
             return Err(Invalid::Digest);
         }

@@ -31,7 +31,8 @@ use crate::{
 
 /// A replica that takes nothing for so long is given up.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
-/// Full snapshots that one stream asks for come at least this far apart, and ever farther when it asks again and again.
+/// Full snapshots that one stream asks for come at least this far apart, and ever farther when it asks again and again. A
+/// stream that leaves it alone for the longest pause begins anew.
 const RESYNC_PAUSE_FIRST: Duration = Duration::from_secs(1);
 const RESYNC_PAUSE_LONGEST: Duration = Duration::from_secs(60);
 
@@ -276,7 +277,8 @@ impl Follower {
             let place = self.place();
             (place.sent.clone(), place.refused.clone(), place.resync)
         };
-        if resync {
+        // A replica that must wait for its full snapshot still hears of every change meanwhile.
+        if resync && Instant::now() >= said.resync_at {
             return self.full(latest, said).await;
         }
         if refused.is_some_and(|refused| refused.epoch == newest.epoch && refused.revision >= newest.revision) {
@@ -306,10 +308,11 @@ impl Follower {
 
     // A full snapshot because the replica asked for one: not more often than it deserves.
     async fn full(&self, latest: &Latest, said: &mut Said) -> Result<(), Ended> {
-        if Instant::now() < said.resync_at {
-            return Ok(());
+        let now = Instant::now();
+        if now.duration_since(said.resync_at) > RESYNC_PAUSE_LONGEST {
+            said.resync_pause = RESYNC_PAUSE_FIRST;
         }
-        said.resync_at = Instant::now() + said.resync_pause;
+        said.resync_at = now + said.resync_pause;
         said.resync_pause = (said.resync_pause * 2).min(RESYNC_PAUSE_LONGEST);
         let least = {
             let mut place = self.place();

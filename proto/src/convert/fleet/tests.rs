@@ -202,7 +202,7 @@ fn what_items_have_in_common_is_kept_once() {
         other => panic!("{other:?}"),
     };
     let (one, other) = (decoded(), decoded());
-    assert!(Arc::ptr_eq(&one.providers, &other.providers) && Arc::ptr_eq(&one.name, &other.name));
+    assert!(Arc::ptr_eq(&one.providers, &other.providers) && Arc::ptr_eq(&one.credentials, &other.credentials));
     assert_eq!(one.team.as_str().as_ptr(), other.team.as_str().as_ptr());
 }
 
