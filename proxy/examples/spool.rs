@@ -14,6 +14,10 @@ use tollgate_policy::{
 };
 use tollgate_proxy::spool::{Durability, Intent, Options, Spool};
 
+// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9b";
 const BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
@@ -37,7 +41,8 @@ async fn main() -> anyhow::Result<()> {
         let (spool, _) = Spool::open(&dir, Options { durability, bytes_max: BYTES_MAX })?;
         let idle = resident_kib()?.saturating_sub(resident_at_start);
         let measured = measure(&spool, batch, visits).await?;
-        println!("{:<10} {batch:>6} {measured} | +{idle} KiB when opened", format!("{durability:?}"));
+        let loaded = resident_kib()?.saturating_sub(resident_at_start);
+        println!("{:<10} {batch:>6} {measured} | +{idle} KiB opened, +{loaded} KiB loaded", format!("{durability:?}"));
         drop(spool);
         if dir.exists() {
             fs::remove_dir_all(&dir)?;
