@@ -1,6 +1,6 @@
 //! The fleet as this control plane serves it: one value that the listener's services share, and the tasks behind it.
 //!
-//! ```ignore
+//! ```text
 //! let fleet = Fleet::open(&store, &keyring, &minter, Admission::Certificates).await?;
 //! admin.add_service(fleet.replica_service());            // on the admin listener
 //! parts.spawn(fleet.clone().serve(listener, metrics, stop));

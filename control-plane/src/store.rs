@@ -3,7 +3,7 @@
 //! One text serves both: `$1` placeholders, BIGINT, TEXT and BYTEA columns, instants in Unix milliseconds, flags 0 or 1.
 //! On PostgreSQL `SUM` of BIGINT is NUMERIC: write `CAST(SUM(x) AS BIGINT)`.
 //!
-//! ```ignore
+//! ```text
 //! let mut txn = store.begin().await?;
 //! let revision = txn.advance_revision().await?;             // first: its row lock orders administrative changes
 //! txn.execute(sql!("UPDATE teams SET disabled = $1, revision = $2 WHERE id = $3", true, revision, id)).await?;

@@ -143,7 +143,7 @@ async fn what_a_provider_gets_wrong_is_told_in_the_dialect_and_costs_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn garbage_with_a_good_status_reaches_the_client_as_it_is_and_counts_as_failed() {
+async fn garbage_with_a_good_status_ends_properly_and_is_not_settled_as_complete() {
     let cluster = Cluster::small().await;
     let key = cluster.key("dev").await;
     for (body, stream) in [("garbage", false), ("html", false), ("empty", false), ("garbage", true)] {

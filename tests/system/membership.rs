@@ -13,7 +13,7 @@ use tollgate_tests::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_joins_by_a_token_follows_over_mutual_tls_and_is_locked_out_when_it_is_deleted() {
+async fn a_replica_joins_by_a_token_follows_over_mutual_tls_and_leaves_the_list_when_it_is_deleted() {
     let http = client::http();
     let directory: TempDir = tempfile::tempdir().unwrap();
     let local = || format!("127.0.0.1:{}", free_port());
@@ -67,7 +67,7 @@ async fn a_replica_joins_by_a_token_follows_over_mutual_tls_and_is_locked_out_wh
     })
     .await;
 
-    // Deleted, its certificate is worth nothing, although it is not yet over.
+    // Deleted, it is no longer listed. That its certificate is refused is shown in the control plane's own suite.
     let request = DeleteReplicaRequest { replica: "joiner".into() };
     admin.replicas().delete_replica(request).await.unwrap();
     admin.revoke("dev").await;
