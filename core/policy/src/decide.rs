@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::{
     id::CredentialId,
     refusal::{Refusal, RefusalKind},
-    snapshot::{Dialect, Key, Model, Provider, Snapshot},
+    snapshot::{Dialect, Key, Model, Provider, Quota, Snapshot},
     time::UnixMillis,
     token::KeyHash,
     usage::Attribution,
@@ -45,6 +45,19 @@ pub struct Target {
     pub credentials: Vec<CredentialId>,
     /// The model's row in the catalogue; `None`: unknown, therefore unpriced.
     pub model: Option<Arc<Model>>,
+}
+
+/// What an owner may spend and how fast, and who that is.
+#[derive(Clone, Copy, Debug)]
+pub struct Owned<'s> {
+    /// `customer`, `team`, `user` or `key`.
+    pub noun: &'static str,
+    /// Its id.
+    pub id: &'s str,
+    /// Its name.
+    pub name: &'s str,
+    /// What it may do.
+    pub quota: &'s Arc<Quota>,
 }
 
 /// Decides who presents a key with this hash.
@@ -102,6 +115,26 @@ pub fn authorize(snapshot: &Snapshot, caller: &Caller, ask: &Ask<'_>) -> Result<
         ));
     }
     Ok(Granted { targets })
+}
+
+/// The quotas that hold for a caller, the outermost first: those of its customer, its team, its user and its key. An owner
+/// without one is left out.
+#[must_use]
+pub fn quotas<'s>(snapshot: &'s Snapshot, caller: &'s Caller) -> Vec<Owned<'s>> {
+    let key = &*caller.key;
+    let customer = snapshot.customer(&caller.customer);
+    let team = snapshot.team(&key.team);
+    let user = key.user.as_ref().and_then(|id| snapshot.user(id));
+    let owned = |noun, id, name, quota: &'s Option<Arc<Quota>>| Some(Owned { noun, id, name, quota: quota.as_ref()? });
+    [
+        customer.and_then(|it| owned("customer", it.id.as_str(), &it.name, &it.quota)),
+        team.and_then(|it| owned("team", it.id.as_str(), &it.name, &it.quota)),
+        user.and_then(|it| owned("user", it.id.as_str(), &it.name, &it.quota)),
+        owned("key", key.id.as_str(), &key.name, &key.quota),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The models of the catalogue that the caller may ask for, in the caller's dialect, by name.
@@ -237,6 +270,7 @@ mod tests {
             models: Patterns::parse(&["claude-*", "!*opus*"]).unwrap(),
             providers: Arc::new([]),
             credentials: Arc::new([]),
+            quota: None,
         }
     }
 
@@ -268,11 +302,12 @@ mod tests {
 
     fn world() -> Snapshot {
         let customer = CustomerId::from_ulid(&ulid('c')).unwrap();
-        let team = Team { id: key().team, name: "platform".into(), customer: customer.clone(), disabled: false };
+        let team =
+            Team { id: key().team, name: "platform".into(), customer: customer.clone(), disabled: false, quota: None };
         let objects = vec![
-            Object::Customer(Customer { id: customer, name: "acme".into(), disabled: false }),
+            Object::Customer(Customer { id: customer, name: "acme".into(), disabled: false, quota: None }),
             Object::Team(team),
-            Object::User(User { id: key().user.unwrap(), name: "ada".into(), disabled: false }),
+            Object::User(User { id: key().user.unwrap(), name: "ada".into(), disabled: false, quota: None }),
             Object::Key(key()),
             Object::Provider(provider('b', 2)),
             Object::Provider(provider('a', 1)),

@@ -91,6 +91,8 @@ ids! {
     CredentialId = "credential";
     /// Names a replica.
     ReplicaId = "replica";
+    /// Names a budget.
+    BudgetId = "budget";
 }
 
 fn is_ulid(text: &str) -> bool {

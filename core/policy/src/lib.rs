@@ -1,9 +1,10 @@
 //! What Tollgate decides, as pure functions: no clock, no randomness, no I/O.
 //!
 //! Reading order: the words ([`id`], [`name`], [`money`], [`time`]); what a virtual key looks like ([`token`]); which models a
-//! pattern admits ([`pattern`]); what a token costs ([`price`]); the state that every decision reads ([`snapshot`]); the
-//! decision itself ([`decide`]) and its negative ([`refusal`]); the money held while a request runs ([`hold`]); and what is
-//! remembered of it ([`usage`]).
+//! pattern admits ([`pattern`]); what a token costs ([`price`]); what an owner may spend and how fast ([`window`], [`budget`],
+//! [`limit`]), and what that is counted with ([`rate`], [`runaway`]); the state that every decision reads ([`snapshot`]); the
+//! decision itself ([`decide`]) and its negative ([`refusal`]); the money that is lent to replicas ([`lend`]), held while a
+//! request runs ([`lease`]), borrowed and given back ([`borrow`]); and what is remembered of it ([`usage`]).
 
 pub mod id;
 pub mod name;
@@ -12,8 +13,15 @@ pub mod time;
 pub mod token;
 pub mod pattern;
 pub mod price;
+pub mod window;
+pub mod budget;
+pub mod limit;
+pub mod rate;
+pub mod runaway;
 pub mod snapshot;
 pub mod decide;
 pub mod refusal;
-pub mod hold;
+pub mod lend;
+pub mod lease;
+pub mod borrow;
 pub mod usage;

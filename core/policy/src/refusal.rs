@@ -27,6 +27,20 @@ pub enum RefusalKind {
     ModelDenied,
     /// No provider that the key may reach serves the model.
     NoProvider,
+    /// The model has no price, or the cost of the request no bound, and a budget would have to pay for it.
+    Unpriced,
+    /// What the request may cost does not fit in what is left of a budget.
+    BudgetExhausted,
+    /// What is left of a budget is held by requests that run.
+    BudgetBusy,
+    /// Nothing more can be borrowed of a budget, since no control plane answers.
+    BudgetUnreachable,
+    /// Too many requests or tokens in too short a time.
+    RateLimited,
+    /// Too many requests are open at the same time.
+    ParallelLimited,
+    /// The agent session reached its limit, or repeats itself.
+    SessionLimited,
     /// The replica has no policy yet, is draining, or lacks a provider's secret.
     NotReady,
     /// The replica cannot remember more until its reports are received.
@@ -48,7 +62,7 @@ pub struct Refusal {
 
 impl RefusalKind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 23] = [
         Self::UnknownRoute,
         Self::MethodNotAllowed,
         Self::Malformed,
@@ -60,6 +74,13 @@ impl RefusalKind {
         Self::OwnerDisabled,
         Self::ModelDenied,
         Self::NoProvider,
+        Self::Unpriced,
+        Self::BudgetExhausted,
+        Self::BudgetBusy,
+        Self::BudgetUnreachable,
+        Self::RateLimited,
+        Self::ParallelLimited,
+        Self::SessionLimited,
         Self::NotReady,
         Self::Backlog,
         Self::UpstreamUnavailable,
@@ -82,6 +103,13 @@ impl RefusalKind {
             Self::OwnerDisabled => "owner_disabled",
             Self::ModelDenied => "model_denied",
             Self::NoProvider => "no_provider",
+            Self::Unpriced => "unpriced",
+            Self::BudgetExhausted => "budget_exhausted",
+            Self::BudgetBusy => "budget_busy",
+            Self::BudgetUnreachable => "budget_unreachable",
+            Self::RateLimited => "rate_limited",
+            Self::ParallelLimited => "parallel_limited",
+            Self::SessionLimited => "session_limited",
             Self::NotReady => "not_ready",
             Self::Backlog => "backlog",
             Self::UpstreamUnavailable => "upstream_unavailable",
@@ -101,6 +129,9 @@ impl RefusalKind {
                 | Self::OwnerDisabled
                 | Self::ModelDenied
                 | Self::NoProvider
+                | Self::Unpriced
+                | Self::BudgetExhausted
+                | Self::SessionLimited
         )
     }
 }

@@ -4,7 +4,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use self::keys::Keys;
 use crate::{
+    budget::Budget,
     id::{CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId},
+    limit::{RateLimit, SessionLimit},
     pattern::{Pattern, Patterns},
     price::Price,
     time::UnixMillis,
@@ -12,6 +14,17 @@ use crate::{
 };
 
 mod keys;
+
+/// What an owner may spend and how fast.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Quota {
+    /// Its budgets.
+    pub budgets: Vec<Arc<Budget>>,
+    /// Its rate limits.
+    pub limits: Vec<RateLimit>,
+    /// What one agent session may do.
+    pub session: Option<SessionLimit>,
+}
 
 /// A customer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -22,6 +35,8 @@ pub struct Customer {
     pub name: Arc<str>,
     /// Whether its keys are refused.
     pub disabled: bool,
+    /// What it may spend; `None`: no limit.
+    pub quota: Option<Arc<Quota>>,
 }
 
 /// A team.
@@ -35,6 +50,8 @@ pub struct Team {
     pub customer: CustomerId,
     /// Whether its keys are refused.
     pub disabled: bool,
+    /// What it may spend; `None`: no limit.
+    pub quota: Option<Arc<Quota>>,
 }
 
 /// A user.
@@ -46,6 +63,8 @@ pub struct User {
     pub name: Arc<str>,
     /// Whether their keys are refused.
     pub disabled: bool,
+    /// What they may spend; `None`: no limit.
+    pub quota: Option<Arc<Quota>>,
 }
 
 /// A virtual key.
@@ -71,6 +90,8 @@ pub struct Key {
     pub providers: Arc<[ProviderId]>,
     /// The credentials that it may use; empty: all.
     pub credentials: Arc<[CredentialId]>,
+    /// What it may spend; `None`: no limit.
+    pub quota: Option<Arc<Quota>>,
 }
 
 /// The format in which a client or a provider speaks.
@@ -393,6 +414,7 @@ mod tests {
             models: Patterns::default(),
             providers: Arc::new([]),
             credentials: Arc::new([]),
+            quota: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    id::{CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId},
+    id::{BudgetId, CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId},
     money::NanoUsd,
     time::UnixMillis,
 };
@@ -138,4 +138,18 @@ pub struct Record {
     pub upstream_request_id: Arc<str>,
     /// How many attempts were made at providers.
     pub attempts: u32,
+    /// The budgets that the cost is charged to.
+    pub charges: Arc<[Charge]>,
+    /// The run that borrowed what the cost is paid from; `None`: the run that reports it.
+    pub held_incarnation: Option<u64>,
+}
+
+/// A budget that a visit is charged to, with its whole cost.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Charge {
+    /// The budget.
+    pub budget: BudgetId,
+    /// The start of the window in which the cost was held; `None` for a soft budget, in which nothing is held: the window is
+    /// then that of the visit's arrival.
+    pub window: Option<UnixMillis>,
 }

@@ -182,6 +182,7 @@ mod tests {
             models: Patterns::default(),
             providers: Arc::new([]),
             credentials: Arc::new([]),
+            quota: None,
         }
     }
 
