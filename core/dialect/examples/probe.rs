@@ -18,10 +18,12 @@ const EVENTS: u32 = 200;
 const ROUNDS: u32 = 400;
 
 fn main() {
-    let body = body();
+    let (body, session) = (body(), session());
     println!("body of {} bytes", body.len());
     let probing = fastest(|| black_box(anthropic::probe(black_box(&body)).is_ok()));
     println!("  probe                         {probing:>10.1?}");
+    let probing = fastest(|| black_box(anthropic::probe(black_box(&session)).is_ok()));
+    println!("  probe of {} bytes of tools' results {probing:>10.1?}", session.len());
     let utf8 = fastest(|| black_box(std::str::from_utf8(black_box(&body)).is_ok()));
     println!("  of it, validating UTF-8       {utf8:>10.1?}");
     let value = fastest(|| black_box(serde_json::from_slice::<Value>(black_box(&body)).is_ok()));
@@ -72,6 +74,21 @@ fn body() -> Vec<u8> {
         .collect();
     let body = json!({"max_tokens": 32000, "messages": messages, "model": "claude-opus-5-5", "stream": true,
         "system": [{"type": "text", "text": prose.repeat(120)}], "tools": tools});
+    serde_json::to_vec(&body).expect("a value can be written")
+}
+
+/// The same size late in a session: hundreds of calls of tools and their results, which are texts.
+fn session() -> Vec<u8> {
+    let line = "    let words: Vec<&str> = \"one two\".split(' ').collect();\n";
+    let messages: Vec<Value> = (0..300)
+        .flat_map(|index| {
+            let id = format!("toolu_{index:024}");
+            let call = json!({"type": "tool_use", "id": id, "name": "Read", "input": {"file_path": "/src/main.rs"}});
+            let result = json!({"type": "tool_result", "tool_use_id": id, "content": line.repeat(17)});
+            [json!({"role": "assistant", "content": [call]}), json!({"role": "user", "content": [result]})]
+        })
+        .collect();
+    let body = json!({"max_tokens": 32000, "messages": messages, "model": "claude-opus-5-5", "stream": true});
     serde_json::to_vec(&body).expect("a value can be written")
 }
 

@@ -1,7 +1,7 @@
 //! The wire formats of model providers, as pure functions over bytes: no clock, no I/O, no knowledge of Tollgate's policy.
 //!
 //! Reading order: what every dialect shares (how an event stream is cut into events, [`sse`]; the ways in which a request can
-//! fail, [`error`]; what an answer cost in tokens, [`meter`]; which models can be listed, [`models`]), then the dialects, one file each
+//! fail, [`error`]; what a request may cost, [`weight`]; what an answer cost in tokens, [`meter`]; which models can be listed, [`models`]), then the dialects, one file each
 //! ([`dialects`]).
 //!
 //! A gateway that passes the same dialect in and out needs only three things of it: one borrowed look at the request
@@ -9,6 +9,7 @@
 
 pub mod sse;
 pub mod error;
+pub mod weight;
 pub mod meter;
 pub mod models;
 pub mod dialects;
@@ -18,3 +19,4 @@ pub use error::{ErrorClass, Malformed};
 pub use meter::{Counters, Metered};
 pub use models::ListedModel;
 pub use openai::model_list as openai_model_list;
+pub use weight::Weight;

@@ -1,15 +1,24 @@
 //! The Anthropic Messages API: <https://docs.anthropic.com/en/api/messages>.
 //!
-//! What a gateway needs to pass it through: which model a request asks for ([`probe`]), what an answer costs ([`StreamMeter`],
-//! [`meter_answer`]), and its own words in the API's shape ([`error_body`], [`error_event`], [`model_list`]).
+//! What a gateway needs to pass it through: which model a request asks for and what it may cost
+//! ([`probe`], [`price_percent`]), what an answer costs ([`StreamMeter`],
+//! [`meter_answer`]), and its own words in the API's shape ([`error_body`], [`error_event`], [`model_list`]), and
+//! whether it says again what was said before ([`last_turn`]).
 
 mod probe;
+mod weigh;
 mod usage;
 mod stream;
 mod answer;
 mod say;
+mod turn;
 
 pub use answer::meter_answer;
 pub use probe::{MODEL_CHARS_MAX, Probe, probe};
 pub use say::{error_body, error_event, error_type, model_list, model_page};
 pub use stream::{EVENT_BYTES_MAX, StreamMeter};
+pub use turn::last_turn;
+pub use weigh::{
+    CLIENT_TOOL_TOKENS, FALLBACKS_MAX, IMAGE_TOKENS, LOOP_SAMPLES, PLAIN_PROMPT_TOKENS, PROMPT_TOKENS, USES,
+    price_percent,
+};

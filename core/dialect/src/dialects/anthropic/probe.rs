@@ -1,15 +1,16 @@
-//! One look at a request: what decides how it is treated, borrowed from the body, which itself stays as it is.
+//! One look at a request: what decides how it is treated and what it may cost, borrowed from the body, which itself stays as it is.
 //!
 //! The whole body is checked to be one JSON object, and a field that decides is refused when it stands there twice or in other letter
 //! case. Otherwise the gateway could judge one model and the provider answer with another.
 
-use crate::error::Malformed;
+use super::weigh::Scale;
+use crate::{error::Malformed, weight::Weight};
 use serde::{
     Deserialize,
-    de::{Deserializer, IgnoredAny, MapAccess, Visitor},
+    de::{DeserializeSeed, Deserializer, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 /// The longest name of a model, in characters.
 pub const MODEL_CHARS_MAX: usize = 200;
@@ -23,6 +24,8 @@ pub struct Probe<'a> {
     pub stream: bool,
     /// The most tokens of output that the client wants; none where the field is missing or null.
     pub max_tokens: Option<u64>,
+    /// What bounds its cost.
+    pub weight: Weight,
 }
 
 /// Reads what a Messages or `count_tokens` request asks for, in one pass over the body, without copying it.
@@ -31,21 +34,26 @@ pub struct Probe<'a> {
 /// Refuses what is not exactly one JSON object in UTF-8, and a `model`, `stream` or `max_tokens` that is missing though needed, given
 /// twice, spelled in other letter case, or of the wrong type.
 pub fn probe(body: &[u8]) -> Result<Probe<'_>, Malformed> {
-    let Fields { model, stream, max_tokens, fault } = object(body)?;
+    let Fields { model, stream, max_tokens, fault, scale } = read_object(body, |text| TopLevel { text })?;
     if let Some(fault) = fault {
         return Err(fault);
     }
-    Ok(Probe {
-        model: read_model(model.ok_or(Malformed::Missing("model"))?)?,
-        stream: read(stream, "stream", "true or false")?.unwrap_or_default(),
-        max_tokens: read(max_tokens, "max_tokens", "a whole number that is not negative")?,
-    })
+    let model = read_model(model.ok_or(Malformed::Missing("model"))?)?;
+    let stream = read(stream, "stream", "true or false")?.unwrap_or_default();
+    let max_tokens = read(max_tokens, "max_tokens", "a whole number that is not negative")?;
+    Ok(Probe { model, stream, max_tokens, weight: scale.weight(max_tokens) })
 }
 
 /// Reads exactly one JSON object.
 pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
+    read_object(body, |_| PhantomData)
+}
+
+fn read_object<'a, S: DeserializeSeed<'a>>(body: &'a [u8], seed: impl Fn(&'a str) -> S) -> Result<S::Value, Malformed> {
     let text = std::str::from_utf8(body).map_err(|error| Malformed::NotUtf8(error.valid_up_to()))?;
-    serde_json::from_str(text).map_err(|error| match error.classify() {
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = seed(text).deserialize(&mut json).and_then(|value| json.end().map(|()| value));
+    read.map_err(|error| match error.classify() {
         _ if text.trim().is_empty() => Malformed::Empty,
         serde_json::error::Category::Data => Malformed::NotAnObject,
         serde_json::error::Category::Eof => Malformed::Unfinished,
@@ -74,26 +82,33 @@ fn read<'a, T: Deserialize<'a>>(
 
 /// A text, borrowed where nothing in it is escaped.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
-/// The fields that decide, unread, and what is wrong with their names.
-#[derive(Default)]
+/// The fields that decide, unread, what is wrong with their names, and the weight of all the others.
 struct Fields<'a> {
     model: Option<&'a RawValue>,
     stream: Option<&'a RawValue>,
     max_tokens: Option<&'a RawValue>,
     fault: Option<Malformed>,
+    scale: Scale<'a>,
 }
 
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(TopLevel)
+/// The names of the fields that decide.
+const DECIDING: [&str; 3] = ["model", "stream", "max_tokens"];
+
+struct TopLevel<'a> {
+    text: &'a str,
+}
+
+impl<'de> DeserializeSeed<'de> for TopLevel<'de> {
+    type Value = Fields<'de>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Fields<'de>, D::Error> {
+        deserializer.deserialize_map(self)
     }
 }
 
-struct TopLevel;
-
-impl<'de> Visitor<'de> for TopLevel {
+impl<'de> Visitor<'de> for TopLevel<'de> {
     type Value = Fields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -101,19 +116,18 @@ impl<'de> Visitor<'de> for TopLevel {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut fields = Fields::default();
-        while let Some(key) = map.next_key::<Key>()? {
-            let (slot, name) = match key {
-                Key::Model => (&mut fields.model, "model"),
-                Key::Stream => (&mut fields.stream, "stream"),
-                Key::MaxTokens => (&mut fields.max_tokens, "max_tokens"),
-                Key::Misspelled(name) => {
-                    fields.fault.get_or_insert(Malformed::Spelling(name));
-                    map.next_value::<IgnoredAny>()?;
-                    continue;
-                }
-                Key::Other => {
-                    map.next_value::<IgnoredAny>()?;
+        let scale = Scale::new(self.text);
+        let mut fields = Fields { model: None, stream: None, max_tokens: None, fault: None, scale };
+        while let Some(Text(name)) = map.next_key()? {
+            let (slot, name) = match &*name {
+                "model" => (&mut fields.model, "model"),
+                "stream" => (&mut fields.stream, "stream"),
+                "max_tokens" => (&mut fields.max_tokens, "max_tokens"),
+                _ => {
+                    if let Some(field) = DECIDING.into_iter().find(|field| name.eq_ignore_ascii_case(field)) {
+                        fields.fault.get_or_insert(Malformed::Spelling(field));
+                    }
+                    fields.scale.field(&name, &mut map)?;
                     continue;
                 }
             };
@@ -122,42 +136,6 @@ impl<'de> Visitor<'de> for TopLevel {
             }
         }
         Ok(fields)
-    }
-}
-
-enum Key {
-    Model,
-    Stream,
-    MaxTokens,
-    Misspelled(&'static str),
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(KeyName)
-    }
-}
-
-struct KeyName;
-
-impl Visitor<'_> for KeyName {
-    type Value = Key;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a name")
-    }
-
-    fn visit_str<E>(self, name: &str) -> Result<Key, E> {
-        Ok(match name {
-            "model" => Key::Model,
-            "stream" => Key::Stream,
-            "max_tokens" => Key::MaxTokens,
-            _ => ["model", "stream", "max_tokens"]
-                .into_iter()
-                .find(|field| name.eq_ignore_ascii_case(field))
-                .map_or(Key::Other, Key::Misspelled),
-        })
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::usage::{Latest, Loose, Usage};
 use crate::{
-    meter::Metered,
+    meter::{Counters, Metered},
     sse::{Event, Splitter},
 };
 use serde::Deserialize;
@@ -32,6 +32,7 @@ struct Reading {
     failed: Option<String>,
     is_final: bool,
     complete: bool,
+    started: bool,
     deltas: u64,
     content_bytes: u64,
 }
@@ -67,11 +68,24 @@ impl StreamMeter {
         self.events.seen()
     }
 
+    /// The counters of the input, once the stream has told them.
+    #[must_use]
+    pub fn input(&self) -> Option<Counters> {
+        let counters = || Counters { output: 0, ..self.reading.latest.counters() };
+        self.reading.started.then(counters)
+    }
+
+    /// The bytes of content that passed: no output has more tokens.
+    #[must_use]
+    pub const fn output_bytes(&self) -> u64 {
+        self.reading.content_bytes
+    }
+
     /// What is known so far. Until the provider has told the final output, it is estimated from the content that passed: a token
     /// for each delta, or for four bytes of content, whichever is more.
     #[must_use]
     pub fn metered(&self) -> Metered {
-        let Reading { latest, model, failed, is_final, complete, deltas, content_bytes } = &self.reading;
+        let Reading { latest, model, failed, is_final, complete, started: _, deltas, content_bytes } = &self.reading;
         let mut counters = latest.counters();
         if !is_final {
             counters.output = counters.output.max(*deltas).max(content_bytes.div_ceil(BYTES_PER_TOKEN));
@@ -111,6 +125,7 @@ impl Reading {
     fn start(&mut self, data: &[u8]) {
         let Ok(Start { message }) = serde_json::from_slice(data) else { return };
         self.model = message.model.0.or(self.model.take());
+        self.started |= message.usage.is_some();
         self.latest.take(message.usage.unwrap_or_default());
     }
 
