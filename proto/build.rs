@@ -6,8 +6,9 @@ use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
     "tollgate/admin/v1/permission.proto",
+    "tollgate/admin/v1/quota.proto",
     "tollgate/admin/v1/organisation.proto",
     "tollgate/admin/v1/key.proto",
     "tollgate/admin/v1/provider.proto",
@@ -16,6 +17,7 @@ const FILES: [&str; 9] = [
     "tollgate/audit/v1/audit.proto",
     "tollgate/usage/v1/usage.proto",
     "tollgate/fleet/v1/fleet.proto",
+    "tollgate/fleet/v1/lease.proto",
 ];
 
 // Messages with a secret in them; src/convert/fleet.rs prints them without it.

@@ -12,12 +12,14 @@ use tollgate_policy::{
     money::NanoUsd,
     pattern::{Pattern, Patterns},
     price::{Price, Rates},
-    snapshot::{Credential, Customer, Dialect, Key, Model, Object, ObjectRef, Provider, Team, User},
+    snapshot::{Credential, Customer, Dialect, Key, Model, Object, ObjectRef, Provider, Quota, Team, User},
     time::UnixMillis,
     token::KeyHash,
 };
 
 use crate::{fleet::v1, push};
+
+mod quota;
 
 /// The longest name, display name, vendor or model name, in bytes.
 pub const TEXT_BYTES_MAX: usize = 256;
@@ -165,7 +167,7 @@ impl Decoder {
     }
 
     fn key(&mut self, id: &str, body: v1::KeyItem) -> Field<Key> {
-        let v1::KeyItem { name, hash, team, user, revoked, expires_ms, models, providers, credentials } = body;
+        let v1::KeyItem { name, hash, team, user, revoked, expires_ms, models, providers, credentials, quota } = body;
         let hash: [u8; 32] = hash.as_ref().try_into().map_err(|_| problem("hash", "is not of 32 bytes"))?;
         let user = match user.as_str() {
             "" => None,
@@ -187,28 +189,32 @@ impl Decoder {
             credentials: shared(&mut self.credentials, credentials, |list| {
                 ids("credentials", list, CredentialId::parse)
             })?,
+            quota: allowed(quota)?,
         })
     }
 }
 
 fn customer(id: &str, body: v1::CustomerItem) -> Field<Customer> {
-    let v1::CustomerItem { name, disabled } = body;
-    Ok(Customer { id: parsed("id", id, CustomerId::parse)?, name: text("name", &name)?, disabled })
+    let v1::CustomerItem { name, disabled, quota } = body;
+    let (id, quota) = (parsed("id", id, CustomerId::parse)?, allowed(quota)?);
+    Ok(Customer { id, name: text("name", &name)?, disabled, quota })
 }
 
 fn team(id: &str, body: v1::TeamItem) -> Field<Team> {
-    let v1::TeamItem { name, customer, disabled } = body;
+    let v1::TeamItem { name, customer, disabled, quota } = body;
     Ok(Team {
         id: parsed("id", id, TeamId::parse)?,
         name: text("name", &name)?,
         customer: parsed("customer", &customer, CustomerId::parse)?,
         disabled,
+        quota: allowed(quota)?,
     })
 }
 
 fn user(id: &str, body: v1::UserItem) -> Field<User> {
-    let v1::UserItem { name, disabled } = body;
-    Ok(User { id: parsed("id", id, UserId::parse)?, name: text("name", &name)?, disabled })
+    let v1::UserItem { name, disabled, quota } = body;
+    let (id, quota) = (parsed("id", id, UserId::parse)?, allowed(quota)?);
+    Ok(User { id, name: text("name", &name)?, disabled, quota })
 }
 
 fn provider(id: &str, body: v1::ProviderItem) -> Field<Provider> {
@@ -340,6 +346,10 @@ fn canonical<M: Message + Default>(body: &[u8]) -> Field<M> {
     } else {
         Err(problem("body", "has a field that is not known to this version, or is not in its one encoding"))
     }
+}
+
+fn allowed(wire: Option<v1::QuotaItem>) -> Field<Option<Arc<Quota>>> {
+    wire.map(|wire| quota::read(wire).map(Arc::new)).transpose()
 }
 
 // Looks a value up among those that were made before, or makes it.

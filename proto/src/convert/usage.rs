@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use tollgate_policy::{
-    id::{CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId},
+    id::{BudgetId, CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId},
     money::NanoUsd,
     time::UnixMillis,
-    usage::{Attribution, Outcome, Record, Tokens},
+    usage::{Attribution, Charge, Outcome, Record, Tokens},
 };
 
 use crate::usage::v1;
@@ -22,6 +22,8 @@ pub const TOKENS_MAX: i64 = 10_000_000_000;
 /// The largest cost of one visit: 10,000 dollars, many times the dearest that any model sells. The ledger's 64 bits hold
 /// nearly a million of the worst.
 pub const COST_NANO_USD_MAX: i64 = 10_000_000_000_000;
+/// The most budgets that one visit is charged to: those of four owners.
+pub const CHARGES_MAX: usize = 4 * tollgate_policy::budget::BUDGETS_MAX;
 /// The longest visit: ten days, in milliseconds. Gaps may be longer; theirs is capped as well.
 pub const DURATION_MS_MAX: i64 = 10 * 24 * 3_600_000;
 /// The last instant that a record may bear: the end of the year 9999.
@@ -100,7 +102,16 @@ impl From<&Record> for v1::Record {
             upstream_request_id: clamped(&record.upstream_request_id),
             attempts: i32::try_from(record.attempts).unwrap_or(i32::MAX),
             dropped: 0,
+            charges: record.charges.iter().map(v1::BudgetCharge::from).collect(),
+            held_incarnation: record.held_incarnation.map_or(0, |run| signed(run, i64::MAX)),
         }
+    }
+}
+
+impl From<&Charge> for v1::BudgetCharge {
+    fn from(charge: &Charge) -> Self {
+        let Charge { budget, window } = charge;
+        Self { budget: budget.as_str().to_owned(), window_ms: window.map(UnixMillis::get) }
     }
 }
 
@@ -219,6 +230,8 @@ fn visit(wire: v1::Record) -> Field<Record> {
         upstream_request_id,
         attempts,
         dropped: _,
+        charges,
+        held_incarnation,
     } = wire;
     let attribution = Attribution {
         key: id("key", KeyId::parse(&key))?,
@@ -255,6 +268,11 @@ fn visit(wire: v1::Record) -> Field<Record> {
         revision: number("revision", revision, 0, i64::MAX)?,
         upstream_request_id: text("upstream_request_id", upstream_request_id)?,
         attempts: u32::try_from(attempts).map_err(|_| rule("attempts", "must not be negative"))?,
+        charges: charged(charges)?,
+        held_incarnation: match number("held_incarnation", held_incarnation, 0, i64::MAX)? {
+            0 => None,
+            run => Some(run),
+        },
     })
 }
 
@@ -269,6 +287,17 @@ fn gap(wire: v1::Record) -> Field<Gap> {
     };
     // A gap that also names a key or a cost would be a visit that hides from the ledger.
     if wire == v1::Record::from(&gap) { Ok(gap) } else { Err(rule("dropped", "must be 0 in the record of a visit")) }
+}
+
+fn charged(charges: Vec<v1::BudgetCharge>) -> Field<Arc<[Charge]>> {
+    if charges.len() > CHARGES_MAX {
+        return Err(rule("charges", "must be at most 64"));
+    }
+    let charge = |wire: v1::BudgetCharge| {
+        let v1::BudgetCharge { budget, window_ms } = wire;
+        Ok(Charge { budget: id("charges.budget", BudgetId::parse(&budget))?, window: window_ms.map(UnixMillis::new) })
+    };
+    charges.into_iter().map(charge).collect()
 }
 
 fn metered(tokens: v1::Tokens) -> Field<Tokens> {

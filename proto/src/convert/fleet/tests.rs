@@ -20,6 +20,63 @@ fn key_item() -> v1::KeyItem {
         models: vec!["claude-*".into(), "!*opus*".into()],
         providers: vec![id("provider")],
         credentials: vec![id("credential")],
+        quota: None,
+    }
+}
+
+fn quota_item() -> v1::QuotaItem {
+    let budget = v1::BudgetItem {
+        id: id("budget"),
+        limit: 500_000_000_000,
+        window: "1M".into(),
+        models: vec!["claude-*".into()],
+        provider: id("provider"),
+        enforcement: "hard".into(),
+        holding: "auto".into(),
+        grace: 5_000_000_000,
+        grace_ms: 600_000,
+        contact: "#llm-budgets".into(),
+    };
+    let limit = v1::RateLimitItem { measure: "requests".into(), amount: 600, span_ms: 60_000, models: vec![] };
+    let parallel = v1::RateLimitItem { measure: "parallel".into(), amount: 10, span_ms: 0, models: vec![] };
+    let session = v1::SessionLimitItem { dollars: 1, requests: 0, repeats: 20, pause_seconds: 60 };
+    v1::QuotaItem { budgets: vec![budget], limits: vec![limit, parallel], session_limit: Some(session) }
+}
+
+#[test]
+fn a_quota_is_read_whole_or_refused() {
+    let read = |quota: v1::QuotaItem| {
+        let body = v1::KeyItem { quota: Some(quota), ..key_item() };
+        match Object::try_from(&item(v1::ItemKind::Key, id("key"), &body)) {
+            Ok(Object::Key(key)) => Ok(key.quota.unwrap()),
+            Ok(other) => panic!("{other:?}"),
+            Err(invalid) => Err(invalid.field()),
+        }
+    };
+    let quota = read(quota_item()).unwrap();
+    let budget = &quota.budgets[0];
+    assert_eq!((budget.limit, budget.period.to_string()), (NanoUsd::new(500_000_000_000), "1M".to_owned()));
+    assert_eq!(budget.grace.map(|grace| grace.duration_ms), Some(600_000));
+    assert_eq!((quota.limits.len(), quota.session.as_ref().unwrap().repeats), (2, Some(20)));
+    type Row<'a> = (&'a str, &'a dyn Fn(&mut v1::QuotaItem));
+    let bad: [Row<'_>; 12] = [
+        ("quota.budgets.id", &|quota| quota.budgets[0].id = id("team")),
+        ("quota.budgets.limit", &|quota| quota.budgets[0].limit = 0),
+        ("quota.budgets.window", &|quota| quota.budgets[0].window = "1m".into()),
+        ("quota.budgets.models", &|quota| quota.budgets[0].models = vec![String::new()]),
+        ("quota.budgets.provider", &|quota| quota.budgets[0].provider = "anthropic".into()),
+        ("quota.budgets.enforcement", &|quota| quota.budgets[0].enforcement = "firm".into()),
+        ("quota.budgets.holding", &|quota| quota.budgets[0].holding = String::new()),
+        ("quota.budgets.grace_ms", &|quota| quota.budgets[0].grace_ms = 0),
+        ("quota.budgets.contact", &|quota| quota.budgets[0].contact = "a\nb".into()),
+        ("quota.limits.measure", &|quota| quota.limits[0].measure = "bytes".into()),
+        ("quota.limits.span_ms", &|quota| quota.limits[1].span_ms = 1),
+        ("quota", &|quota| quota.limits = vec![quota.limits[0].clone(); 17]),
+    ];
+    for (field, change) in bad {
+        let mut quota = quota_item();
+        change(&mut quota);
+        assert_eq!(read(quota).unwrap_err(), field);
     }
 }
 
@@ -250,6 +307,7 @@ proptest! {
             models: Patterns::parse(&models).unwrap(),
             providers: Arc::new([ProviderId::parse(&named("provider", 3)).unwrap()]),
             credentials: Arc::new([CredentialId::parse(&named("credential", 4)).unwrap()]),
+            quota: None,
         };
         let body = v1::KeyItem {
             name,
@@ -261,6 +319,7 @@ proptest! {
             models,
             providers: vec![named("provider", 3)],
             credentials: vec![named("credential", 4)],
+            quota: None,
         };
         let item = item(v1::ItemKind::Key, named("key", 0), &body);
         prop_assert_eq!(v1::Item::decode(item.encode_to_vec().as_slice()).unwrap(), item.clone());

@@ -34,6 +34,11 @@ fn record() -> Record {
         revision: 12,
         upstream_request_id: "up".into(),
         attempts: 2,
+        charges: Arc::new([
+            Charge { budget: BudgetId::from_ulid(ULID).unwrap(), window: Some(UnixMillis::new(5)) },
+            Charge { budget: BudgetId::from_ulid(ULID).unwrap(), window: None },
+        ]),
+        held_incarnation: Some(6),
     }
 }
 
