@@ -16,6 +16,8 @@ mod users;
 mod providers;
 mod models;
 mod keys;
+mod quotas;
+mod budgets;
 pub mod fleet;
 pub mod replicas;
 mod identity;

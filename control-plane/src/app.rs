@@ -15,10 +15,10 @@ use tollgate_policy::time::UnixMillis;
 use tollgate_proto::{
     DESCRIPTORS,
     admin::v1::{
-        customer_service_server::CustomerServiceServer, identity_service_server::IdentityServiceServer,
-        key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
-        provider_service_server::ProviderServiceServer, team_service_server::TeamServiceServer,
-        user_service_server::UserServiceServer,
+        budget_service_server::BudgetServiceServer, customer_service_server::CustomerServiceServer,
+        identity_service_server::IdentityServiceServer, key_service_server::KeyServiceServer,
+        model_service_server::ModelServiceServer, provider_service_server::ProviderServiceServer,
+        team_service_server::TeamServiceServer, user_service_server::UserServiceServer,
     },
     audit::v1::audit_service_server::AuditServiceServer,
     usage::v1::usage_service_server::UsageServiceServer,
@@ -28,6 +28,7 @@ use tower::layer::util::{Identity as Bare, Stack};
 
 use crate::{
     administrators::{Administrators, BootstrapError},
+    alerts::Alerts,
     api::{Admin, authorize::Authorize},
     catalogue::{self, Catalogue, CatalogueError},
     clock,
@@ -38,6 +39,7 @@ use crate::{
     rim,
     seal::Keyring,
     store::{Store, StoreError},
+    webhooks::{WebhookError, Webhooks},
 };
 
 /// How long one admin call may take.
@@ -60,6 +62,7 @@ pub struct App {
     admin: AdminListener,
     fleet: FleetListener,
     http: TcpListener,
+    webhooks: Option<Webhooks>,
     metrics: Metrics,
     addresses: Addresses,
 }
@@ -110,6 +113,9 @@ pub enum BuildError {
     /// The fleet.
     #[error(transparent)]
     Fleet(#[from] FleetError),
+    /// The webhook.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// A listener.
     #[error("failed to listen on {address}")]
     Listen {
@@ -170,7 +176,9 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     }
     catalogue::import(&store, &Catalogue::embedded()?, UnixMillis::new(clock::now_ms())).await?;
     let metrics = Metrics::new(store.latency());
-    let fleet = Fleet::open(&store, &keyring, &minter, admission(&config)).await?;
+    let webhooks = Webhooks::open(&config, &store)?;
+    let alerts = Alerts::new(metrics.budget_thresholds.clone(), webhooks.as_ref().map(Webhooks::due));
+    let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts).await?;
     let api = Admin::new(store.clone(), keyring, minter, fleet.clone());
     let layered = admin_server(&config)?.layer(metrics.clone()).layer(Authorize::new(administrators));
     let router = admin_services(layered, api, &fleet).await?;
@@ -179,7 +187,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let (http, http_address) = bind(config.http_listen).await?;
     let addresses = Addresses { admin: admin_address, fleet: fleet_address, http: http_address };
     let (admin, fleet) = (AdminListener { router, listener: admin }, FleetListener { fleet, listener });
-    Ok(App { store, admin, fleet, http, metrics, addresses })
+    Ok(App { store, admin, fleet, http, webhooks, metrics, addresses })
 }
 
 /// Replaces the bootstrap administrator's token, without starting anything, and returns its file.
@@ -253,6 +261,7 @@ async fn admin_services(mut server: Server<Layered>, api: Admin, fleet: &Fleet) 
     health.set_serving::<KeyServiceServer<Admin>>().await;
     health.set_serving::<ProviderServiceServer<Admin>>().await;
     health.set_serving::<ModelServiceServer<Admin>>().await;
+    health.set_serving::<BudgetServiceServer<Admin>>().await;
     health.set_serving::<IdentityServiceServer<Admin>>().await;
     health.set_serving::<UsageServiceServer<Admin>>().await;
     health.set_serving::<AuditServiceServer<Admin>>().await;
@@ -266,6 +275,7 @@ async fn admin_services(mut server: Server<Layered>, api: Admin, fleet: &Fleet) 
         .add_service(KeyServiceServer::new(api.clone()))
         .add_service(ProviderServiceServer::new(api.clone()))
         .add_service(ModelServiceServer::new(api.clone()))
+        .add_service(BudgetServiceServer::new(api.clone()))
         .add_service(fleet.replica_service())
         .add_service(IdentityServiceServer::new(api.clone()))
         .add_service(UsageServiceServer::new(api.clone()))
@@ -292,7 +302,7 @@ impl App {
     /// # Errors
     /// When a listener fails, or a part panics.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let Self { store, admin, fleet, http, metrics, addresses } = self;
+        let Self { store, admin, fleet, http, webhooks, metrics, addresses } = self;
         // One part that ends takes the others along: half a control plane would look alive.
         let stop = shutdown.child_token();
         let mut parts: JoinSet<Result<(), RunError>> = JoinSet::new();
@@ -309,6 +319,13 @@ impl App {
             let (store, stop) = (store.clone(), stop.clone());
             parts.spawn(async move {
                 store.follow(stop).await;
+                Ok(())
+            });
+        }
+        if let Some(webhooks) = webhooks {
+            let stop = stop.clone();
+            parts.spawn(async move {
+                webhooks.run(stop).await;
                 Ok(())
             });
         }

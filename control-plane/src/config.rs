@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 use crate::{
     private,
     seal::{KEY_BYTES, Keyring, SealError, random_key},
+    webhooks,
 };
 
 /// The file in the data directory that holds the key-encryption key, unless it is configured.
@@ -49,6 +50,10 @@ pub struct Config {
     pub tls_cert: Option<PathBuf>,
     /// Its private key, in PEM.
     pub tls_key: Option<PathBuf>,
+    /// Where alerts are delivered, `http` or `https`. Who knows the address may often post to it: it is a secret.
+    pub webhook_url: Option<Secret>,
+    /// The secret that signs them, as it is or as `whsec_` and base64.
+    pub webhook_secret: Option<Secret>,
     /// How the process reports.
     pub report: Report,
 }
@@ -124,6 +129,8 @@ impl Config {
             fleet_token: secret(reader, "fleet_token"),
             tls_cert: reader.optional("tls_cert"),
             tls_key: reader.optional("tls_key"),
+            webhook_url: secret(reader, "webhook_url"),
+            webhook_secret: secret(reader, "webhook_secret"),
             report: Report::read(reader),
             data_dir,
         };
@@ -151,6 +158,7 @@ impl Config {
         if self.tls_cert.is_some() != self.tls_key.is_some() {
             reader.problem("tls_cert", "and tls_key must be set together");
         }
+        self.check_webhook(reader);
         if self.plaintext_is_refused() {
             reader.problem(
                 "admin_listen",
@@ -164,6 +172,18 @@ impl Config {
             if !self.fleet_listen.ip().is_loopback() {
                 reader.problem("fleet_token", "is for a loopback fleet_listen only: elsewhere replicas join");
             }
+        }
+    }
+
+    fn check_webhook(&self, reader: &mut Reader) {
+        if self.webhook_url.is_some() != self.webhook_secret.is_some() {
+            reader.problem("webhook_url", "and webhook_secret must be set together");
+        }
+        if let Some(Err(problem)) = self.webhook_url.as_ref().map(webhooks::address) {
+            reader.problem("webhook_url", problem);
+        }
+        if let Some(Err(problem)) = self.webhook_secret.as_ref().map(webhooks::signing_key) {
+            reader.problem("webhook_secret", problem);
         }
     }
 

@@ -1,7 +1,7 @@
 //! The fleet as this control plane serves it: one value that the listener's services share, and the tasks behind it.
 //!
 //! ```text
-//! let fleet = Fleet::open(&store, &keyring, &minter, Admission::Certificates).await?;
+//! let fleet = Fleet::open(&store, &keyring, &minter, Admission::Certificates, alerts).await?;
 //! admin.add_service(fleet.replica_service());            // on the admin listener
 //! parts.spawn(fleet.clone().serve(listener, metrics, stop));
 //! parts.spawn(fleet.run(stop));
@@ -23,7 +23,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tollgate_audit::{Entry, Facts, Outcome};
 use tollgate_policy::{id::ReplicaId, name::Name};
 use tollgate_proto::{
-    admin::v1::replica_service_server::ReplicaServiceServer, fleet::v1::fleet_service_server::FleetServiceServer, push,
+    admin::v1::replica_service_server::ReplicaServiceServer,
+    fleet::v1::{fleet_service_server::FleetServiceServer, lease_service_server::LeaseServiceServer},
+    push,
     usage::v1::usage_intake_service_server::UsageIntakeServiceServer,
 };
 use tonic::{
@@ -38,27 +40,30 @@ use tonic::{
 use tower::Service;
 
 use crate::{
+    alerts::Alerts,
     api::{fleet::FleetApi, replicas::Replicas},
     audit,
     authority::{self, Authority, AuthorityError},
     clock,
     intake::{Intake, Reporter},
     keys::Minter,
+    lend::{Desk, Leases, Lender},
     metrics::Metrics,
     publish::{Handle, PublishError, Publisher},
+    recalls::Recalls,
     roster::Roster,
     seal::Keyring,
     store::{Store, StoreError, replicas::Replica},
 };
 
-/// The longest message of a replica, in bytes: a certificate request, or a hello.
+/// The longest message of a replica, in bytes: a certificate request, a hello, or asks of 256 budgets.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// The most joins at a time. They are the only calls without a certificate, and each reads the database.
 const JOINS_MAX: usize = 16;
 
 /// The longest report of usage, in bytes: 500 records of the longest that they may be.
 const REPORT_BYTES_MAX: usize = 8 << 20;
-/// Calls at a time on one connection: a replica follows, reports, and renews.
+/// Calls at a time on one connection: a replica follows, reports, borrows, and renews.
 const STREAMS_PER_CONNECTION_MAX: usize = 16;
 /// Header bytes of one call.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
@@ -111,8 +116,11 @@ pub(crate) struct Parts {
     pub(crate) joins: Semaphore,
     pub(crate) streams: TaskTracker,
     pub(crate) stop: CancellationToken,
+    pub(crate) recalls: Recalls,
+    pub(crate) alerts: Alerts,
+    lender: Lender,
     admission: Admitting,
-    publisher: std::sync::Mutex<Option<Publisher>>,
+    tasks: std::sync::Mutex<Option<(Publisher, Desk)>>,
 }
 
 // A token is kept as its hash, so that comparing takes the same time whatever was sent.
@@ -131,6 +139,7 @@ impl Fleet {
         keyring: &Arc<Keyring>,
         minter: &Arc<Minter>,
         admission: Admission,
+        alerts: Alerts,
     ) -> Result<Self, FleetError> {
         let authority = Arc::new(Authority::open(store, keyring).await?);
         let (publisher, handle) = Publisher::new(store.clone(), Arc::clone(keyring)).await?;
@@ -138,17 +147,22 @@ impl Fleet {
             Admission::Certificates => Admitting::Certificates,
             Admission::Token(token) => Admitting::Token(Sha256::digest(token.as_bytes()).into()),
         };
+        let recalls = Recalls::default();
+        let (lender, desk) = Lender::new(store.clone(), recalls.clone());
         let parts = Parts {
             store: store.clone(),
             authority,
             minter: Arc::clone(minter),
             handle,
-            roster: Roster::new(store.clone()),
+            roster: Roster::new(store.clone(), recalls.clone()),
             joins: Semaphore::new(JOINS_MAX),
             streams: TaskTracker::new(),
             stop: CancellationToken::new(),
+            recalls,
+            alerts,
+            lender,
             admission,
-            publisher: std::sync::Mutex::new(Some(publisher)),
+            tasks: std::sync::Mutex::new(Some((publisher, desk))),
         };
         Ok(Self { parts: Arc::new(parts) })
     }
@@ -183,10 +197,11 @@ impl Fleet {
         refused.iter().map(|error| format!("Not published, since replicas would refuse it: {error}.")).collect()
     }
 
-    /// Publishes, and keeps the roster, until `stop` is cancelled; then ends the streams. Runs once: a second call only waits.
+    /// Publishes, lends, and keeps the roster, until `stop` is cancelled; then ends the streams. Runs once: a second call only
+    /// waits.
     pub async fn run(&self, stop: CancellationToken) {
-        let publisher = self.parts.publisher.lock().ok().and_then(|mut publisher| publisher.take());
-        let Some(publisher) = publisher else { return stop.cancelled().await };
+        let tasks = self.parts.tasks.lock().ok().and_then(|mut tasks| tasks.take());
+        let Some((publisher, desk)) = tasks else { return stop.cancelled().await };
         let roster_stop = CancellationToken::new();
         let serve = async {
             tokio::join!(publisher.run(stop.clone()), stop.cancelled());
@@ -196,10 +211,11 @@ impl Fleet {
             // The streams have reported that they ended; the last write tells the other control planes.
             roster_stop.cancel();
         };
-        tokio::join!(serve, self.parts.roster.run(roster_stop.clone()));
+        let desk = Box::pin(desk.run(roster_stop.clone()));
+        tokio::join!(serve, self.parts.roster.run(roster_stop.clone()), desk);
     }
 
-    /// Serves the fleet listener until `stop` is cancelled: following, and the reports of usage.
+    /// Serves the fleet listener until `stop` is cancelled: following, borrowing, and the reports of usage.
     ///
     /// # Errors
     /// When TLS cannot be set up, or the listener fails.
@@ -219,9 +235,15 @@ impl Fleet {
             Some(tls) => server.tls_config(tls)?,
             None => server,
         };
-        let intake = UsageIntakeServiceServer::new(Intake::new(self.parts.store.clone()))
-            .max_decoding_message_size(REPORT_BYTES_MAX);
-        let router = server.layer(metrics).add_service(self.service()).add_service(self.identified(intake));
+        let intake = Intake::alerting(self.parts.store.clone(), self.parts.alerts.clone());
+        let intake = UsageIntakeServiceServer::new(intake).max_decoding_message_size(REPORT_BYTES_MAX);
+        let leases = LeaseServiceServer::new(Leases::new(self.parts.lender.clone()))
+            .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let router = server
+            .layer(metrics)
+            .add_service(self.service())
+            .add_service(self.identified(intake))
+            .add_service(self.identified(leases));
         // A revocation is a small write; held back for the acknowledgement of the one before, it would be 40 ms late.
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         Ok(router.serve_with_incoming_shutdown(incoming, stop.cancelled_owned()).await?)

@@ -1,6 +1,7 @@
 //! UsageIntakeService: takes what replicas report, each record once.
 //!
-//! One transaction stores a batch: the records, their sums, how far the run is stored, and an audit entry for each record.
+//! One transaction stores a batch: the records, their sums, how far the run is stored, what they charge to budgets, and an
+//! audit entry for each record.
 //! The row of the run is locked first, so that reports of one run follow each other, on whichever control plane they arrive.
 //! A batch that begins behind a gap stores nothing and is answered with the last sequence without one.
 
@@ -14,11 +15,13 @@ use tollgate_proto::{
 use tonic::{Request, Response, Status};
 
 use crate::{
+    alerts::Alerts,
     api::{failure::Failure, violations::Violations},
     audit, clock,
     store::{Store, StoreError},
 };
 
+mod charges;
 mod entry;
 
 /// The most records of one report, as the contract says.
@@ -32,6 +35,7 @@ pub struct Reporter(pub ReplicaId);
 #[derive(Clone)]
 pub struct Intake {
     store: Store,
+    alerts: Alerts,
 }
 
 /// A batch that keeps the rules: records of one run, in sequence, without gaps.
@@ -45,17 +49,23 @@ struct Batch {
 // === impl Intake ===
 
 impl Intake {
-    /// Takes reports into this database.
+    /// Takes reports into this database. What passes a threshold is told to nobody but the log.
     #[must_use]
-    pub const fn new(store: Store) -> Self {
-        Self { store }
+    pub fn new(store: Store) -> Self {
+        Self::alerting(store, Alerts::default())
+    }
+
+    /// Takes reports into this database, and tells of thresholds.
+    #[must_use]
+    pub const fn alerting(store: Store, alerts: Alerts) -> Self {
+        Self { store, alerts }
     }
 
     // Stores what is new of a batch. Returns up to which sequence the run is stored.
-    async fn take(&self, replica: &ReplicaId, batch: &Batch) -> Result<i64, StoreError> {
+    async fn take(&self, replica_id: &ReplicaId, batch: &Batch) -> Result<i64, StoreError> {
         let Batch { incarnation, records, forgotten_through } = batch;
         let now_ms = clock::now_ms();
-        let replica = replica.as_str();
+        let replica = replica_id.as_str();
         let mut txn = self.store.begin().await?;
         let stored = txn.usage_run(replica, *incarnation, now_ms).await?;
         let known = stored.max(*forgotten_through);
@@ -69,10 +79,14 @@ impl Intake {
         let counted = || new.iter().filter(|reported| inserted.contains(&reported.sequence()));
         txn.usage_sum(counted().filter_map(visit)).await?;
         txn.usage_acknowledge(replica, *incarnation, through).await?;
+        let passed = charges::charge(&mut txn, replica_id, *incarnation, counted().filter_map(visit), now_ms).await?;
+        let told = self.alerts.entries(&mut txn, &passed, now_ms).await?;
         let lost = (stored < known).then(|| entry::forgotten(replica, *incarnation, stored, known, now_ms));
-        let entries: Vec<_> = lost.into_iter().chain(counted().map(|reported| entry::of(replica, reported))).collect();
+        let visits = counted().map(|reported| entry::of(replica, reported));
+        let entries: Vec<_> = lost.into_iter().chain(visits).chain(told).collect();
         audit::append_all(&mut txn, &entries).await?;
         txn.commit().await?;
+        self.alerts.told(passed.len());
         Ok(through)
     }
 }

@@ -4,7 +4,8 @@
 //! Reading order: [`clock`] and [`store`], the only SQL there is, and the transaction in which everything happens; [`seal`]
 //! and [`private`], secrets at rest; [`audit`], the one writer of the log; [`keys`] and [`administrators`], what is minted and who may call;
 //! [`change`], the shape of every administrative change; [`authority`], [`publish`], [`roster`] and [`fleet`], the replicas and
-//! what they are told; [`api`], the services; [`intake`], what replicas report; [`catalogue`], models and prices; [`config`],
+//! what they are told; [`api`], the services; [`intake`], what replicas report; [`books`], [`alerts`],
+//! [`recalls`], [`lend`] and [`webhooks`], the books of budgets and who is told of them; [`catalogue`], models and prices; [`config`],
 //! [`metrics`] and [`rim`], what operators set and see; [`app`] and [`command`], assembly.
 
 pub mod clock;
@@ -18,6 +19,11 @@ pub mod change;
 pub mod base_url;
 pub mod authority;
 pub mod publish;
+pub mod books;
+pub mod alerts;
+pub mod recalls;
+pub mod lend;
+pub mod webhooks;
 pub mod roster;
 pub mod fleet;
 pub mod api;

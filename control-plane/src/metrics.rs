@@ -1,5 +1,5 @@
-//! What the control plane counts, for Prometheus. Labels are bounded: methods come from the table of permissions, codes from
-//! gRPC.
+//! What the control plane counts, for Prometheus. Labels are bounded: methods come from the table of permissions and from the
+//! fleet's own, codes from gRPC.
 
 use std::{
     fmt,
@@ -24,6 +24,14 @@ use crate::store::Latency;
 /// From a SQLite read (a fifth of a millisecond) to the deadline of a call (30 s).
 const SECONDS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0];
 
+/// What replicas call. Who may is not a matter of permissions, so the table of those has no rows for it.
+const FLEET: [&str; 4] = [
+    "/tollgate.fleet.v1.FleetService/Join",
+    "/tollgate.fleet.v1.FleetService/Renew",
+    "/tollgate.fleet.v1.FleetService/Follow",
+    "/tollgate.fleet.v1.LeaseService/Exchange",
+];
+
 /// All metrics. Cloning shares them.
 #[derive(Clone)]
 pub struct Metrics {
@@ -38,6 +46,8 @@ pub struct Metrics {
     pub replicas_behind: Gauge,
     /// Entries in the audit log.
     pub audit_entries: Gauge,
+    /// Thresholds that budgets passed.
+    pub budget_thresholds: Counter,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -69,12 +79,14 @@ impl Metrics {
         let durations = Family::<Method, Histogram>::new_with_constructor(|| Histogram::new(SECONDS));
         let (revision, replicas_connected) = (Gauge::default(), Gauge::default());
         let (replicas_behind, audit_entries) = (Gauge::default(), Gauge::default());
-        registry.register("rpcs", "Admin calls by method and gRPC code", calls.clone());
-        registry.register("rpc_seconds", "How long admin calls took", durations.clone());
+        registry.register("rpcs", "Calls by method and gRPC code", calls.clone());
+        registry.register("rpc_seconds", "How long calls took", durations.clone());
         registry.register("revision", "The newest revision of the policy", revision.clone());
         registry.register("replicas_connected", "Replicas that follow now", replicas_connected.clone());
         registry.register("replicas_behind", "Connected replicas behind the newest revision", replicas_behind.clone());
         registry.register("audit_entries", "Entries in the audit log", audit_entries.clone());
+        let budget_thresholds = Counter::default();
+        registry.register("budget_thresholds", "Thresholds that budgets passed", budget_thresholds.clone());
         registry.register("store_read_seconds", "How long read transactions took", latency.read.clone());
         registry.register("store_write_seconds", "How long write transactions took", latency.write.clone());
         Self {
@@ -85,6 +97,7 @@ impl Metrics {
             replicas_connected,
             replicas_behind,
             audit_entries,
+            budget_thresholds,
         }
     }
 
@@ -151,8 +164,8 @@ where
 // A path that nobody declared is one label, however many are tried.
 fn method(path: &str) -> &'static str {
     let table = permission::table();
-    let declared = table.binary_search_by_key(&path, |row| row.0).ok().and_then(|at| table.get(at));
-    declared.map_or("other", |(path, _)| path)
+    let declared = table.binary_search_by_key(&path, |row| row.0).ok().and_then(|at| table.get(at)).map(|row| row.0);
+    declared.or_else(|| FLEET.into_iter().find(|fleet| *fleet == path)).unwrap_or("other")
 }
 
 const fn word(code: Code) -> &'static str {
@@ -174,5 +187,22 @@ const fn word(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_counted_by_what_is_declared_and_the_rest_together() {
+        for (path, expect) in [
+            ("/tollgate.admin.v1.KeyService/RevokeKey", "/tollgate.admin.v1.KeyService/RevokeKey"),
+            ("/tollgate.fleet.v1.LeaseService/Exchange", "/tollgate.fleet.v1.LeaseService/Exchange"),
+            ("/tollgate.fleet.v1.LeaseService/Steal", "other"),
+            ("/", "other"),
+        ] {
+            assert_eq!(method(path), expect);
+        }
     }
 }

@@ -24,6 +24,7 @@ use tollgate_policy::id::ReplicaId;
 
 use crate::{
     audit, clock,
+    recalls::Recalls,
     store::{
         Store, StoreError, Txn,
         replicas::{Acknowledged, Opened, Refused},
@@ -32,11 +33,18 @@ use crate::{
 
 /// How often what was reported is written.
 const WRITE_INTERVAL: Duration = Duration::from_millis(250);
-/// How often is looked for replicas that are behind, and for what operators want of them.
+/// How often is looked for what operators want of replicas, and for budgets that other control planes recall.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A replica that was not heard for so long serves nobody: without a control plane it is not ready after a day. Until then
+/// its part of each rate limit is its own.
+const SHARED_MS: i64 = 24 * 3_600_000;
 
 /// The replicas that may follow, each with whether it is to drain. `None` before the database was first read.
 pub(crate) type Wishes = Option<Arc<HashMap<ReplicaId, bool>>>;
+
+/// The replicas among which fleet-wide rate limits are shared, by id. Empty before the database was first read.
+pub(crate) type Sharers = Arc<[ReplicaId]>;
 
 /// What streams report, and what is wanted of replicas.
 #[derive(Debug)]
@@ -45,7 +53,9 @@ pub(crate) struct Roster {
     // At most one entry for each replica.
     reports: Mutex<HashMap<ReplicaId, Report>>,
     wishes: watch::Sender<Wishes>,
+    sharers: watch::Sender<Sharers>,
     wake: Notify,
+    recalls: Recalls,
     // Up to which revision it is known who is behind.
     compared: AtomicI64,
 }
@@ -61,12 +71,14 @@ struct Report {
 }
 
 impl Roster {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store, recalls: Recalls) -> Self {
         Self {
             store,
             reports: Mutex::default(),
             wishes: watch::Sender::new(None),
+            sharers: watch::Sender::new(Arc::default()),
             wake: Notify::new(),
+            recalls,
             compared: AtomicI64::new(0),
         }
     }
@@ -74,6 +86,11 @@ impl Roster {
     /// What is wanted of the replicas, and a wake at each change.
     pub(crate) fn wishes(&self) -> watch::Receiver<Wishes> {
         self.wishes.subscribe()
+    }
+
+    /// The replicas among which rate limits are shared, and a wake at each change.
+    pub(crate) fn sharers(&self) -> watch::Receiver<Sharers> {
+        self.sharers.subscribe()
     }
 
     /// Has what is wanted read at once.
@@ -136,7 +153,17 @@ impl Roster {
     async fn read(&self) -> Result<(), StoreError> {
         let mut txn = self.store.begin_read().await?;
         let wishes: HashMap<_, _> = txn.replica_wishes().await?.into_iter().collect();
+        let now = clock::now_ms();
+        self.recalls.poll(&mut txn, now).await?;
+        let sharers = txn.replica_serving(now.saturating_sub(SHARED_MS)).await?;
         txn.end().await?;
+        self.sharers.send_if_modified(|known| {
+            let differs = **known != *sharers;
+            if differs {
+                *known = sharers.into();
+            }
+            differs
+        });
         self.wishes.send_if_modified(|known| {
             let differs = known.as_deref() != Some(&wishes);
             if differs {
@@ -156,6 +183,10 @@ impl Roster {
         let written = self.write_all(&reports).await;
         if written.is_ok() {
             self.compared.store(head, Ordering::Relaxed);
+            // Who follows again after a long time waits for its part of the rate limits.
+            if reports.values().any(|report| report.opened.is_some()) {
+                self.wake();
+            }
         } else {
             // What was reported meanwhile is newer.
             let mut newer = self.reports();

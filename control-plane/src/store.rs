@@ -11,7 +11,8 @@
 //! txn.commit().await?;                                       // wakes those who wait on store.changed()
 //! ```
 //!
-//! Lock order, so that no two transactions wait for each other: the `fleet` row, then objects, then the audit head.
+//! Lock order, so that no two transactions wait for each other: the `fleet` row, then objects, then the audit head. Where the
+//! books are concerned: the row of the run, then windows sorted by budget and start, then what is below them, then the head.
 
 use std::{
     fmt,
@@ -36,6 +37,7 @@ mod migrations;
 mod following;
 pub mod secrets;
 pub mod organisation;
+pub mod quotas;
 pub mod providers;
 pub mod keys;
 pub mod replicas;
@@ -43,6 +45,8 @@ pub mod models;
 pub mod changes;
 pub mod audit;
 pub mod usage;
+pub mod books;
+pub mod deliveries;
 mod administrators;
 
 pub use self::{
@@ -310,6 +314,14 @@ impl Txn {
     pub async fn fleet(&mut self) -> Result<(String, i64), StoreError> {
         let row = self.fetch_one(sql!("SELECT epoch, revision FROM fleet WHERE id = 1")).await?;
         Ok((row.text("epoch")?, row.int("revision")?))
+    }
+
+    /// What a `SELECT` ends with so that its rows stay locked: on SQLite nothing, since its writer is alone.
+    pub(crate) const fn for_update(&self) -> &'static str {
+        match self.inner {
+            Inner::Sqlite(_) => "",
+            Inner::Postgres(_) => " FOR UPDATE",
+        }
     }
 
     /// Commits, durably, and then wakes those who wait for the revision that was taken.

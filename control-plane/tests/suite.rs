@@ -18,6 +18,9 @@ mod models;
 #[path = "suite/keys.rs"]
 mod keys;
 #[cfg(test)]
+#[path = "suite/quotas.rs"]
+mod quotas;
+#[cfg(test)]
 #[path = "suite/access.rs"]
 mod access;
 #[cfg(test)]
@@ -32,6 +35,9 @@ mod usage;
 #[cfg(test)]
 #[path = "suite/fleet.rs"]
 mod fleet;
+#[cfg(test)]
+#[path = "suite/books.rs"]
+mod books;
 #[cfg(test)]
 #[path = "suite/program.rs"]
 mod program;

@@ -13,6 +13,7 @@ use super::{
     filter::Filter,
     mask::Mask,
     page::Page,
+    quotas::{self, Asked},
     violations::Violations,
     wire::{self, new_id},
 };
@@ -21,10 +22,11 @@ use crate::{
     store::{
         Txn,
         organisation::{Customer, CustomerFilter},
+        quotas::Quota,
     },
 };
 
-const CHANGEABLE: [&str; 3] = ["name", "display_name", "disabled"];
+const CHANGEABLE: [&str; 6] = ["name", "display_name", "disabled", "budgets", "limits", "session_limit"];
 
 #[tonic::async_trait]
 impl CustomerService for Admin {
@@ -70,7 +72,18 @@ impl CustomerService for Admin {
 
 impl Admin {
     async fn customer_create(&self, by: &Authorized, wire: v1::Customer) -> Result<Customer, Failure> {
-        let v1::Customer { id, name, display_name, disabled, etag, create_time, update_time } = wire;
+        let v1::Customer {
+            id,
+            name,
+            display_name,
+            disabled,
+            etag,
+            create_time,
+            update_time,
+            budgets,
+            limits,
+            session_limit,
+        } = wire;
         let mut violations = Violations::default();
         violations.output_only([
             ("id", !id.is_empty()),
@@ -79,11 +92,13 @@ impl Admin {
             ("update_time", update_time.is_some()),
         ]);
         let fields = (wire::name(&name, &mut violations), wire::display_name(&display_name, &mut violations));
-        let (name, display_name) = violations.finish(wire::both(fields))?;
         let mut change = Change::begin(&self.store, by).await?;
+        let asked = Asked::new(&budgets, &limits, session_limit.as_ref());
+        let quota = asked.read(&mut change, &Quota::default(), &mut violations).await?;
+        let (name, display_name) = violations.finish(wire::both(fields))?;
         ensure_free(&mut change.txn, &name, None).await?;
         let id = new_id(CustomerId::from_ulid)?;
-        let customer = Customer { id, name, display_name, disabled, stamp: change.created() };
+        let customer = Customer { id, name, display_name, disabled, quota, stamp: change.created() };
         change.txn.customer_insert(&customer).await?;
         let target = target(&customer);
         change.finish(Done { target: &target, after: Some(fields_of(&customer)), ..Done::default() }).await?;
@@ -113,15 +128,21 @@ impl Admin {
         let named = wire::named("customer", &wire.id, &wire.name, &mask, &mut violations);
         let name = mask.of("name", || wire::name(&wire.name, &mut violations));
         let display_name = mask.of("display_name", || wire::display_name(&wire.display_name, &mut violations));
-        let named = violations.finish(named)?;
         let mut change = Change::begin(&self.store, by).await?;
-        let old = find(&mut change.txn, &named).await?;
+        let old = match &named {
+            Some(named) => find(&mut change.txn, named).await?,
+            None => return violations.finish(None),
+        };
         wire::ensure_fresh(CustomerId::NOUN, &old.name, &wire.etag, &old.stamp)?;
+        let asked = Asked::new(&wire.budgets, &wire.limits, wire.session_limit.as_ref()).masked(&mask);
+        let quota = asked.read(&mut change, &old.quota, &mut violations).await?;
+        let quota = violations.finish(Some(quota))?;
         let new = Customer {
             id: old.id.clone(),
             name: name.unwrap_or_else(|| old.name.clone()),
             display_name: display_name.unwrap_or_else(|| old.display_name.clone()),
             disabled: mask.of("disabled", || Some(wire.disabled)).unwrap_or(old.disabled),
+            quota,
             stamp: old.stamp,
         };
         if new == old {
@@ -170,14 +191,15 @@ fn target(customer: &Customer) -> String {
 }
 
 fn fields_of(customer: &Customer) -> Fields {
-    let Customer { id: _, name, display_name, disabled, stamp: _ } = customer;
+    let Customer { id: _, name, display_name, disabled, quota, stamp: _ } = customer;
     let fields: [(&str, Value); 3] =
         [("name", json!(name.as_str())), ("display_name", json!(display_name)), ("disabled", json!(disabled))];
-    wire::fields(fields)
+    quotas::with_fields(quota, wire::fields(fields))
 }
 
 fn written(customer: &Customer) -> v1::Customer {
-    let Customer { id, name, display_name, disabled, stamp } = customer;
+    let Customer { id, name, display_name, disabled, quota, stamp } = customer;
+    let (budgets, limits, session_limit) = quotas::written(quota);
     v1::Customer {
         id: id.to_string(),
         name: name.to_string(),
@@ -186,5 +208,8 @@ fn written(customer: &Customer) -> v1::Customer {
         etag: wire::etag(stamp),
         create_time: Some(wire::timestamp(stamp.create_time)),
         update_time: Some(wire::timestamp(stamp.update_time)),
+        budgets,
+        limits,
+        session_limit,
     }
 }

@@ -8,19 +8,31 @@ use tonic::{Request, Response, Status};
 
 use self::fields::{References, fields_of, target, written};
 use super::{
-    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, violations::Violations,
-    wire,
+    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, quotas::Asked,
+    violations::Violations, wire,
 };
 use crate::{
     change::{Change, Done},
     store::{
         Txn,
         keys::{Key, KeyFilter},
+        quotas::Quota,
     },
 };
 
-const CHANGEABLE: [&str; 8] =
-    ["name", "display_name", "user", "expire_time", "models", "providers", "credentials", "tags"];
+const CHANGEABLE: [&str; 11] = [
+    "name",
+    "display_name",
+    "user",
+    "expire_time",
+    "models",
+    "providers",
+    "credentials",
+    "tags",
+    "budgets",
+    "limits",
+    "session_limit",
+];
 
 /// The longest reason of a revocation, in characters.
 const REASON_MAX: usize = 500;
@@ -85,6 +97,8 @@ impl Admin {
         let plain = fields::Plain::read(&wire, change.now, &mut violations);
         let team = fields::owner(&mut change.txn, &wire.team, &mut violations).await?;
         let references = References::of(&wire).resolve(&mut change.txn, &mut violations).await?;
+        let asked = Asked::new(&wire.budgets, &wire.limits, wire.session_limit.as_ref());
+        let quota = asked.read(&mut change, &Quota::default(), &mut violations).await?;
         let (plain, team) = violations.finish(plain.zip(team))?;
         ensure_free(&mut change.txn, &plain.name, None).await?;
         let id = wire::new_id(KeyId::from_ulid)?;
@@ -103,6 +117,7 @@ impl Admin {
             tags: plain.tags,
             prefix: token.public_prefix().to_owned(),
             hash,
+            quota,
             stamp: change.created(),
         };
         change.txn.key_insert(&key).await?;

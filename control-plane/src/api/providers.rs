@@ -225,6 +225,13 @@ impl Admin {
             );
             return Err(Failure::Blocked { subject: target, sentence });
         }
+        let owners = change.txn.provider_budgets(&provider.id).await?;
+        if !owners.is_empty() {
+            let (name, owners) = (&provider.name, owners.join(", "));
+            let sentence =
+                format!("provider '{name}' is named by budgets of {owners}: take it out of these budgets first");
+            return Err(Failure::Blocked { subject: target, sentence });
+        }
         for credential in &provider.credentials {
             remove(&mut change.txn, &provider, credential).await?;
         }

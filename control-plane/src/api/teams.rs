@@ -10,7 +10,14 @@ use tollgate_proto::admin::v1::{self, team_service_server::TeamService};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, violations::Violations,
+    Admin,
+    authorize::Authorized,
+    failure::Failure,
+    filter::Filter,
+    mask::Mask,
+    page::Page,
+    quotas::{self, Asked},
+    violations::Violations,
     wire,
 };
 use crate::{
@@ -18,10 +25,11 @@ use crate::{
     store::{
         StoreError, Txn,
         organisation::{Team, TeamFilter},
+        quotas::Quota,
     },
 };
 
-const CHANGEABLE: [&str; 3] = ["name", "display_name", "disabled"];
+const CHANGEABLE: [&str; 6] = ["name", "display_name", "disabled", "budgets", "limits", "session_limit"];
 
 #[tonic::async_trait]
 impl TeamService for Admin {
@@ -61,7 +69,19 @@ impl TeamService for Admin {
 
 impl Admin {
     async fn team_create(&self, by: &Authorized, wire: v1::Team) -> Result<Team, Failure> {
-        let v1::Team { id, name, display_name, customer, disabled, etag, create_time, update_time } = wire;
+        let v1::Team {
+            id,
+            name,
+            display_name,
+            customer,
+            disabled,
+            etag,
+            create_time,
+            update_time,
+            budgets,
+            limits,
+            session_limit,
+        } = wire;
         let mut violations = Violations::default();
         violations.output_only([
             ("id", !id.is_empty()),
@@ -73,11 +93,13 @@ impl Admin {
         let name = wire::name(&name, &mut violations);
         let display_name = wire::display_name(&display_name, &mut violations);
         let customer = owner(&mut change.txn, &customer, &mut violations).await?;
+        let asked = Asked::new(&budgets, &limits, session_limit.as_ref());
+        let quota = asked.read(&mut change, &Quota::default(), &mut violations).await?;
         let ((name, display_name), customer) =
             violations.finish(wire::both((wire::both((name, display_name)), customer)))?;
         ensure_free(&mut change.txn, &name, None).await?;
         let id = wire::new_id(TeamId::from_ulid)?;
-        let team = Team { id, name, display_name, customer, disabled, stamp: change.created() };
+        let team = Team { id, name, display_name, customer, disabled, quota, stamp: change.created() };
         change.txn.team_insert(&team).await?;
         let target = target(&team);
         change.finish(Done { target: &target, after: Some(fields_of(&team)), ..Done::default() }).await?;
@@ -113,14 +135,20 @@ impl Admin {
         let named = wire::named(TeamId::NOUN, &wire.id, &wire.name, &mask, &mut violations);
         let name = mask.of("name", || wire::name(&wire.name, &mut violations));
         let display_name = mask.of("display_name", || wire::display_name(&wire.display_name, &mut violations));
-        let named = violations.finish(named)?;
         let mut change = Change::begin(&self.store, by).await?;
-        let old = find(&mut change.txn, &named).await?;
+        let old = match &named {
+            Some(named) => find(&mut change.txn, named).await?,
+            None => return violations.finish(None),
+        };
         wire::ensure_fresh(TeamId::NOUN, &old.name, &wire.etag, &old.stamp)?;
+        let asked = Asked::new(&wire.budgets, &wire.limits, wire.session_limit.as_ref()).masked(&mask);
+        let quota = asked.read(&mut change, &old.quota, &mut violations).await?;
+        let quota = violations.finish(Some(quota))?;
         let new = Team {
             name: name.unwrap_or_else(|| old.name.clone()),
             display_name: display_name.unwrap_or_else(|| old.display_name.clone()),
             disabled: mask.of("disabled", || Some(wire.disabled)).unwrap_or(old.disabled),
+            quota,
             ..old.clone()
         };
         if new == old {
@@ -188,17 +216,19 @@ fn target(team: &Team) -> String {
 }
 
 fn fields_of(team: &Team) -> Fields {
-    let Team { id: _, name, display_name, customer, disabled, stamp: _ } = team;
-    wire::fields([
+    let Team { id: _, name, display_name, customer, disabled, quota, stamp: _ } = team;
+    let fields = wire::fields([
         ("name", json!(name.as_str())),
         ("display_name", json!(display_name)),
         ("customer", json!(customer.as_str())),
         ("disabled", json!(disabled)),
-    ])
+    ]);
+    quotas::with_fields(quota, fields)
 }
 
 fn written(team: &Team) -> v1::Team {
-    let Team { id, name, display_name, customer, disabled, stamp } = team;
+    let Team { id, name, display_name, customer, disabled, quota, stamp } = team;
+    let (budgets, limits, session_limit) = quotas::written(quota);
     v1::Team {
         id: id.to_string(),
         name: name.to_string(),
@@ -208,5 +238,8 @@ fn written(team: &Team) -> v1::Team {
         etag: wire::etag(stamp),
         create_time: Some(wire::timestamp(stamp.create_time)),
         update_time: Some(wire::timestamp(stamp.update_time)),
+        budgets,
+        limits,
+        session_limit,
     }
 }

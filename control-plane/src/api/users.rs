@@ -7,18 +7,28 @@ use tollgate_proto::admin::v1::{self, user_service_server::UserService};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, teams,
-    violations::Violations, wire,
+    Admin,
+    authorize::Authorized,
+    failure::Failure,
+    filter::Filter,
+    mask::Mask,
+    page::Page,
+    quotas::{self, Asked},
+    teams,
+    violations::Violations,
+    wire,
 };
 use crate::{
     change::{Change, Done},
     store::{
         StoreError, Txn,
         organisation::{User, UserFilter},
+        quotas::Quota,
     },
 };
 
-const CHANGEABLE: [&str; 5] = ["name", "email", "display_name", "team", "disabled"];
+const CHANGEABLE: [&str; 8] =
+    ["name", "email", "display_name", "team", "disabled", "budgets", "limits", "session_limit"];
 
 /// RFC 5321, 4.5.3.1.3: a path is at most 256 octets, two of which are its brackets.
 const EMAIL_BYTES_MAX: usize = 254;
@@ -61,7 +71,20 @@ impl UserService for Admin {
 
 impl Admin {
     async fn user_create(&self, by: &Authorized, wire: v1::User) -> Result<User, Failure> {
-        let v1::User { id, name, email, display_name, team, disabled, etag, create_time, update_time } = wire;
+        let v1::User {
+            id,
+            name,
+            email,
+            display_name,
+            team,
+            disabled,
+            etag,
+            create_time,
+            update_time,
+            budgets,
+            limits,
+            session_limit,
+        } = wire;
         let mut violations = Violations::default();
         violations.output_only([
             ("id", !id.is_empty()),
@@ -74,9 +97,11 @@ impl Admin {
         let display_name = wire::display_name(&display_name, &mut violations);
         let email = read_email(&email, &mut violations);
         let team = member_of(&mut change.txn, &team, &mut violations).await?;
+        let asked = Asked::new(&budgets, &limits, session_limit.as_ref());
+        let quota = asked.read(&mut change, &Quota::default(), &mut violations).await?;
         let (name, display_name) = violations.finish(wire::both((name, display_name)))?;
         let id = wire::new_id(UserId::from_ulid)?;
-        let user = User { id, name, email, display_name, team, disabled, stamp: change.created() };
+        let user = User { id, name, email, display_name, team, disabled, quota, stamp: change.created() };
         ensure_free(&mut change.txn, &user).await?;
         change.txn.user_insert(&user).await?;
         let target = target(&user);
@@ -118,15 +143,21 @@ impl Admin {
         let mut change = Change::begin(&self.store, by).await?;
         let team =
             if mask.has("team") { Some(member_of(&mut change.txn, &wire.team, &mut violations).await?) } else { None };
-        let named = violations.finish(named)?;
-        let old = find(&mut change.txn, &named).await?;
+        let old = match &named {
+            Some(named) => find(&mut change.txn, named).await?,
+            None => return violations.finish(None),
+        };
         wire::ensure_fresh(UserId::NOUN, &old.name, &wire.etag, &old.stamp)?;
+        let asked = Asked::new(&wire.budgets, &wire.limits, wire.session_limit.as_ref()).masked(&mask);
+        let quota = asked.read(&mut change, &old.quota, &mut violations).await?;
+        let quota = violations.finish(Some(quota))?;
         let new = User {
             name: name.unwrap_or_else(|| old.name.clone()),
             email: email.unwrap_or_else(|| old.email.clone()),
             display_name: display_name.unwrap_or_else(|| old.display_name.clone()),
             team: team.unwrap_or_else(|| old.team.clone()),
             disabled: mask.of("disabled", || Some(wire.disabled)).unwrap_or(old.disabled),
+            quota,
             ..old.clone()
         };
         if new == old {
@@ -204,18 +235,20 @@ fn target(user: &User) -> String {
 }
 
 fn fields_of(user: &User) -> Fields {
-    let User { id: _, name, email, display_name, team, disabled, stamp: _ } = user;
-    wire::fields([
+    let User { id: _, name, email, display_name, team, disabled, quota, stamp: _ } = user;
+    let fields = wire::fields([
         ("name", json!(name.as_str())),
         ("email", json!(email)),
         ("display_name", json!(display_name)),
         ("team", json!(team.as_ref().map(TeamId::as_str))),
         ("disabled", json!(disabled)),
-    ])
+    ]);
+    quotas::with_fields(quota, fields)
 }
 
 fn written(user: &User) -> v1::User {
-    let User { id, name, email, display_name, team, disabled, stamp } = user;
+    let User { id, name, email, display_name, team, disabled, quota, stamp } = user;
+    let (budgets, limits, session_limit) = quotas::written(quota);
     v1::User {
         id: id.to_string(),
         name: name.to_string(),
@@ -226,5 +259,8 @@ fn written(user: &User) -> v1::User {
         etag: wire::etag(stamp),
         create_time: Some(wire::timestamp(stamp.create_time)),
         update_time: Some(wire::timestamp(stamp.update_time)),
+        budgets,
+        limits,
+        session_limit,
     }
 }

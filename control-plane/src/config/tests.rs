@@ -52,8 +52,25 @@ fn the_admin_api_is_plain_on_loopback_only_unless_that_is_said() {
 }
 
 #[test]
+fn a_webhook_has_an_address_and_a_secret() {
+    for (file, good) in [
+        ("webhook_url = 'https://hooks.example/x'\nwebhook_secret = '0123456789abcdef01234567'", true),
+        ("webhook_url = 'http://127.0.0.1:1'\nwebhook_secret = 'whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3'", true),
+        ("webhook_url = 'https://hooks.example/x'", false),
+        ("webhook_secret = '0123456789abcdef01234567'", false),
+        ("webhook_url = 'ftp://hooks.example'\nwebhook_secret = '0123456789abcdef01234567'", false),
+        ("webhook_url = 'hooks.example'\nwebhook_secret = '0123456789abcdef01234567'", false),
+        ("webhook_url = 'https://hooks.example/x'\nwebhook_secret = 'short'", false),
+        ("webhook_url = 'https://hooks.example/x'\nwebhook_secret = 'whsec_!'", false),
+    ] {
+        assert_eq!(read(file, &[]).is_ok(), good, "{file}");
+    }
+}
+
+#[test]
 fn debug_shows_no_secret() {
-    let file = "database_url = 'postgres://u:canary@h/d'\nfleet_token = 'canary-canary-canary'";
+    let file = "database_url = 'postgres://u:canary@h/d'\nfleet_token = 'canary-canary-canary'\n\
+                webhook_url = 'https://u:canary@hooks.example/canary'\nwebhook_secret = 'canary-canary-canary-canary'";
     let shown = format!("{:?}", read(file, &[]).unwrap());
     assert!(!shown.contains("canary"), "{shown}");
 }

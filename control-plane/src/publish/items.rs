@@ -18,6 +18,8 @@ use crate::store::{
     providers::{Credential, Provider},
 };
 
+mod quota;
+
 /// The name of an item: its kind, as its number, and its id. Items are sent in this order.
 pub(crate) type Name = (i32, String);
 
@@ -25,20 +27,22 @@ pub(crate) type Name = (i32, String);
 pub(crate) type Vendors = HashMap<String, usize>;
 
 pub(crate) fn customer(row: &Customer) -> Item {
-    let Customer { id, name, display_name: _, disabled, stamp: _ } = row;
-    let body = CustomerItem { name: name.to_string(), disabled: *disabled };
+    let Customer { id, name, display_name: _, disabled, quota, stamp: _ } = row;
+    let body = CustomerItem { name: name.to_string(), disabled: *disabled, quota: quota::item(quota) };
     item(ItemKind::Customer, id.to_string(), &body)
 }
 
 pub(crate) fn team(row: &Team) -> Item {
-    let Team { id, name, display_name: _, customer, disabled, stamp: _ } = row;
-    let body = TeamItem { name: name.to_string(), customer: customer.to_string(), disabled: *disabled };
+    let Team { id, name, display_name: _, customer, disabled, quota, stamp: _ } = row;
+    let (name, customer) = (name.to_string(), customer.to_string());
+    let body = TeamItem { name, customer, disabled: *disabled, quota: quota::item(quota) };
     item(ItemKind::Team, id.to_string(), &body)
 }
 
 pub(crate) fn user(row: &User) -> Item {
-    let User { id, name, email: _, display_name: _, team: _, disabled, stamp: _ } = row;
-    item(ItemKind::User, id.to_string(), &UserItem { name: name.to_string(), disabled: *disabled })
+    let User { id, name, email: _, display_name: _, team: _, disabled, quota, stamp: _ } = row;
+    let body = UserItem { name: name.to_string(), disabled: *disabled, quota: quota::item(quota) };
+    item(ItemKind::User, id.to_string(), &body)
 }
 
 pub(crate) fn key(row: &Key) -> Item {
@@ -56,6 +60,7 @@ pub(crate) fn key(row: &Key) -> Item {
         tags: _,
         prefix: _,
         hash,
+        quota,
         stamp: _,
     } = row;
     let body = KeyItem {
@@ -68,6 +73,7 @@ pub(crate) fn key(row: &Key) -> Item {
         models: models.clone(),
         providers: providers.iter().map(ToString::to_string).collect(),
         credentials: credentials.iter().map(ToString::to_string).collect(),
+        quota: quota::item(quota),
     };
     item(ItemKind::Key, id.to_string(), &body)
 }

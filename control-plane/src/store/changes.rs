@@ -57,17 +57,13 @@ impl Txn {
     /// When the database cannot be read.
     pub async fn changes(&mut self, after: i64) -> Result<Changes, StoreError> {
         let (epoch, revision) = self.fleet().await?;
-        let customers = self.fetch_all(sql!("SELECT * FROM customers WHERE revision > $1", after)).await?;
-        let teams = self.fetch_all(sql!("SELECT * FROM teams WHERE revision > $1", after)).await?;
-        let users = self.fetch_all(sql!("SELECT * FROM users WHERE revision > $1", after)).await?;
-        let keys = self.fetch_all(sql!("SELECT * FROM keys WHERE revision > $1", after)).await?;
         Ok(Changes {
             epoch,
             revision,
-            customers: customers.iter().map(Customer::read).collect::<Result<_, _>>()?,
-            teams: teams.iter().map(Team::read).collect::<Result<_, _>>()?,
-            users: users.iter().map(User::read).collect::<Result<_, _>>()?,
-            keys: keys.iter().map(Key::read).collect::<Result<_, _>>()?,
+            customers: self.owners(sql!("SELECT * FROM customers WHERE revision > $1", after), Customer::read).await?,
+            teams: self.owners(sql!("SELECT * FROM teams WHERE revision > $1", after), Team::read).await?,
+            users: self.owners(sql!("SELECT * FROM users WHERE revision > $1", after), User::read).await?,
+            keys: self.owners(sql!("SELECT * FROM keys WHERE revision > $1", after), Key::read).await?,
             providers: self.changed_providers(after).await?,
             models: self.models_changed(after).await?,
             tombstones: self.changed_tombstones(after).await?,

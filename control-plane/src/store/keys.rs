@@ -8,7 +8,7 @@ use tollgate_policy::{
     token::KeyHash,
 };
 
-use super::{Position, Row, StoreError, TextMatch, Txn, organisation::Stamp, statement};
+use super::{Position, Row, StoreError, TextMatch, Txn, organisation::Stamp, quotas::Quota, statement};
 
 /// A virtual key, without its secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -39,6 +39,8 @@ pub struct Key {
     pub prefix: String,
     /// HMAC-SHA256 of its secret under the pepper.
     pub hash: KeyHash,
+    /// What it may spend and how fast.
+    pub quota: Quota,
     /// Its history.
     pub stamp: Stamp,
 }
@@ -61,7 +63,7 @@ impl Txn {
     /// The key with this id or name.
     pub async fn key_find(&mut self, named: &str) -> Result<Option<Key>, StoreError> {
         let select = sql!("SELECT * FROM keys WHERE id = $1 OR name = $1", named);
-        self.fetch_optional(select).await?.as_ref().map(Key::read).transpose()
+        Ok(self.owners(select, Key::read).await?.pop())
     }
 
     /// The keys that match, in the order of creation.
@@ -80,15 +82,15 @@ impl Txn {
         select.narrow("user_id", user.as_ref().map(UserId::as_str));
         select.narrow("revoked", *revoked);
         select.page(after, limit);
-        self.fetch_all(select).await?.iter().map(Key::read).collect()
+        self.owners(select, Key::read).await
     }
 
     /// Stores a new key.
     pub async fn key_insert(&mut self, key: &Key) -> Result<(), StoreError> {
         let insert = sql!(
             "INSERT INTO keys (id, name, display_name, team, user_id, revoked, expire_time, models, providers, credentials,
-             tags, prefix, hash, create_time, update_time, created, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             tags, prefix, hash, limits, session_limit, create_time, update_time, created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
             key.id.as_str(),
             key.name.as_str(),
             &key.display_name,
@@ -102,8 +104,11 @@ impl Txn {
             tags_text(&key.tags),
             &key.prefix,
             key.hash.as_bytes(),
+            key.quota.limits_text()?,
+            key.quota.session_text()?,
         );
         self.execute(key.stamp.bind(insert)).await?;
+        self.budgets_put(KeyId::NOUN, key.id.as_str(), &key.quota.budgets).await?;
         self.key_links(key).await
     }
 
@@ -111,8 +116,8 @@ impl Txn {
     pub async fn key_update(&mut self, key: &Key) -> Result<(), StoreError> {
         let update = sql!(
             "UPDATE keys SET name = $1, display_name = $2, user_id = $3, revoked = $4, expire_time = $5, models = $6,
-             providers = $7, credentials = $8, tags = $9, hash = $10, prefix = $11, update_time = $12, revision = $13
-             WHERE id = $14",
+             providers = $7, credentials = $8, tags = $9, hash = $10, prefix = $11, limits = $12,
+             session_limit = $13, update_time = $14, revision = $15 WHERE id = $16",
             key.name.as_str(),
             &key.display_name,
             key.user.as_ref().map(UserId::as_str),
@@ -124,19 +129,23 @@ impl Txn {
             tags_text(&key.tags),
             key.hash.as_bytes(),
             &key.prefix,
+            key.quota.limits_text()?,
+            key.quota.session_text()?,
             key.stamp.update_time,
             key.stamp.revision,
             key.id.as_str(),
         );
         self.execute(update).await?;
+        self.budgets_put(KeyId::NOUN, key.id.as_str(), &key.quota.budgets).await?;
         self.execute(sql!("DELETE FROM key_providers WHERE key_id = $1", key.id.as_str())).await?;
         self.execute(sql!("DELETE FROM key_credentials WHERE key_id = $1", key.id.as_str())).await?;
         self.key_links(key).await
     }
 
-    /// Deletes a key, and remembers that it is gone.
+    /// Deletes a key, retires its budgets, and remembers that it is gone.
     pub async fn key_delete(&mut self, id: &KeyId, revision: i64) -> Result<(), StoreError> {
         self.execute(sql!("DELETE FROM keys WHERE id = $1", id.as_str())).await?;
+        self.budgets_put(KeyId::NOUN, id.as_str(), &[]).await?;
         self.tombstone(KeyId::NOUN, id.as_str(), revision).await
     }
 
@@ -162,7 +171,7 @@ impl Txn {
 }
 
 impl Key {
-    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &Row, quota: Quota) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parsed("id", KeyId::parse)?,
             name: row.parsed("name", Name::parse)?,
@@ -177,6 +186,7 @@ impl Key {
             tags: row.parsed("tags", |text| serde_json::from_str(text))?,
             prefix: row.text("prefix")?,
             hash: hash(row)?,
+            quota,
             stamp: Stamp::read(row)?,
         })
     }

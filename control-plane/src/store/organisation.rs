@@ -5,7 +5,7 @@ use tollgate_policy::{
     name::Name,
 };
 
-use super::{Position, Row, Statement, StoreError, TextMatch, Txn};
+use super::{Position, Row, Statement, StoreError, TextMatch, Txn, quotas::Quota};
 
 /// When an object came to be and when it last changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -31,6 +31,8 @@ pub struct Customer {
     pub display_name: String,
     /// Whether its keys are refused.
     pub disabled: bool,
+    /// What it may spend and how fast.
+    pub quota: Quota,
     /// Its history.
     pub stamp: Stamp,
 }
@@ -48,6 +50,8 @@ pub struct Team {
     pub customer: CustomerId,
     /// Whether its keys are refused.
     pub disabled: bool,
+    /// What it may spend and how fast.
+    pub quota: Quota,
     /// Its history.
     pub stamp: Stamp,
 }
@@ -67,6 +71,8 @@ pub struct User {
     pub team: Option<TeamId>,
     /// Whether their keys are refused.
     pub disabled: bool,
+    /// What they may spend and how fast.
+    pub quota: Quota,
     /// Their history.
     pub stamp: Stamp,
 }
@@ -109,7 +115,7 @@ impl Txn {
     /// The customer with this id or name: a name never reads like an id.
     pub async fn customer_find(&mut self, named: &str) -> Result<Option<Customer>, StoreError> {
         let select = sql!("SELECT * FROM customers WHERE id = $1 OR name = $1", named);
-        self.fetch_optional(select).await?.as_ref().map(Customer::read).transpose()
+        Ok(self.owners(select, Customer::read).await?.pop())
     }
 
     /// The customers that match, in the order of creation.
@@ -126,41 +132,50 @@ impl Txn {
         }
         select.narrow("disabled", *disabled);
         select.page(after, limit);
-        self.fetch_all(select).await?.iter().map(Customer::read).collect()
+        self.owners(select, Customer::read).await
     }
 
     /// Stores a new customer.
     pub async fn customer_insert(&mut self, customer: &Customer) -> Result<(), StoreError> {
-        let Customer { id, name, display_name, disabled, stamp } = customer;
+        let Customer { id, name, display_name, disabled, quota, stamp } = customer;
         let insert = sql!(
-            "INSERT INTO customers (id, name, display_name, disabled, create_time, update_time, created, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "INSERT INTO customers (id, name, display_name, disabled, limits, session_limit, create_time, update_time, created,
+             revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
             id.as_str(),
             name.as_str(),
             display_name,
             *disabled,
+            quota.limits_text()?,
+            quota.session_text()?,
         );
-        self.execute(stamp.bind(insert)).await.map(drop)
+        self.execute(stamp.bind(insert)).await?;
+        self.budgets_put(CustomerId::NOUN, id.as_str(), &quota.budgets).await
     }
 
     /// Stores the changed fields of a customer.
     pub async fn customer_update(&mut self, customer: &Customer) -> Result<(), StoreError> {
-        let Customer { id, name, display_name, disabled, stamp } = customer;
+        let Customer { id, name, display_name, disabled, quota, stamp } = customer;
         let update = sql!(
-            "UPDATE customers SET name = $1, display_name = $2, disabled = $3, update_time = $4, revision = $5 WHERE id = $6",
+            "UPDATE customers SET name = $1, display_name = $2, disabled = $3, limits = $4, session_limit = $5,
+             update_time = $6, revision = $7 WHERE id = $8",
             name.as_str(),
             display_name,
             *disabled,
+            quota.limits_text()?,
+            quota.session_text()?,
             stamp.update_time,
             stamp.revision,
             id.as_str(),
         );
-        self.execute(update).await.map(drop)
+        self.execute(update).await?;
+        self.budgets_put(CustomerId::NOUN, id.as_str(), &quota.budgets).await
     }
 
-    /// Deletes a customer, and remembers that it is gone.
+    /// Deletes a customer, retires the budgets, and remembers that it is gone.
     pub async fn customer_delete(&mut self, id: &CustomerId, revision: i64) -> Result<(), StoreError> {
         self.execute(sql!("DELETE FROM customers WHERE id = $1", id.as_str())).await?;
+        self.budgets_put(CustomerId::NOUN, id.as_str(), &[]).await?;
         self.tombstone(CustomerId::NOUN, id.as_str(), revision).await
     }
 
@@ -175,7 +190,7 @@ impl Txn {
     /// The team with this id or name.
     pub async fn team_find(&mut self, named: &str) -> Result<Option<Team>, StoreError> {
         let select = sql!("SELECT * FROM teams WHERE id = $1 OR name = $1", named);
-        self.fetch_optional(select).await?.as_ref().map(Team::read).transpose()
+        Ok(self.owners(select, Team::read).await?.pop())
     }
 
     /// The teams that match, in the order of creation.
@@ -193,42 +208,51 @@ impl Txn {
         select.narrow("customer", customer.as_ref().map(CustomerId::as_str));
         select.narrow("disabled", *disabled);
         select.page(after, limit);
-        self.fetch_all(select).await?.iter().map(Team::read).collect()
+        self.owners(select, Team::read).await
     }
 
     /// Stores a new team.
     pub async fn team_insert(&mut self, team: &Team) -> Result<(), StoreError> {
-        let Team { id, name, display_name, customer, disabled, stamp } = team;
+        let Team { id, name, display_name, customer, disabled, quota, stamp } = team;
         let insert = sql!(
-            "INSERT INTO teams (id, name, display_name, customer, disabled, create_time, update_time, created, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            "INSERT INTO teams (id, name, display_name, customer, disabled, limits, session_limit, create_time, update_time,
+             created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
             id.as_str(),
             name.as_str(),
             display_name,
             customer.as_str(),
             *disabled,
+            quota.limits_text()?,
+            quota.session_text()?,
         );
-        self.execute(stamp.bind(insert)).await.map(drop)
+        self.execute(stamp.bind(insert)).await?;
+        self.budgets_put(TeamId::NOUN, id.as_str(), &quota.budgets).await
     }
 
     /// Stores the changed fields of a team.
     pub async fn team_update(&mut self, team: &Team) -> Result<(), StoreError> {
-        let Team { id, name, display_name, customer: _, disabled, stamp } = team;
+        let Team { id, name, display_name, customer: _, disabled, quota, stamp } = team;
         let update = sql!(
-            "UPDATE teams SET name = $1, display_name = $2, disabled = $3, update_time = $4, revision = $5 WHERE id = $6",
+            "UPDATE teams SET name = $1, display_name = $2, disabled = $3, limits = $4, session_limit = $5, update_time = $6,
+             revision = $7 WHERE id = $8",
             name.as_str(),
             display_name,
             *disabled,
+            quota.limits_text()?,
+            quota.session_text()?,
             stamp.update_time,
             stamp.revision,
             id.as_str(),
         );
-        self.execute(update).await.map(drop)
+        self.execute(update).await?;
+        self.budgets_put(TeamId::NOUN, id.as_str(), &quota.budgets).await
     }
 
-    /// Deletes a team, and remembers that it is gone.
+    /// Deletes a team, retires the budgets, and remembers that it is gone.
     pub async fn team_delete(&mut self, id: &TeamId, revision: i64) -> Result<(), StoreError> {
         self.execute(sql!("DELETE FROM teams WHERE id = $1", id.as_str())).await?;
+        self.budgets_put(TeamId::NOUN, id.as_str(), &[]).await?;
         self.tombstone(TeamId::NOUN, id.as_str(), revision).await
     }
 
@@ -248,13 +272,13 @@ impl Txn {
     /// The user with this id or name.
     pub async fn user_find(&mut self, named: &str) -> Result<Option<User>, StoreError> {
         let select = sql!("SELECT * FROM users WHERE id = $1 OR name = $1", named);
-        self.fetch_optional(select).await?.as_ref().map(User::read).transpose()
+        Ok(self.owners(select, User::read).await?.pop())
     }
 
     /// The user with this e-mail address.
     pub async fn user_find_email(&mut self, email: &str) -> Result<Option<User>, StoreError> {
         let select = sql!("SELECT * FROM users WHERE email = $1", email);
-        self.fetch_optional(select).await?.as_ref().map(User::read).transpose()
+        Ok(self.owners(select, User::read).await?.pop())
     }
 
     /// The users that match, in the order of creation.
@@ -273,46 +297,54 @@ impl Txn {
         select.narrow("team", team.as_ref().map(TeamId::as_str));
         select.narrow("disabled", *disabled);
         select.page(after, limit);
-        self.fetch_all(select).await?.iter().map(User::read).collect()
+        self.owners(select, User::read).await
     }
 
     /// Stores a new user.
     pub async fn user_insert(&mut self, user: &User) -> Result<(), StoreError> {
-        let User { id, name, email, display_name, team, disabled, stamp } = user;
+        let User { id, name, email, display_name, team, disabled, quota, stamp } = user;
         let insert = sql!(
-            "INSERT INTO users (id, name, email, display_name, team, disabled, create_time, update_time, created, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            "INSERT INTO users (id, name, email, display_name, team, disabled, limits, session_limit, create_time, update_time,
+             created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             id.as_str(),
             name.as_str(),
             email.as_deref(),
             display_name,
             team.as_ref().map(TeamId::as_str),
             *disabled,
+            quota.limits_text()?,
+            quota.session_text()?,
         );
-        self.execute(stamp.bind(insert)).await.map(drop)
+        self.execute(stamp.bind(insert)).await?;
+        self.budgets_put(UserId::NOUN, id.as_str(), &quota.budgets).await
     }
 
     /// Stores the changed fields of a user.
     pub async fn user_update(&mut self, user: &User) -> Result<(), StoreError> {
-        let User { id, name, email, display_name, team, disabled, stamp } = user;
+        let User { id, name, email, display_name, team, disabled, quota, stamp } = user;
         let update = sql!(
-            "UPDATE users SET name = $1, email = $2, display_name = $3, team = $4, disabled = $5, update_time = $6,
-             revision = $7 WHERE id = $8",
+            "UPDATE users SET name = $1, email = $2, display_name = $3, team = $4, disabled = $5, limits = $6,
+             session_limit = $7, update_time = $8, revision = $9 WHERE id = $10",
             name.as_str(),
             email.as_deref(),
             display_name,
             team.as_ref().map(TeamId::as_str),
             *disabled,
+            quota.limits_text()?,
+            quota.session_text()?,
             stamp.update_time,
             stamp.revision,
             id.as_str(),
         );
-        self.execute(update).await.map(drop)
+        self.execute(update).await?;
+        self.budgets_put(UserId::NOUN, id.as_str(), &quota.budgets).await
     }
 
-    /// Deletes a user, and remembers that they are gone.
+    /// Deletes a user, retires the budgets, and remembers that they are gone.
     pub async fn user_delete(&mut self, id: &UserId, revision: i64) -> Result<(), StoreError> {
         self.execute(sql!("DELETE FROM users WHERE id = $1", id.as_str())).await?;
+        self.budgets_put(UserId::NOUN, id.as_str(), &[]).await?;
         self.tombstone(UserId::NOUN, id.as_str(), revision).await
     }
 
@@ -339,32 +371,34 @@ impl Stamp {
 }
 
 impl Customer {
-    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &Row, quota: Quota) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parsed("id", CustomerId::parse)?,
             name: row.parsed("name", Name::parse)?,
             display_name: row.text("display_name")?,
             disabled: row.flag("disabled")?,
+            quota,
             stamp: Stamp::read(row)?,
         })
     }
 }
 
 impl Team {
-    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &Row, quota: Quota) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parsed("id", TeamId::parse)?,
             name: row.parsed("name", Name::parse)?,
             display_name: row.text("display_name")?,
             customer: row.parsed("customer", CustomerId::parse)?,
             disabled: row.flag("disabled")?,
+            quota,
             stamp: Stamp::read(row)?,
         })
     }
 }
 
 impl User {
-    pub(super) fn read(row: &Row) -> Result<Self, StoreError> {
+    pub(super) fn read(row: &Row, quota: Quota) -> Result<Self, StoreError> {
         Ok(Self {
             id: row.parsed("id", UserId::parse)?,
             name: row.parsed("name", Name::parse)?,
@@ -372,6 +406,7 @@ impl User {
             display_name: row.text("display_name")?,
             team: row.parsed_opt("team", TeamId::parse)?,
             disabled: row.flag("disabled")?,
+            quota,
             stamp: Stamp::read(row)?,
         })
     }

@@ -315,6 +315,15 @@ impl Txn {
         rows.iter().map(|row| Ok((row.parsed("id", ReplicaId::parse)?, row.flag("draining")?))).collect()
     }
 
+    /// The replicas that may serve requests: those that were heard since an instant, by id.
+    ///
+    /// # Errors
+    /// As [`Txn::execute`].
+    pub async fn replica_serving(&mut self, since: i64) -> Result<Vec<ReplicaId>, StoreError> {
+        let select = sql!("SELECT id FROM replicas WHERE seen_time >= $1 OR join_time >= $1 ORDER BY id", since);
+        self.fetch_all(select).await?.iter().map(|row| row.parsed("id", ReplicaId::parse)).collect()
+    }
+
     /// How many replicas follow at this instant, and how many of them have not acknowledged the newest revision.
     ///
     /// # Errors

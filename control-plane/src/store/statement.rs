@@ -75,6 +75,12 @@ impl Statement {
         self.text.to_mut().push_str(&placeholder);
     }
 
+    /// Puts text of the program around it.
+    #[must_use]
+    pub fn enclosed(self, head: &'static str, tail: &'static str) -> Self {
+        Self { text: Cow::Owned([head, &self.text, tail].concat()), ..self }
+    }
+
     /// Narrows a statement whose `WHERE` is open to rows with this value, if there is one to compare with.
     pub fn narrow(&mut self, column: &'static str, value: Option<impl Into<Arg>>) {
         if let Some(value) = value {
@@ -193,7 +199,7 @@ pub(super) fn list(texts: impl IntoIterator<Item: AsRef<str>>) -> String {
     texts.into_iter().map(|text| text.as_ref().to_owned()).collect::<serde_json::Value>().to_string()
 }
 
-// Every piece is a literal of this program: `new` and `push` take nothing else, and `push_bind` adds only a number.
+// Every piece is a literal of this program: `new`, `push` and `enclosed` take nothing else, and `push_bind` adds only a number.
 fn safe(text: Cow<'static, str>) -> sqlx::SqlStr {
     match text {
         Cow::Borrowed(text) => text.into_sql_str(),

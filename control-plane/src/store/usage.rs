@@ -13,6 +13,7 @@ use tollgate_proto::convert::usage::{Gap, Reported};
 
 use super::{Row, Statement, StoreError, Txn};
 
+mod charges;
 mod insert;
 mod rollup;
 mod summary;
@@ -219,6 +220,8 @@ fn record(row: &Row) -> Result<Record, StoreError> {
         revision: count(row, "revision")?,
         upstream_request_id: row.text("upstream_request_id")?.into(),
         attempts: narrowed("attempts", row.int("attempts")?)?,
+        charges: row.parsed("charges", charges::read)?,
+        held_incarnation: Some(count(row, "held_incarnation")?).filter(|run| *run > 0),
     })
 }
 

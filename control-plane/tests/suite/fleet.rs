@@ -10,13 +10,13 @@ use sha2::{Digest as _, Sha256};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, SqliteConnection};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
-use tollgate_policy::id::ReplicaId;
+use tollgate_policy::{id::ReplicaId, snapshot::Object};
 use tollgate_proto::{
     admin::v1,
     fleet::v1::{
-        Ack, Alive, FollowRequest, FollowResponse, Hello, ItemKind, JoinRequest, KeyItem, Nack, Payload, Push,
-        RenewRequest, Resync, SigningKey, fleet_service_client::FleetServiceClient, follow_request::Message as Say,
-        follow_response::Message as Hear,
+        Ack, Alive, FollowRequest, FollowResponse, Hello, Item, ItemKind, JoinRequest, KeyItem, Nack, Payload, Push,
+        RenewRequest, Resync, Share, SigningKey, fleet_service_client::FleetServiceClient,
+        follow_request::Message as Say, follow_response::Message as Hear,
     },
     push::{self, Digest},
     usage::v1::{ReportRequest, usage_intake_service_client::UsageIntakeServiceClient},
@@ -38,27 +38,29 @@ over_both! {
     a_replica_that_does_not_read_holds_up_nobody
     a_drained_replica_is_told_so_wherever_it_follows
     two_control_planes_publish_the_same
+    each_replica_is_told_its_part_of_every_rate_limit_before_the_limits
     a_restored_database_begins_a_new_epoch
     a_wrong_claim_of_a_higher_revision_changes_nothing
 }
 
 // === A replica that speaks the wire and checks what it hears ===
 
-struct Member {
-    world: std::net::SocketAddr,
+pub(crate) struct Member {
+    pub(crate) world: std::net::SocketAddr,
     name: String,
     authority: String,
     chain: String,
     key: String,
-    id: String,
+    pub(crate) id: String,
 }
 
-struct Follower {
+pub(crate) struct Follower {
     say: mpsc::Sender<FollowRequest>,
     hear: Streaming<FollowResponse>,
     keys: Vec<SigningKey>,
     pepper: Vec<u8>,
     secrets: HashMap<String, Vec<u8>>,
+    share: Option<Share>,
     has: State,
 }
 
@@ -97,7 +99,7 @@ fn channel(world: std::net::SocketAddr, authority: &str, identity: Option<(&str,
 }
 
 impl Member {
-    async fn join(world: &World, name: &str) -> Self {
+    pub(crate) async fn join(world: &World, name: &str) -> Self {
         let token = join_token(world).await.token;
         Self::join_with(world, name, &token).await.unwrap()
     }
@@ -124,7 +126,7 @@ impl Member {
         })
     }
 
-    fn channel(&self) -> Channel {
+    pub(crate) fn channel(&self) -> Channel {
         channel(self.world, &self.authority, Some((&self.chain, &self.key)))
     }
 
@@ -152,14 +154,14 @@ impl Member {
         }
     }
 
-    async fn follow(&self) -> Follower {
+    pub(crate) async fn follow(&self) -> Follower {
         self.follow_with(State::default()).await
     }
 
     async fn follow_with(&self, has: State) -> Follower {
         let (say, hear) = self.call(self.hello(&has)).await.unwrap();
         let (keys, pepper, secrets) = (Vec::new(), Vec::new(), HashMap::new());
-        Follower { say, hear, keys, pepper, secrets, has }
+        Follower { say, hear, keys, pepper, secrets, share: None, has }
     }
 }
 
@@ -168,7 +170,7 @@ impl Follower {
         self.say.send(FollowRequest { message: Some(message) }).await.unwrap();
     }
 
-    async fn hear(&mut self) -> Result<Hear, Status> {
+    pub(crate) async fn hear(&mut self) -> Result<Hear, Status> {
         let message = tokio::time::timeout(Duration::from_secs(30), self.hear.message()).await.expect("a message");
         Ok(message?.expect("the stream is open").message.unwrap())
     }
@@ -186,8 +188,12 @@ impl Follower {
                     };
                     self.secrets = credentials.secrets.into_iter().map(secret).collect();
                 }
-                Hear::Push(head) => return self.received(head).await,
-                Hear::Heartbeat(_) | Hear::Directive(_) => {}
+                Hear::Push(head) => {
+                    assert!(self.share.is_some(), "a limit came before its part of it");
+                    return self.received(head).await;
+                }
+                Hear::Share(share) => self.share = Some(share),
+                Hear::Heartbeat(_) | Hear::Directive(_) | Hear::Recall(_) => {}
                 Hear::Chunk(_) => panic!("a chunk without a push"),
             }
         }
@@ -265,13 +271,25 @@ impl Follower {
     }
 }
 
+/// Every object that a new replica is told of, as it reads them.
+pub(crate) async fn told(world: &World) -> Vec<Object> {
+    let member = Member::join(world, "reader").await;
+    let mut follower = member.follow().await;
+    follower.take_until(world.store.revision().await.unwrap()).await;
+    let item = |((kind, id), body): (&(i32, String), &Vec<u8>)| {
+        let item = Item { kind: *kind, id: id.clone(), body: body.clone().into() };
+        Object::try_from(&item).unwrap()
+    };
+    follower.has.items.iter().map(item).collect()
+}
+
 async fn listed(world: &World, name: &str) -> Option<v1::Replica> {
     let request = v1::ListReplicasRequest { filter: format!("name={name}"), ..Default::default() };
     world.replicas().list_replicas(request).await.unwrap().into_inner().replicas.into_iter().next()
 }
 
 /// What operators see is written a moment later.
-async fn until_listed(world: &World, name: &str, wanted: impl Fn(&v1::Replica) -> bool) -> v1::Replica {
+pub(crate) async fn until_listed(world: &World, name: &str, wanted: impl Fn(&v1::Replica) -> bool) -> v1::Replica {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let replica = listed(world, name).await;
@@ -663,5 +681,28 @@ async fn a_wrong_claim_of_a_higher_revision_changes_nothing(place: Place) {
     assert_eq!((full.base_revision, full.epoch.as_str()), (0, head.epoch.as_str()));
     assert!(world.log("action=fleet.begin_epoch").await.is_empty());
     assert!(listed(&world, "liar").await.unwrap().acknowledged_revision <= head.revision);
+    world.stop().await;
+}
+
+async fn each_replica_is_told_its_part_of_every_rate_limit_before_the_limits(place: Place) {
+    let world = World::start(&place).await;
+    world.any_key("dev").await;
+    let mut followers = Vec::new();
+    for name in ["one", "two", "three"] {
+        let mut follower = Member::join(&world, name).await.follow().await;
+        follower.take_until(world.store.revision().await.unwrap()).await;
+        followers.push(follower);
+    }
+    // A revision that is newer than the last of them brings the parts of all up to date.
+    revoke(&world, "dev", true).await;
+    let (newest, mut ranks) = (world.store.revision().await.unwrap(), Vec::new());
+    for follower in &mut followers {
+        follower.take_until(newest).await;
+        let Share { replicas, rank } = follower.share.unwrap();
+        assert_eq!(replicas, 3);
+        ranks.push(rank);
+    }
+    ranks.sort_unstable();
+    assert_eq!(ranks, [0, 1, 2]);
     world.stop().await;
 }

@@ -83,6 +83,7 @@ async fn every_wrong_field_of_a_key_is_named(place: Place) {
         etag: "r1".into(),
         create_time: Some(in_seconds(0)),
         update_time: Some(in_seconds(0)),
+        ..Default::default()
     };
     let expect = [
         "create_time",

@@ -52,16 +52,16 @@ const DIMENSIONS: [Dimension; 9] = [
     Dimension::Day,
 ];
 
-fn id(noun: &str, number: usize) -> String {
+pub(crate) fn id(noun: &str, number: usize) -> String {
     format!("{noun}-{number:026}")
 }
 
-fn replica(number: usize) -> ReplicaId {
+pub(crate) fn replica(number: usize) -> ReplicaId {
     ReplicaId::parse(&id("replica", number)).unwrap()
 }
 
 // A record that differs from others in every dimension, by its sequence.
-fn record(incarnation: i64, sequence: i64) -> Record {
+pub(crate) fn record(incarnation: i64, sequence: i64) -> Record {
     let number = usize::try_from(sequence).unwrap();
     let outcome = [Outcome::Completed, Outcome::Refused, Outcome::Cut, Outcome::Uncertain, Outcome::ClientGone];
     let outcome = outcome[number % outcome.len()];
@@ -102,6 +102,8 @@ fn record(incarnation: i64, sequence: i64) -> Record {
         upstream_request_id: "up".into(),
         attempts: if outcome == Outcome::Refused { 0 } else { 1 },
         dropped: 0,
+        charges: Vec::new(),
+        held_incarnation: 0,
     }
 }
 
@@ -117,7 +119,12 @@ async fn report_request(store: &Store, from: &ReplicaId, request: ReportRequest)
     Ok(acknowledged_sequence)
 }
 
-async fn report(store: &Store, from: &ReplicaId, incarnation: i64, records: Vec<Record>) -> Result<i64, Status> {
+pub(crate) async fn report(
+    store: &Store,
+    from: &ReplicaId,
+    incarnation: i64,
+    records: Vec<Record>,
+) -> Result<i64, Status> {
     report_request(store, from, ReportRequest { incarnation, records, forgotten_through: 0 }).await
 }
 

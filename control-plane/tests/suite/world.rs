@@ -17,10 +17,10 @@ use tollgate_control_plane::{
 };
 use tollgate_proto::{
     admin::v1::{
-        self, customer_service_client::CustomerServiceClient, identity_service_client::IdentityServiceClient,
-        key_service_client::KeyServiceClient, provider_service_client::ProviderServiceClient,
-        replica_service_client::ReplicaServiceClient, team_service_client::TeamServiceClient,
-        user_service_client::UserServiceClient,
+        self, budget_service_client::BudgetServiceClient, customer_service_client::CustomerServiceClient,
+        identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
+        provider_service_client::ProviderServiceClient, replica_service_client::ReplicaServiceClient,
+        team_service_client::TeamServiceClient, user_service_client::UserServiceClient,
     },
     audit::v1::{self as audit_v1, audit_service_client::AuditServiceClient},
     usage::v1::usage_service_client::UsageServiceClient,
@@ -165,8 +165,12 @@ impl World {
 
     /// One of several control planes over one database: each has a data directory, all have the same encryption key.
     pub(crate) async fn start_in(place: &Place, directory: &str) -> Self {
-        let data_dir = place.directory.join(directory);
-        let app = app::build(config(place, directory)).await.unwrap();
+        Self::start_from(config(place, directory)).await
+    }
+
+    pub(crate) async fn start_from(config: Config) -> Self {
+        let data_dir = config.data_dir.clone();
+        let app = app::build(config).await.unwrap();
         let addresses = app.addresses();
         let store = app.store().clone();
         let stop = CancellationToken::new();
@@ -212,6 +216,10 @@ impl World {
 
     pub(crate) fn providers(&self) -> ProviderServiceClient<Authorised> {
         ProviderServiceClient::new(self.authorised())
+    }
+
+    pub(crate) fn budgets(&self) -> BudgetServiceClient<Authorised> {
+        BudgetServiceClient::new(self.authorised())
     }
 
     pub(crate) fn identity(&self) -> IdentityServiceClient<Authorised> {

@@ -16,7 +16,7 @@ use tokio::{
 use tollgate_policy::id::ReplicaId;
 use tollgate_proto::{
     fleet::v1::{
-        Ack, Chunk, Directive, FollowRequest, FollowResponse, Heartbeat, Hello, Nack, Resync, Welcome,
+        Ack, Chunk, Directive, FollowRequest, FollowResponse, Heartbeat, Hello, Nack, Recall, Resync, Share, Welcome,
         follow_request::Message as Hear, follow_response::Message as Say,
     },
     push::{self, HEARTBEAT_SECONDS, SILENCE_SECONDS_MAX},
@@ -69,6 +69,7 @@ struct Said {
     // The names of the signing keys.
     keys: Vec<String>,
     drain: Option<bool>,
+    share: Option<Share>,
     resync_at: Instant,
     resync_pause: Duration,
 }
@@ -170,6 +171,8 @@ impl Follower {
     async fn speak(&self) -> Ended {
         let mut latest = self.fleet.parts.handle.latest();
         let mut wishes = self.fleet.parts.roster.wishes();
+        let mut sharers = self.fleet.parts.roster.sharers();
+        let mut recalls = self.fleet.parts.recalls.heard();
         let mut heartbeat = tokio::time::interval(Duration::from_secs(HEARTBEAT_SECONDS));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let Ok(Some(first)) = latest.wait_for(Option::is_some).await.map(|latest| latest.clone()) else { return None };
@@ -180,14 +183,21 @@ impl Follower {
             secrets: first.secrets.version,
             keys: key_ids(&first),
             drain: None,
+            share: None,
             resync_at: Instant::now(),
             resync_pause: RESYNC_PAUSE_FIRST,
         };
         loop {
             let wanted = wishes.borrow_and_update().clone();
+            let shared = Arc::clone(&sharers.borrow_and_update());
             let now = latest.borrow_and_update().clone().unwrap_or_else(|| Arc::clone(&first));
             let step = async {
                 self.direct(wanted.as_deref(), &mut said).await?;
+                self.share(&shared, &mut said).await?;
+                // Before the limits comes its part of them: without one it would count each as its own.
+                if said.share.is_none() {
+                    return Ok(());
+                }
                 self.catch_up(&now, &mut said).await
             };
             if let Err(ended) = step.await {
@@ -196,7 +206,14 @@ impl Follower {
             tokio::select! {
                 Ok(()) = latest.changed() => {}
                 Ok(()) = wishes.changed() => {}
+                Ok(()) = sharers.changed() => {}
                 () = self.moved.notified() => {}
+                // What a slow stream missed is recalled again while somebody needs it.
+                Ok(budget) = recalls.recv() => {
+                    if let Err(ended) = self.say(Say::Recall(Recall { budget: budget.to_string() })).await {
+                        return ended;
+                    }
+                }
                 () = tokio::time::sleep_until(said.resync_at), if self.place().resync => {}
                 _ = heartbeat.tick() => {
                     let revision = latest.borrow().as_ref().map_or(now.revision, |latest| latest.revision);
@@ -252,6 +269,19 @@ impl Follower {
             self.say(Say::Directive(Directive { drain })).await?;
         }
         said.drain = Some(drain);
+        Ok(())
+    }
+
+    // Its part of each rate limit, where no Redis counts. One that is not read yet waits for its part, and for every push,
+    // until it is: the roster reads as soon as it has written that a replica follows.
+    async fn share(&self, sharers: &[ReplicaId], said: &mut Said) -> Result<(), Ended> {
+        let Some(rank) = sharers.iter().position(|replica| *replica == self.replica) else { return Ok(()) };
+        let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        let share = Share { replicas: number(sharers.len()), rank: number(rank) };
+        if said.share.as_ref() != Some(&share) {
+            self.say(Say::Share(share)).await?;
+            said.share = Some(share);
+        }
         Ok(())
     }
 

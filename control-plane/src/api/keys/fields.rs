@@ -10,7 +10,15 @@ use tollgate_policy::{
 };
 use tollgate_proto::admin::v1;
 
-use super::super::{failure::Failure, mask::Mask, providers, teams, violations::Violations, wire};
+use super::super::{
+    failure::Failure,
+    mask::Mask,
+    providers,
+    quotas::{self, Asked},
+    teams,
+    violations::Violations,
+    wire,
+};
 use crate::{
     change::Change,
     store::{StoreError, Txn, keys::Key},
@@ -110,6 +118,8 @@ pub(super) async fn merged(
         ensure_reachable(&new.providers, &credentials, violations);
         new.credentials = credentials.into_iter().map(|(id, _)| id).collect();
     }
+    let asked = Asked::new(&wire.budgets, &wire.limits, wire.session_limit.as_ref()).masked(mask);
+    new.quota = asked.read(change, &old.quota, violations).await?;
     Ok(new)
 }
 
@@ -230,10 +240,11 @@ pub(super) fn fields_of(key: &Key) -> Fields {
         tags,
         prefix,
         hash,
+        quota,
         stamp: _,
     } = key;
     let fingerprint = hex::encode(hash.as_bytes().get(..FINGERPRINT_BYTES).unwrap_or_default());
-    wire::fields([
+    let fields = wire::fields([
         ("name", json!(name.as_str())),
         ("display_name", json!(display_name)),
         ("team", json!(team.as_str())),
@@ -246,7 +257,8 @@ pub(super) fn fields_of(key: &Key) -> Fields {
         ("tags", json!(tags)),
         ("prefix", json!(prefix)),
         ("fingerprint", json!(fingerprint)),
-    ])
+    ]);
+    quotas::with_fields(quota, fields)
 }
 
 /// The key on the wire, without its secret.
@@ -265,8 +277,10 @@ pub(super) fn written(key: &Key) -> v1::Key {
         tags,
         prefix,
         hash: _,
+        quota,
         stamp,
     } = key;
+    let (budgets, limits, session_limit) = quotas::written(quota);
     let state = if *revoked { v1::KeyState::Revoked } else { v1::KeyState::Active };
     v1::Key {
         id: id.to_string(),
@@ -284,5 +298,8 @@ pub(super) fn written(key: &Key) -> v1::Key {
         etag: wire::etag(stamp),
         create_time: Some(wire::timestamp(stamp.create_time)),
         update_time: Some(wire::timestamp(stamp.update_time)),
+        budgets,
+        limits,
+        session_limit,
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     store::{
         keys::Key,
         organisation::{Customer, Stamp, Team},
+        quotas::Quota,
     },
 };
 
@@ -45,6 +46,7 @@ fn key(number: usize, revoked: bool) -> Key {
         tags: BTreeMap::new(),
         prefix: String::new(),
         hash: KeyHash::new(hash),
+        quota: Quota::default(),
         stamp: STAMP,
     }
 }
@@ -101,6 +103,7 @@ fn begun(keys: usize) -> State {
         name: name("acme"),
         display_name: String::new(),
         disabled: false,
+        quota: Quota::default(),
         stamp: STAMP,
     };
     let team = Team {
@@ -109,6 +112,7 @@ fn begun(keys: usize) -> State {
         display_name: String::new(),
         customer: customer.id.clone(),
         disabled: false,
+        quota: Quota::default(),
         stamp: STAMP,
     };
     let mut state = State::default();

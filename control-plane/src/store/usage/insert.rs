@@ -39,7 +39,7 @@ fn statement(replica: &str, records: &[Reported]) -> Statement {
          first_byte_ms, outcome, refusal, status, key_id, team, customer, user_id, session, agent, parent_agent, operation,
          model, answered_model, provider, credential, streamed, input_tokens, output_tokens, cache_read_tokens,
          cache_write_5m_tokens, cache_write_1h_tokens, web_searches, cost_nano_usd, unpriced, revision,
-         upstream_request_id, attempts) VALUES "
+         upstream_request_id, attempts, charges, held_incarnation) VALUES "
     );
     for (at, record) in records.iter().enumerate() {
         insert.push(if at == 0 { "(" } else { ", (" });
@@ -78,6 +78,8 @@ fn visit(insert: &mut Statement, record: &Record) {
         revision,
         upstream_request_id,
         attempts,
+        charges,
+        held_incarnation,
     } = record;
     numbers(insert, [signed(*incarnation), signed(*sequence), arrived.get(), signed(*duration_ms), 0]);
     texts(insert, [request_id.as_ref()]);
@@ -94,6 +96,8 @@ fn visit(insert: &mut Statement, record: &Record) {
     numbers(insert, [cost.get(), i64::from(*unpriced), signed(*revision)]);
     texts(insert, [upstream_request_id.as_ref()]);
     numbers(insert, [i64::from(*attempts)]);
+    texts(insert, [super::charges::written(charges).as_ref()]);
+    numbers(insert, [held_incarnation.map_or(0, signed)]);
 }
 
 fn blank(insert: &mut Statement, gap: &Gap) {
@@ -106,6 +110,8 @@ fn blank(insert: &mut Statement, gap: &Gap) {
     texts(insert, [""; 12]);
     numbers(insert, [0; 10]);
     texts(insert, [""]);
+    numbers(insert, [0]);
+    texts(insert, [super::charges::NONE]);
     numbers(insert, [0]);
 }
 
