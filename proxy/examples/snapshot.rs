@@ -87,6 +87,8 @@ async fn measure(keys: usize) {
         region: "local".into(),
         version: "0".into(),
         incarnation: 1,
+        funds: std::sync::Arc::default(),
+        rates: tollgate_proxy::rates::Rates::default(),
         snapshot_age_max: Duration::from_secs(3_600),
         environment: Arc::new(|_| None),
     };
@@ -208,11 +210,15 @@ impl FleetService for Service {
 
 // A full snapshot, then deltas that each revoke a key.
 fn pushes(signer: &Ed25519KeyPair, keys: usize) -> Vec<(Push, Vec<Bytes>)> {
-    let customer = CustomerItem { name: "acme".into(), disabled: false };
+    let customer = CustomerItem { name: "acme".into(), disabled: false, quota: None };
     let mut items = vec![item(ItemKind::Customer, format!("customer-{}", ulid(0)), &customer)];
     for team in 0..200 {
-        let body =
-            TeamItem { name: format!("team-{team}"), customer: format!("customer-{}", ulid(0)), disabled: false };
+        let body = TeamItem {
+            name: format!("team-{team}"),
+            customer: format!("customer-{}", ulid(0)),
+            disabled: false,
+            quota: None,
+        };
         items.push(item(ItemKind::Team, format!("team-{}", ulid(team)), &body));
     }
     items.extend((0..keys).map(|number| key(number, false)));

@@ -111,6 +111,7 @@ fn intent() -> anyhow::Result<Intent> {
         model: "claude-sonnet-4-5".into(),
         provider: Some(ProviderId::from_ulid(ULID)?),
         credential: Some(CredentialId::from_ulid(ULID)?),
+        charges: std::sync::Arc::default(),
         hold: NanoUsd::new(1_000_000),
         unpriced: false,
         revision: 12,
@@ -141,6 +142,8 @@ fn record(intent: &Intent) -> Record {
         revision: 12,
         upstream_request_id: "req_011CVxyzxyzxyzxyzxyzxyzx".into(),
         attempts: 1,
+        charges: std::sync::Arc::default(),
+        held_incarnation: None,
     }
 }
 

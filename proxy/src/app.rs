@@ -9,14 +9,18 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use tollgate_policy::rate::Share;
+
 use crate::{
     clock,
     config::Config,
     current::Holder,
-    gate::{self, Gate, Settler},
+    funds::{Borrowing, Funds},
+    gate::{self, Gate, Lingerer, SessionBook, Settler},
     listen::{self, Listener, TlsError},
     membership::{self, Link, MembershipError},
     metrics::Metrics,
+    rates::{Courier, InvalidRedis, Rates},
     report::Report,
     spool::{self, Spool, SpoolError},
     status::{Status, Watched},
@@ -33,6 +37,9 @@ pub struct App {
     listener: Listener,
     gate: Arc<Gate>,
     settler: Settler,
+    lingerer: Lingerer,
+    borrowing: Borrowing,
+    courier: Option<Courier>,
     status: Status,
     sync: Sync,
     report: Report,
@@ -80,6 +87,9 @@ pub enum BuildError {
     /// The replica cannot be a member of the fleet.
     #[error(transparent)]
     Membership(#[from] MembershipError),
+    /// The address of the Redis is not one.
+    #[error("redis_url {0}")]
+    Redis(#[from] InvalidRedis),
     /// The spool cannot be opened.
     #[error(transparent)]
     Spool(#[from] SpoolError),
@@ -111,15 +121,28 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let metrics = Arc::new(Metrics::new());
     let spool = spool(&config).await?;
     let link = Link::open(membership(&config))?;
-    let sync = Sync::new(following(&config, link.clone(), spool.incarnation()), Arc::clone(&holder));
-    let report = Report::new(link, spool.clone());
+    let funds = Arc::new(Funds::new());
+    let borrowing = Borrowing::new(Arc::clone(&funds), link.clone(), spool.clone());
+    let report = Report::new(link.clone(), spool.clone());
+    let (rates, courier) = rates(&config)?;
+    let following = following(&config, link, spool.incarnation(), Arc::clone(&funds), rates.clone());
+    let sync = Sync::new(following, Arc::clone(&holder));
     let connect_timeout = config.upstream_connect_timeout;
     let upstream = Upstream::new(&upstream::Options { connect_timeout, http2: config.upstream_http2 })?;
-    let (door, settler) = gate::settlement(spool.clone(), Arc::clone(&metrics));
+    let sessions = Arc::new(SessionBook::default());
+    let (door, settler) = {
+        let (spool, funds, metrics) = (spool.clone(), Arc::clone(&funds), Arc::clone(&metrics));
+        gate::settlement(spool, funds, Arc::clone(&sessions), metrics)
+    };
+    let (lingering, lingerer) = gate::lingering(config.upstream_first_byte_timeout);
     let gate = Arc::new(Gate::new(gate::Parts {
         holder: Arc::clone(&holder),
         upstream,
         spool: spool.clone(),
+        funds: Arc::clone(&funds),
+        rates: rates.clone(),
+        sessions,
+        lingering,
         door,
         sampler: config.sampler.clone(),
         first_byte_timeout: config.upstream_first_byte_timeout,
@@ -133,6 +156,8 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let watched = Watched {
         holder: Arc::clone(&holder),
         gate: Arc::downgrade(&gate),
+        funds,
+        rates,
         spool: spool.clone(),
         metrics,
         sync: sync.status(),
@@ -146,7 +171,21 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
         proxy: listener.address().map_err(refused(config.listen))?,
         status: status.address().map_err(refused(config.status_listen))?,
     };
-    Ok(App { listener, gate, settler, status, sync, report, holder, spool, addresses, ending })
+    Ok(App {
+        listener,
+        gate,
+        settler,
+        lingerer,
+        borrowing,
+        courier,
+        status,
+        sync,
+        report,
+        holder,
+        spool,
+        addresses,
+        ending,
+    })
 }
 
 // === impl App ===
@@ -164,17 +203,36 @@ impl App {
     /// # Errors
     /// When a part failed.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let Self { listener, gate, settler, status, sync, report, holder, spool, addresses, ending } = self;
+        let Self {
+            listener,
+            gate,
+            settler,
+            lingerer,
+            borrowing,
+            courier,
+            status,
+            sync,
+            report,
+            holder,
+            spool,
+            addresses,
+            ending,
+        } = self;
         tracing::info!(proxy = %addresses.proxy, status = %addresses.status, "replica listens");
-        let (follow, tell) = (CancellationToken::new(), CancellationToken::new());
+        let (follow, linger, tell) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let mut parts = JoinSet::new();
         parts.spawn(status.serve(tell.clone()));
         parts.spawn(sync.run(follow.clone()));
         parts.spawn(tick(holder, follow.clone()));
         let mut reporting = JoinSet::new();
         reporting.spawn(report.run(tell.clone()));
+        reporting.spawn(borrowing.run(tell.clone()));
+        if let Some(courier) = courier {
+            reporting.spawn(courier.run(tell.clone()));
+        }
         let mut settling = JoinSet::new();
         settling.spawn(settler.run());
+        settling.spawn(lingerer.run(linger.clone()));
         let mut serving = JoinSet::new();
         serving.spawn(listener.serve(gate, ending.clone()));
 
@@ -188,6 +246,7 @@ impl App {
         let served = all(serving).await;
         // Policy may cut the last streams until they are gone.
         follow.cancel();
+        linger.cancel();
         // The last ticket is closed, and with it the queue: the settler ends by itself.
         let settled = all(settling).await;
         tell.cancel();
@@ -269,6 +328,14 @@ async fn spool(config: &Config) -> Result<Spool, BuildError> {
     Ok(spool)
 }
 
+// Counts of the fleet in a Redis, if there is one.
+fn rates(config: &Config) -> Result<(Rates, Option<Courier>), InvalidRedis> {
+    match &config.redis_url {
+        Some(url) => Rates::with_redis(url.expose(), Share::WHOLE).map(|(rates, courier)| (rates, Some(courier))),
+        None => Ok((Rates::local(Share::WHOLE), None)),
+    }
+}
+
 fn membership(config: &Config) -> membership::Options {
     membership::Options {
         control_plane: config.control_plane.clone(),
@@ -281,7 +348,7 @@ fn membership(config: &Config) -> membership::Options {
     }
 }
 
-fn following(config: &Config, link: Link, incarnation: u64) -> sync::Options {
+fn following(config: &Config, link: Link, incarnation: u64, funds: Arc<Funds>, rates: Rates) -> sync::Options {
     sync::Options {
         link,
         data_dir: config.data_dir.clone(),
@@ -289,6 +356,8 @@ fn following(config: &Config, link: Link, incarnation: u64) -> sync::Options {
         region: config.region.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         incarnation,
+        funds,
+        rates,
         snapshot_age_max: config.snapshot_age_max,
         environment: Arc::clone(&config.environment),
     }

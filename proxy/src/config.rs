@@ -38,6 +38,8 @@ pub struct Config {
     pub tls_cert: Option<PathBuf>,
     /// A PEM file with its private key.
     pub tls_key: Option<PathBuf>,
+    /// Where the whole fleet counts its rate limits; without one each replica counts its share.
+    pub redis_url: Option<Secret>,
     /// What a lost machine may lose of the spool.
     pub spool_durability: Durability,
     /// The bound of the spool, in bytes.
@@ -96,6 +98,7 @@ impl Config {
             fleet_token: secret(reader, "fleet_token", &environment),
             tls_cert: reader.optional("tls_cert"),
             tls_key: reader.optional("tls_key"),
+            redis_url: secret(reader, "redis_url", &environment),
             spool_durability: reader.or("spool_durability", Durability::default()),
             spool_bytes_max: reader.or("spool_bytes_max", 256 * 1024 * 1024),
             snapshot_age_max: reader.or("snapshot_age_max", Duration::from_secs(24 * 3600)),

@@ -1,7 +1,7 @@
 //! The gate: one request on its way through nine rooms, one file each. Each room takes what the room before it gave, by
 //! value and with private fields, so that skipping one does not compile.
 //!
-//! Beside the rooms: [`ticket`], the promise that a visit is settled; [`route`], which operation a path names;
+//! Beside the rooms: [`fund`], the budgets of an attempt, and [`pace`], how fast its caller may go; [`ticket`], the promise that a visit is settled; [`route`], which operation a path names;
 //! [`credential`], the client's key; [`passage`], which headers pass; [`discovery`], the list of models; [`identity`], the
 //! ids of requests.
 
@@ -16,8 +16,11 @@ mod authenticate;
 mod discovery;
 mod parse;
 mod authorize;
+mod fund;
+mod pace;
 mod reserve;
 mod inspect;
+mod linger;
 mod forward;
 mod relay;
 mod settle;
@@ -51,12 +54,16 @@ use self::{
 use crate::{
     clock,
     current::Holder,
+    funds::Funds,
+    rates::Rates,
     refuse::{self, Detail},
     spool::Spool,
     upstream::Upstream,
 };
 
 pub(crate) use self::{
+    linger::{Lingerer, Lingering, open as lingering},
+    pace::SessionBook,
     relay::Body,
     settle::{Door, Settled, Settler, Words, open as settlement},
     ticket::Facts,
@@ -72,6 +79,10 @@ pub(crate) struct Gate {
     holder: Arc<Holder>,
     upstream: Upstream,
     spool: Spool,
+    funds: Arc<Funds>,
+    rates: Rates,
+    sessions: Arc<SessionBook>,
+    lingering: Lingering,
     door: Door,
     sampler: Sampler,
     first_byte_timeout: Duration,
@@ -92,6 +103,14 @@ pub(crate) struct Parts {
     pub(crate) upstream: Upstream,
     /// Where intents are written.
     pub(crate) spool: Spool,
+    /// What is borrowed from budgets.
+    pub(crate) funds: Arc<Funds>,
+    /// How fast callers may go.
+    pub(crate) rates: Rates,
+    /// The agent sessions that are limited.
+    pub(crate) sessions: Arc<SessionBook>,
+    /// The way to whoever waits for requests that lost their client.
+    pub(crate) lingering: Lingering,
     /// The way to the settler.
     pub(crate) door: Door,
     /// Which requests are traced.
@@ -125,11 +144,27 @@ async fn pass(gate: &Gate, ticket: Box<Ticket>, request: Request<Incoming>) -> V
 impl Gate {
     /// Makes the gate.
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { holder, upstream, spool, door, sampler, first_byte_timeout, silence_max } = parts;
+        let Parts {
+            holder,
+            upstream,
+            spool,
+            funds,
+            rates,
+            sessions,
+            lingering,
+            door,
+            sampler,
+            first_byte_timeout,
+            silence_max,
+        } = parts;
         Self {
             holder,
             upstream,
             spool,
+            funds,
+            rates,
+            sessions,
+            lingering,
             door,
             sampler,
             first_byte_timeout,

@@ -1,9 +1,9 @@
 //! One stateless proxy replica: it enforces the control plane's policy on every request, and reports what happened.
 //!
 //! Reading order: [`app`], how the parts fit together, from [`config`] and [`program`]; then what holds now ([`current`], and
-//! [`visits`], what is open), the way of a request (`listen`, `gate` with its nine rooms, `upstream`, `refuse`), what is
-//! remembered of it ([`spool`], [`report`]), and how the policy arrives ([`membership`], [`sync`], `cache`). `status` and
-//! `metrics` tell operators how it goes.
+//! [`visits`], what is open), the way of a request (`listen`, `gate` with its nine rooms, [`rates`], [`funds`], `upstream`,
+//! `refuse`), what is remembered of it ([`spool`], [`report`]), and how the policy arrives ([`membership`], [`sync`], `cache`).
+//! `status` and `metrics` tell operators how it goes.
 
 pub mod app;
 pub mod config;
@@ -14,7 +14,9 @@ pub mod current;
 pub mod visits;
 mod listen;
 mod gate;
+pub mod rates;
 mod upstream;
+pub mod funds;
 mod refuse;
 
 pub mod spool;

@@ -19,7 +19,10 @@ use prometheus_client::{
 };
 use tollgate_policy::usage::{Outcome, Tokens};
 
-use crate::gate::{Facts, Settled};
+use crate::{
+    gate::{Facts, Settled},
+    rates::Decisions,
+};
 
 /// The metrics of one replica.
 pub(crate) struct Metrics {
@@ -60,6 +63,14 @@ pub(crate) struct Levels {
     pub(crate) age: Duration,
     /// Whether the control plane is connected.
     pub(crate) connected: bool,
+    /// What requests hold of all budgets, in nano-dollars.
+    pub(crate) funds_held: i64,
+    /// What is borrowed and neither held nor spent, in nano-dollars.
+    pub(crate) funds_free: i64,
+    /// Attempts that did not find enough funds at once.
+    pub(crate) funds_waits: u64,
+    /// How rate limits were decided where there is a Redis.
+    pub(crate) rate_decisions: Decisions,
 }
 
 #[derive(Clone, Default)]
@@ -74,6 +85,12 @@ struct Gauges {
     revision: Gauge,
     age: Gauge,
     connected: Gauge,
+    funds_held: Gauge,
+    funds_free: Gauge,
+    funds_waits: Gauge,
+    rates_shared: Gauge,
+    rates_local: Gauge,
+    rates_unheard: Gauge,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -227,7 +244,7 @@ impl fmt::Debug for Metrics {
 
 impl Gauges {
     fn register(&self, registry: &mut Registry) {
-        let all: [(&str, &str, &Gauge); 10] = [
+        let all: [(&str, &str, &Gauge); 16] = [
             ("connections", "Connections of clients", &self.connections),
             ("visits_open", "Visits that are open or wait to be settled", &self.visits),
             ("streams_open", "Visits that are at a provider", &self.admitted),
@@ -238,6 +255,20 @@ impl Gauges {
             ("snapshot_revision", "The policy revision that holds", &self.revision),
             ("snapshot_age_seconds", "Since the control plane last confirmed the policy", &self.age),
             ("control_plane_connected", "Whether the control plane is connected", &self.connected),
+            ("budget_held_nano_usd", "What requests hold of budgets", &self.funds_held),
+            ("budget_free_nano_usd", "What is borrowed of budgets and not held or spent", &self.funds_free),
+            (
+                "budget_waits",
+                "Attempts that did not find enough borrowed, and waited or were refused",
+                &self.funds_waits,
+            ),
+            ("rate_decisions_by_redis", "Requests whose rate limits Redis decided", &self.rates_shared),
+            (
+                "rate_decisions_by_share",
+                "Requests that this replica's share decided, since Redis was late or away",
+                &self.rates_local,
+            ),
+            ("rate_ends_unheard", "Ends of requests of which Redis did not hear", &self.rates_unheard),
         ];
         for (name, help, gauge) in all {
             registry.register(name, help, gauge.clone());
@@ -256,6 +287,10 @@ impl Gauges {
             revision,
             age,
             connected,
+            funds_held,
+            funds_free,
+            funds_waits,
+            rate_decisions: Decisions { shared, local, unheard },
         } = *levels;
         let set = |gauge: &Gauge, level: u64| gauge.set(i64::try_from(level).unwrap_or(i64::MAX));
         set(&self.connections, connections as u64);
@@ -268,6 +303,12 @@ impl Gauges {
         set(&self.revision, revision);
         set(&self.age, age.as_secs());
         set(&self.connected, u64::from(connected));
+        self.funds_held.set(funds_held);
+        self.funds_free.set(funds_free);
+        set(&self.funds_waits, funds_waits);
+        set(&self.rates_shared, shared);
+        set(&self.rates_local, local);
+        set(&self.rates_unheard, unheard);
     }
 }
 

@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
 };
 use tollgate_dialect::{ErrorClass, anthropic};
@@ -34,6 +34,30 @@ pub(crate) enum Detail {
     Address,
     /// The headers are too large.
     Headers,
+    /// Not before so many seconds; at least 1.
+    Later(u64),
+    /// A budget is used up.
+    Spent(Spent),
+}
+
+/// What a client is told of a budget that is used up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Spent {
+    /// When its window ends, in Unix seconds; `None`: never.
+    pub(crate) resets: Option<u64>,
+    /// In how many seconds that is.
+    pub(crate) after: u64,
+    /// The length of the window, by the nearest word that clients know.
+    pub(crate) period: &'static str,
+}
+
+/// How far a budget is used, for the headers of an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Used {
+    /// In thousandths of the limit.
+    pub(crate) permille: u64,
+    /// When its window ends, in Unix seconds; `None`: never.
+    pub(crate) resets: Option<u64>,
 }
 
 /// The status that a client sees for a refusal.
@@ -57,8 +81,19 @@ pub(crate) const fn status(kind: RefusalKind, detail: Detail) -> StatusCode {
         ) => StatusCode::UNAUTHORIZED,
         // Claude Code shows the sentence of a 451 as it is, after one request. With 403 it says "Please run /login", with
         // 404 it hides the sentence and offers another model, and a 400 it sends six times.
-        (RefusalKind::ModelDenied | RefusalKind::NoProvider, _) => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
-        (RefusalKind::NotReady | RefusalKind::Backlog, _) => StatusCode::SERVICE_UNAVAILABLE,
+        (RefusalKind::ModelDenied | RefusalKind::NoProvider | RefusalKind::Unpriced, _) => {
+            StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS
+        }
+        // Claude Code shows the sentence of this one word for word, after one request. Where it was given a key it puts `API
+        // Error: Request rejected (429)` in front; where its user signed in, the headers of a spend limit beside it keep the
+        // sentence alone, and without them it says that the server is busy.
+        (RefusalKind::BudgetExhausted | RefusalKind::BudgetBusy, _) => StatusCode::TOO_MANY_REQUESTS,
+        (RefusalKind::RateLimited | RefusalKind::ParallelLimited, _) => StatusCode::TOO_MANY_REQUESTS,
+        (RefusalKind::SessionLimited, Detail::Later(_)) => StatusCode::TOO_MANY_REQUESTS,
+        (RefusalKind::SessionLimited, _) => StatusCode::PAYMENT_REQUIRED,
+        (RefusalKind::NotReady | RefusalKind::Backlog | RefusalKind::BudgetUnreachable, _) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         (RefusalKind::UpstreamUnavailable | RefusalKind::UpstreamInvalid, _) => StatusCode::BAD_GATEWAY,
         (RefusalKind::UpstreamTimeout, _) => StatusCode::GATEWAY_TIMEOUT,
     }
@@ -76,10 +111,13 @@ pub(crate) const fn class(kind: RefusalKind) -> ErrorClass {
         | RefusalKind::KeyRevoked
         | RefusalKind::KeyExpired
         | RefusalKind::OwnerDisabled => ErrorClass::Authentication,
-        RefusalKind::ModelDenied | RefusalKind::NoProvider => ErrorClass::Permission,
+        RefusalKind::ModelDenied | RefusalKind::NoProvider | RefusalKind::Unpriced => ErrorClass::Permission,
+        RefusalKind::BudgetExhausted | RefusalKind::SessionLimited => ErrorClass::Billing,
+        RefusalKind::BudgetBusy | RefusalKind::RateLimited | RefusalKind::ParallelLimited => ErrorClass::RateLimit,
         // Not `Overloaded`: three of those make Claude Code give up, or change to another model.
         RefusalKind::NotReady
         | RefusalKind::Backlog
+        | RefusalKind::BudgetUnreachable
         | RefusalKind::UpstreamUnavailable
         | RefusalKind::UpstreamInvalid => ErrorClass::Api,
     }
@@ -93,6 +131,10 @@ pub(crate) const fn may_heal(kind: RefusalKind) -> bool {
         RefusalKind::Timeout
             | RefusalKind::NotReady
             | RefusalKind::Backlog
+            | RefusalKind::BudgetBusy
+            | RefusalKind::BudgetUnreachable
+            | RefusalKind::RateLimited
+            | RefusalKind::ParallelLimited
             | RefusalKind::UpstreamUnavailable
             | RefusalKind::UpstreamTimeout
     )
@@ -108,13 +150,71 @@ pub(crate) fn answer(refusal: &Refusal, detail: Detail, request_id: &str) -> Res
     if !may_heal(kind) {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
-    if matches!(kind, RefusalKind::NotReady | RefusalKind::Backlog) {
+    if matches!(kind, RefusalKind::NotReady | RefusalKind::Backlog | RefusalKind::BudgetUnreachable) {
         headers.insert(RETRY_AFTER, RETRY_AFTER_S);
     }
-    if let Detail::Allow(methods) = detail {
-        headers.insert(ALLOW, HeaderValue::from_static(methods));
+    match detail {
+        Detail::Allow(methods) => {
+            headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        Detail::Later(seconds) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        Detail::Spent(spent) => reject(headers, &spent),
+        Detail::None | Detail::Encoding | Detail::Address | Detail::Headers => {}
     }
     answer
+}
+
+/// The headers of a spend limit, as Anthropic's API sends them: of a limit that is reached. `representative-claim` and
+/// `overage-status` must not stand beside them, or Claude Code puts a sentence of its own in place of ours.
+fn reject(headers: &mut HeaderMap, spent: &Spent) {
+    let Spent { resets, after, period } = *spent;
+    unified(headers, "status", HeaderValue::from_static("rejected"));
+    // A client that reads no other header waits that long; a limit that never resets is as good as a day.
+    headers.insert(RETRY_AFTER, HeaderValue::from(after.max(1)));
+    if let Some(resets) = resets {
+        unified(headers, "reset", HeaderValue::from(resets));
+        unified(headers, "overage-reset", HeaderValue::from(resets));
+    }
+    unified(headers, "overage-utilization", HeaderValue::from_static("1"));
+    unified(headers, "overage-surpassed-threshold", HeaderValue::from_static("1"));
+    unified(headers, "overage-period", HeaderValue::from_static(period));
+    unified(headers, "overage-disabled-reason", HeaderValue::from_static("org_spend_cap_reached"));
+}
+
+/// The headers of a spend limit that is not reached: with them Claude Code warns from three quarters on.
+pub(crate) fn warn(headers: &mut HeaderMap, used: &Used) {
+    let Used { permille, resets } = *used;
+    let passed = WARNED_PERMILLE.into_iter().find(|threshold| permille > *threshold);
+    let status = HeaderValue::from_static(if passed.is_some() { "allowed_warning" } else { "allowed" });
+    unified(headers, "status", status.clone());
+    unified(headers, "overage-status", status);
+    unified(headers, "representative-claim", HeaderValue::from_static("overage"));
+    if let Some(resets) = resets {
+        unified(headers, "reset", HeaderValue::from(resets));
+        unified(headers, "overage-reset", HeaderValue::from(resets));
+    }
+    unified(headers, "overage-utilization", fraction(permille));
+    if let Some(passed) = passed {
+        unified(headers, "overage-surpassed-threshold", fraction(passed));
+    }
+}
+
+// What part of a limit is used before a client is warned, the highest first.
+const WARNED_PERMILLE: [u64; 2] = [950, 750];
+
+fn unified(headers: &mut HeaderMap, name: &'static str, value: HeaderValue) {
+    if let Ok(name) = HeaderName::try_from(format!("anthropic-ratelimit-unified-{name}")) {
+        headers.insert(name, value);
+    }
+}
+
+// Thousandths as a decimal: `0.75`.
+fn fraction(permille: u64) -> HeaderValue {
+    let text = format!("{}.{:03}", permille / 1_000, permille % 1_000);
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("0"))
 }
 
 /// The event that ends a stream which has begun and may not, or cannot, go on.
@@ -184,6 +284,13 @@ mod tests {
             (RefusalKind::OwnerDisabled, "401 authentication_error retry=false after=-"),
             (RefusalKind::ModelDenied, "451 permission_error retry=false after=-"),
             (RefusalKind::NoProvider, "451 permission_error retry=false after=-"),
+            (RefusalKind::Unpriced, "451 permission_error retry=false after=-"),
+            (RefusalKind::BudgetExhausted, "429 billing_error retry=false after=-"),
+            (RefusalKind::BudgetBusy, "429 rate_limit_error retry=- after=-"),
+            (RefusalKind::BudgetUnreachable, "503 api_error retry=- after=5"),
+            (RefusalKind::RateLimited, "429 rate_limit_error retry=- after=-"),
+            (RefusalKind::ParallelLimited, "429 rate_limit_error retry=- after=-"),
+            (RefusalKind::SessionLimited, "402 billing_error retry=false after=-"),
             (RefusalKind::NotReady, "503 api_error retry=- after=5"),
             (RefusalKind::Backlog, "503 api_error retry=- after=5"),
             (RefusalKind::UpstreamUnavailable, "502 api_error retry=- after=-"),
@@ -208,8 +315,63 @@ mod tests {
         let refusal = |kind| Refusal::new(kind, "Why.");
         let allow = answer(&refusal(RefusalKind::MethodNotAllowed), Detail::Allow("POST"), "req_1");
         assert_eq!(allow.headers().get(ALLOW).unwrap(), "POST");
+        let later = answer(&refusal(RefusalKind::RateLimited), Detail::Later(7), "req_1");
+        assert_eq!(later.headers().get(RETRY_AFTER).unwrap(), "7");
+        assert_eq!(status(RefusalKind::SessionLimited, Detail::Later(7)), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(status(RefusalKind::Malformed, Detail::Encoding), StatusCode::UNSUPPORTED_MEDIA_TYPE);
         assert_eq!(status(RefusalKind::TooLarge, Detail::Address), StatusCode::URI_TOO_LONG);
         assert_eq!(status(RefusalKind::TooLarge, Detail::Headers), StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    }
+
+    fn unified_of(headers: &HeaderMap) -> Vec<String> {
+        let prefix = "anthropic-ratelimit-unified-";
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        let mut all: Vec<String> = headers
+            .iter()
+            .filter_map(|(name, value)| Some(format!("{}={}", name.as_str().strip_prefix(prefix)?, text(value))))
+            .collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn a_spent_budget_is_told_as_a_spend_limit_that_is_reached() {
+        let spent = Spent { resets: Some(1_800_000_000), after: 3_600, period: "daily" };
+        let answer = answer(&Refusal::new(RefusalKind::BudgetExhausted, "Why."), Detail::Spent(spent), "req_1");
+        assert_eq!(answer.headers().get(RETRY_AFTER).unwrap(), "3600");
+        assert_eq!(
+            unified_of(answer.headers()),
+            [
+                "overage-disabled-reason=org_spend_cap_reached",
+                "overage-period=daily",
+                "overage-reset=1800000000",
+                "overage-surpassed-threshold=1",
+                "overage-utilization=1",
+                "reset=1800000000",
+                "status=rejected",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_client_is_told_how_far_its_budget_is_used() {
+        for (permille, expect) in [
+            (0, "overage-status=allowed overage-utilization=0 representative-claim=overage status=allowed"),
+            (750, "overage-status=allowed overage-utilization=0.75 representative-claim=overage status=allowed"),
+            (
+                751,
+                "overage-status=allowed_warning overage-surpassed-threshold=0.75 overage-utilization=0.751 \
+                 representative-claim=overage status=allowed_warning",
+            ),
+            (
+                1_000,
+                "overage-status=allowed_warning overage-surpassed-threshold=0.95 overage-utilization=1 \
+                 representative-claim=overage status=allowed_warning",
+            ),
+        ] {
+            let mut headers = HeaderMap::new();
+            warn(&mut headers, &Used { permille, resets: None });
+            assert_eq!(unified_of(&headers).join(" "), expect);
+        }
     }
 }

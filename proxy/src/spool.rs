@@ -52,10 +52,14 @@ pub const BYTES_MIN: u64 = 1024 * 1024;
 pub const ALARM_PERCENT: u64 = 80;
 // The warning ends here, so that it does not flicker.
 const ALARM_OVER_PERCENT: u64 = 60;
+/// Where Linux names the boot.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// What a record takes besides its own bytes: keys, journal and index.
 const OVERHEAD_BYTES: u64 = 64;
 /// The most records that [`Spool::pending`] hands out at a time: what the contract of Report allows.
 pub const BATCH_MAX: usize = 500;
+/// The most earlier runs that [`Spool::replayed`] names at a time: what the contract of Exchange allows.
+pub const REPLAYED_MAX: usize = 256;
 
 /// The spool. Cloning shares it.
 #[derive(Clone)]
@@ -73,9 +77,18 @@ struct Shared {
     open: Mutex<HashMap<u64, u64>>,
     bytes: AtomicU64,
     dropped: AtomicU64,
+    earlier: Mutex<Earlier>,
     alarming: AtomicBool,
     failed: AtomicBool,
     arrivals: Notify,
+}
+
+// Earlier runs of which every record is here or was reported, and up to which sequence of the current run their open visits
+// were recovered.
+#[derive(Debug, Default)]
+struct Earlier {
+    runs: Vec<u64>,
+    recovered_through: u64,
 }
 
 enum Store {
@@ -92,21 +105,26 @@ impl Spool {
     /// # Errors
     /// When the bound is too small, when the directory is in use or cannot be read, or when a newer version wrote it.
     pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovered), SpoolError> {
-        Self::open_at(dir, options, u64::try_from(crate::clock::wall().get()).unwrap_or_default())
+        // Linux names each boot; elsewhere a machine that was started anew cannot be told from one that was not.
+        let boot = std::fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned();
+        Self::open_at(dir, options, u64::try_from(crate::clock::wall().get()).unwrap_or_default(), boot)
     }
 
-    fn open_at(dir: &Path, options: Options, now_ms: u64) -> Result<(Self, Recovered), SpoolError> {
+    fn open_at(dir: &Path, options: Options, now_ms: u64, boot: String) -> Result<(Self, Recovered), SpoolError> {
         if options.bytes_max < BYTES_MIN {
             return Err(SpoolError::TooSmall);
         }
         let (store, found) = if options.durability == Durability::Memory {
             (Store::Memory(Memory::default()), disk::Found { incarnation: now_ms.max(1), ..disk::Found::default() })
         } else {
-            let (disk, found) = Disk::open(dir, now_ms)?;
+            let keeping = disk::Keeping { durability: options.durability, boot };
+            let (disk, found) = Disk::open(dir, now_ms, &keeping)?;
             let journals = Journals::start(dir, options.durability)
                 .map_err(|error| SpoolError::Store { path: dir.display().to_string(), reason: error.to_string() })?;
             (Store::Disk(disk, journals), found)
         };
+        let recovered_through = found.runs.get(&found.incarnation).map_or(0, |run| run.next - 1);
+        let earlier = Mutex::new(Earlier { runs: found.earlier, recovered_through });
         let shared = Shared {
             store,
             durability: options.durability,
@@ -116,6 +134,7 @@ impl Spool {
             open: Mutex::default(),
             bytes: AtomicU64::new(found.bytes),
             dropped: AtomicU64::new(0),
+            earlier,
             alarming: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             arrivals: Notify::new(),
@@ -128,6 +147,12 @@ impl Spool {
     #[must_use]
     pub fn incarnation(&self) -> u64 {
         self.shared.incarnation
+    }
+
+    /// What a lost machine may lose.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        self.shared.durability
     }
 
     /// Remembers that a visit may cost something. It has reached the operating system when this returns, in microseconds;
@@ -230,13 +255,16 @@ impl Spool {
     pub fn pending(&self) -> Result<Option<Pending>, SpoolError> {
         let shared = &self.shared;
         let Some((incarnation, first, last)) = lock(&shared.ledger).hand_out(BATCH_MAX) else { return Ok(None) };
-        let records = match &shared.store {
+        let (records, lost) = match &shared.store {
             Store::Memory(memory) => stored::contiguous(incarnation, first, last, memory.outcomes(first, last)),
             Store::Disk(disk, journals) => {
                 journals.sync().map_err(|error| disk.failed(error))?;
                 stored::contiguous(incarnation, first, last, disk.outcomes(incarnation, first, last)?)
             }
         };
+        if lost > 0 {
+            self.lose_charge()?;
+        }
         Ok(Some(Pending { incarnation, first, records }))
     }
 
@@ -266,6 +294,7 @@ impl Spool {
         let value = stored::encode(&stored::gap(incarnation, sequence));
         let after = weight(value.len());
         let gap = Numbered { sequence, value };
+        self.lose_charge()?;
         let before = match &self.shared.store {
             Store::Memory(memory) => memory.replace(gap),
             Store::Disk(disk, _) => disk.replace(incarnation, gap)?,
@@ -274,6 +303,44 @@ impl Spool {
         self.shared.release(before.as_ref().map_or(0, |value| weight(value.len())).saturating_sub(after));
         let was_gap = before.and_then(|value| stored::decode(&value)).is_some_and(|record| record.dropped > 0);
         Ok(!was_gap)
+    }
+
+    /// The earlier runs of which every record was acknowledged and none was lost: what they borrowed and did not spend is
+    /// free. At most [`REPLAYED_MAX`]; the same runs are named until [`Self::released`] takes them.
+    #[must_use]
+    pub fn replayed(&self) -> Vec<u64> {
+        let earlier = lock(&self.shared.earlier);
+        let reported = || lock(&self.shared.ledger).is_reported(earlier.recovered_through);
+        if earlier.runs.is_empty() || !reported() {
+            return Vec::new();
+        }
+        earlier.runs.iter().take(REPLAYED_MAX).copied().collect()
+    }
+
+    /// Forgets earlier runs, since the control plane knows that what they borrowed is free. Blocks.
+    ///
+    /// # Errors
+    /// When the disk refuses the write. They are then named again, which is harmless.
+    pub fn released(&self, runs: &[u64]) -> Result<(), SpoolError> {
+        let mut earlier = lock(&self.shared.earlier);
+        let left: Vec<u64> = earlier.runs.iter().filter(|run| !runs.contains(run)).copied().collect();
+        if earlier.runs != left {
+            if let Store::Disk(disk, _) = &self.shared.store {
+                disk.keep_earlier(&left)?;
+            }
+            earlier.runs = left;
+        }
+        Ok(())
+    }
+
+    // A charge is lost: what this run and earlier ones borrowed is never known to be free, whatever else is reported.
+    fn lose_charge(&self) -> Result<(), SpoolError> {
+        let mut earlier = lock(&self.shared.earlier);
+        if let Store::Disk(disk, _) = &self.shared.store {
+            disk.keep_nothing()?;
+        }
+        earlier.runs.clear();
+        Ok(())
     }
 
     /// Waits until records were added since the last call.

@@ -27,8 +27,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock,
     current::Holder,
+    funds::Funds,
     gate::Gate,
     metrics::{Levels, Metrics},
+    rates::Rates,
     spool::Spool,
     sync,
 };
@@ -45,6 +47,10 @@ pub(crate) struct Watched {
     pub(crate) holder: Arc<Holder>,
     /// The gate.
     pub(crate) gate: std::sync::Weak<Gate>,
+    /// What is borrowed from budgets.
+    pub(crate) funds: Arc<Funds>,
+    /// How fast callers may go.
+    pub(crate) rates: Rates,
     /// The spool.
     pub(crate) spool: Spool,
     /// What is counted.
@@ -157,6 +163,7 @@ impl Watched {
     fn levels(&self) -> Levels {
         let depth = self.spool.depth();
         let sync = self.sync.borrow().clone();
+        let (held, free) = self.funds.totals();
         Levels {
             connections: self.connections.load(Ordering::Relaxed),
             visits: self.gate.upgrade().map_or(0, |gate| gate.open()),
@@ -168,6 +175,10 @@ impl Watched {
             revision: self.holder.load().map_or(0, |current| current.snapshot.revision()),
             age: sync.age(clock::wall()).unwrap_or_default(),
             connected: sync.connected,
+            funds_held: held,
+            funds_free: free,
+            funds_waits: self.funds.waits(),
+            rate_decisions: self.rates.decisions(),
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_policy::time::UnixMillis;
 
 use self::{keeper::Keeper, replica::Replica, session::Ended};
-use crate::{backoff::Backoff, current::Holder, membership::Link};
+use crate::{backoff::Backoff, current::Holder, funds::Funds, membership::Link, rates::Rates};
 
 mod assembly;
 mod keeper;
@@ -51,6 +51,10 @@ pub struct Options {
     pub version: String,
     /// The number of this run; each start has a higher one.
     pub incarnation: u64,
+    /// What is borrowed from budgets, for recalls.
+    pub funds: Arc<Funds>,
+    /// How fast callers may go: which share is this replica's.
+    pub rates: Rates,
     /// A policy on disk that was last confirmed longer ago is not used.
     pub snapshot_age_max: Duration,
     /// Where `env://` references are looked up.

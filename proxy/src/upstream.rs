@@ -23,7 +23,7 @@ use hyper_util::{
 };
 use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
-use tollgate_policy::hold::Hold;
+use tollgate_policy::lease::Hold;
 use tower::{BoxError, timeout::Timeout, util::BoxCloneSyncService};
 
 use self::{address::Resolver, rest::Rests};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tollgate_dialect::Weight;
 use tollgate_policy::{
     decide::{self, Caller, Granted as Grant},
     refusal::{Refusal, RefusalKind},
@@ -20,28 +21,35 @@ pub(super) struct Granted {
     pub(super) ticket: Box<Ticket>,
     pub(super) current: Arc<Current>,
     pub(super) registration: Registration,
+    pub(super) caller: Caller,
     pub(super) grant: Grant,
     pub(super) request: Outgoing,
-    pub(super) max_tokens: Option<u64>,
+    pub(super) weight: Weight,
 }
 
 /// Registers the visit, then decides by the policy that holds now: a change that came while the body was read decides, and
 /// one that comes later finds the registration.
 pub(super) fn authorize(gate: &Gate, ask: Ask) -> Verdict<Granted> {
-    let Ask { mut ticket, current, caller, request, max_tokens } = ask;
+    let Ask { mut ticket, current, caller, request, weight } = ask;
     let registration = gate.holder.visits().register(caller.clone());
     let newest = gate.holder.load().unwrap_or_else(|| Arc::clone(&current));
     let decided = decide(&current, &newest, caller, &ticket.model);
     ticket.revision = newest.snapshot.revision();
     match decided {
-        Ok(grant) => Ok(Granted { ticket, current: newest, registration, grant, request, max_tokens }),
+        Ok((caller, grant)) => Ok(Granted { ticket, current: newest, registration, caller, grant, request, weight }),
         Err(refusal) => Err(ticket.refuse(refusal)),
     }
 }
 
-fn decide(pinned: &Arc<Current>, newest: &Arc<Current>, caller: Caller, model: &str) -> Result<Grant, Refusal> {
+fn decide(
+    pinned: &Arc<Current>,
+    newest: &Arc<Current>,
+    caller: Caller,
+    model: &str,
+) -> Result<(Caller, Grant), Refusal> {
     let caller = if Arc::ptr_eq(pinned, newest) { caller } else { again(newest, &caller)? };
-    decide::authorize(&newest.snapshot, &caller, &decide::Ask { dialect: Dialect::Anthropic, model })
+    let grant = decide::authorize(&newest.snapshot, &caller, &decide::Ask { dialect: Dialect::Anthropic, model })?;
+    Ok((caller, grant))
 }
 
 // The key as the newest policy has it. One that is gone or rotated was known a moment ago: say that it was revoked.

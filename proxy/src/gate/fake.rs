@@ -30,6 +30,7 @@ use super::{
     route::Operation,
     ticket::{Facts, Ticket},
 };
+use crate::spool::{Durability, Options, Spool};
 
 /// A scripted body.
 #[derive(Debug, Default)]
@@ -133,6 +134,12 @@ impl Body for Script {
     }
 }
 
+/// A spool in memory.
+pub(super) fn spool() -> Spool {
+    let options = Options { durability: Durability::Memory, bytes_max: 1 << 20 };
+    Spool::open(std::path::Path::new("/nowhere"), options).expect("nothing is opened").0
+}
+
 /// A ticket, and what is sent when it is closed.
 pub(super) fn ticket() -> (Box<Ticket>, mpsc::Receiver<Facts>) {
     let (sender, receiver) = mpsc::channel(1);
@@ -158,10 +165,11 @@ pub(super) fn world() -> (Snapshot, Caller) {
         models: Patterns::default(),
         providers: Arc::new([]),
         credentials: Arc::new([]),
+        quota: None,
     };
     let objects = vec![
-        Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false }),
-        Object::Team(Team { id: team, name: "platform".into(), customer, disabled: false }),
+        Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),
+        Object::Team(Team { id: team, name: "platform".into(), customer, disabled: false, quota: None }),
         Object::Key(key),
     ];
     let snapshot = Snapshot::default().next(1, objects, vec![]);

@@ -9,8 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header::RETRY_AFTER};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 use tollgate_policy::{
     refusal::{Refusal, RefusalKind},
     snapshot::Provider,
@@ -20,6 +19,7 @@ use tollgate_telemetry::{span, traceparent};
 use super::{
     Gate,
     inspect::{Cleared, Parts},
+    linger::{self, Landed},
     parse::Outgoing,
     reserve::{Attempt, Journey},
     ticket::{AttemptResult, Ticket, Verdict},
@@ -58,7 +58,9 @@ pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering>
     loop {
         let secret = attempt.secret.clone();
         let headers = headers_for(&mut request, &journey);
-        match send(gate, &mut ticket, &registration, attempt, &request, headers).await {
+        let (back, sent) = send(gate, ticket, &registration, attempt, &request, headers).await;
+        ticket = back;
+        match sent {
             Ok(response) => match Cause::of_status(response.status()) {
                 None => return Ok(answering(ticket, registration, response, secret)),
                 Some(_) => turned_away = Some((response, secret)),
@@ -72,7 +74,7 @@ pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering>
         match journey.next(gate, &mut ticket).await {
             Ok(Some(next)) => attempt = next,
             Ok(None) => break,
-            Err(refusal) => return Err(ticket.refuse(refusal)),
+            Err((refusal, detail)) => return Err(ticket.refuse(refusal).with(detail)),
         }
     }
     match turned_away {
@@ -105,31 +107,34 @@ fn headers_for(request: &mut Outgoing, journey: &Journey) -> HeaderMap {
 // One attempt: until the head of the answer is there.
 async fn send(
     gate: &Gate,
-    ticket: &mut Ticket,
+    mut ticket: Box<Ticket>,
     registration: &Registration,
     attempt: Attempt,
     request: &Outgoing,
     mut headers: HeaderMap,
-) -> Result<Response<Incoming>, Failure> {
-    let Attempt { provider, secret, credential, hold } = attempt;
-    trace(ticket, &provider, &mut headers);
-    let message = message(&provider, &secret, ticket.operation.path(), request, headers)?;
+) -> (Box<Ticket>, Result<Response<Incoming>, Failure>) {
+    let Attempt { provider, secret, credential } = attempt;
+    trace(&mut ticket, &provider, &mut headers);
+    let message = match message(&provider, &secret, ticket.operation.path(), request, headers) {
+        Ok(message) => message,
+        Err(failure) => return (ticket, Err(failure)),
+    };
     if let Some(attempt) = ticket.trace.as_ref().and_then(|trace| trace.attempt.as_ref()) {
         attempt.record("server.address", message.uri().host());
     }
+    // The reservation put it there. Without one nothing is sent.
+    let Some(hold) = &ticket.hold else { return (ticket, Err(Failure::Passing(Cause::Unreachable))) };
+    let sending = gate.upstream.send(hold, provider.allow_private, message);
     ticket.times.sent = Some(Instant::now());
     ticket.times.answered = None;
-    let hold = ticket.take_on(hold);
-    let sending = gate.upstream.send(hold, provider.allow_private, message);
-    let answer = tokio::select! {
-        answer = timeout(gate.first_byte_timeout, sending) => answer,
-        refusal = registration.cut() => return Err(Failure::Final(AttemptResult::Unanswered, refusal)),
-    };
+    let (mut ticket, landed) =
+        linger::fly(&gate.lingering, ticket, registration, sending, gate.first_byte_timeout).await;
     let now = Instant::now();
     ticket.times.answered = Some(now);
     let rests = gate.upstream.rests();
-    match judge(answer) {
+    let sent = match judge(landed) {
         ControlFlow::Continue(response) => {
+            ticket.upstream_status = response.status().as_u16();
             match Cause::of_status(response.status()) {
                 Some(cause) => {
                     ticket.resolve(AttemptResult::Failed(cause));
@@ -149,25 +154,25 @@ async fn send(
             }
             Err(failure)
         }
-    }
+    };
+    (ticket, sent)
 }
 
-type Answer = Result<Result<Response<Incoming>, legacy::Error>, tokio::time::error::Elapsed>;
-
 // What came back, or did not.
-fn judge(answer: Answer) -> ControlFlow<Failure, Response<Incoming>> {
+fn judge(landed: Landed) -> ControlFlow<Failure, Response<Incoming>> {
     let end = |result, kind, sentence| ControlFlow::Break(Failure::Final(result, Refusal::new(kind, sentence)));
-    match answer {
-        Err(_) => end(
+    match landed {
+        Landed::Cut(refusal) => ControlFlow::Break(Failure::Final(AttemptResult::Unanswered, refusal)),
+        Landed::Late => end(
             AttemptResult::TimedOut,
             RefusalKind::UpstreamTimeout,
             "The model provider did not begin to answer in time. Try again.",
         ),
-        Ok(Err(error)) if error.is_connect() => {
+        Landed::Answer(Err(error)) if error.is_connect() => {
             tracing::debug!(error = &error as &dyn std::error::Error, "provider cannot be reached");
             ControlFlow::Break(Failure::Passing(Cause::Unreachable))
         }
-        Ok(Err(error)) => {
+        Landed::Answer(Err(error)) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "provider broke off before its answer");
             end(
                 AttemptResult::Invalid,
@@ -175,13 +180,13 @@ fn judge(answer: Answer) -> ControlFlow<Failure, Response<Incoming>> {
                 "The model provider closed the connection before it answered. Try again.",
             )
         }
-        Ok(Ok(response)) if is_no_answer(response.status()) => end(
-            AttemptResult::Invalid,
+        Landed::Answer(Ok(response)) if is_no_answer(response.status()) => end(
+            AttemptResult::Redirected,
             RefusalKind::UpstreamInvalid,
             "The model provider answered with a redirect, which is not followed. Tell your platform team: the provider's base \
              URL needs a correction.",
         ),
-        Ok(Ok(response)) => ControlFlow::Continue(response),
+        Landed::Answer(Ok(response)) => ControlFlow::Continue(response),
     }
 }
 

@@ -7,7 +7,7 @@ use http::{HeaderMap, Uri};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
-use tollgate_dialect::anthropic;
+use tollgate_dialect::{Weight, anthropic};
 use tollgate_policy::{
     decide::Caller,
     refusal::{Refusal, RefusalKind},
@@ -36,8 +36,8 @@ pub(super) struct Ask {
     pub(super) current: Arc<Current>,
     pub(super) caller: Caller,
     pub(super) request: Outgoing,
-    /// The most output tokens that the request allows, if it says.
-    pub(super) max_tokens: Option<u64>,
+    /// What bounds its cost.
+    pub(super) weight: Weight,
 }
 
 /// What goes to a provider: the client's bytes.
@@ -61,8 +61,8 @@ pub(super) async fn parse(visitor: Visitor) -> Verdict<Ask> {
         Ok(probe) => {
             ticket.model = Arc::from(&*probe.model);
             ticket.streamed = probe.stream;
-            let max_tokens = probe.max_tokens;
-            Ok(Ask { ticket, current, caller, request: Outgoing { headers, uri, body: bytes }, max_tokens })
+            let weight = probe.weight;
+            Ok(Ask { ticket, current, caller, request: Outgoing { headers, uri, body: bytes }, weight })
         }
         Err(malformed) => Err(ticket.refuse(Refusal::new(RefusalKind::Malformed, malformed.to_string()))),
     }

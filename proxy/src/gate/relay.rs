@@ -5,7 +5,7 @@
 //! gathered first, up to a bound, so that a provider that breaks off in the middle becomes a clean error, and head and body
 //! leave in one write.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
@@ -16,6 +16,7 @@ use tollgate_policy::refusal::{Refusal, RefusalKind};
 
 mod silence;
 mod gather;
+mod follow;
 mod stream;
 mod flow;
 mod body;
@@ -32,7 +33,7 @@ use super::{
     forward::Answering,
     passage,
     route::Operation,
-    ticket::{End, Ticket, Verdict},
+    ticket::{AttemptResult, End, Ticket, Verdict},
 };
 use crate::{refuse, upstream::destination::bare, visits::Registration};
 
@@ -56,15 +57,25 @@ pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response
     let kind = kind(&ticket, head.status, &head.headers);
     passage::inbound(&mut head.headers, bare(&secret));
     ticket.status = head.status.as_u16();
+    if let Some(used) = &ticket.used {
+        refuse::warn(&mut head.headers, used);
+    }
     if kind == Kind::Garbage {
         return Err(ticket.refuse(garbage()));
     }
-    let request_id = std::sync::Arc::clone(&ticket.request_id);
+    let request_id = Arc::clone(&ticket.request_id);
     let silence_max = gate.silence_max;
     let body = if kind == Kind::Events {
         // An event of ours may be added.
         head.headers.remove(CONTENT_LENGTH);
-        Body::stream(Stream::new(source, ticket, registration, silence_max))
+        Body::stream(Stream::new(
+            source,
+            ticket,
+            registration,
+            silence_max,
+            Arc::clone(&gate.funds),
+            gate.spool.clone(),
+        ))
     } else {
         gathered(gather::gather(source, &registration, silence_max).await, kind, ticket, registration, silence_max)?
     };
@@ -85,7 +96,11 @@ fn gathered(
             let end = match kind {
                 Kind::Message => match anthropic::meter_answer(&bytes) {
                     Ok(metered) => message_end(ticket.metered.insert(metered)),
-                    Err(_) => return Err(ticket.refuse(garbage())),
+                    Err(_) => {
+                        // It was an answer, of which nobody knows the cost.
+                        ticket.resolve(AttemptResult::Invalid);
+                        return Err(ticket.refuse(garbage()));
+                    }
                 },
                 _ => opaque_end(&ticket),
             };

@@ -4,26 +4,30 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use tokio::time::Instant;
+use tollgate_dialect::{Weight, anthropic};
 use tollgate_policy::{
-    decide::{Granted as Grant, Target},
-    hold::Hold,
+    decide::{Caller, Granted as Grant, Target},
     id::CredentialId,
+    lease::Hold,
     money::NanoUsd,
-    price::Extent,
+    price::{Extent, Price},
     refusal::{Refusal, RefusalKind},
-    snapshot::Provider,
+    snapshot::{Model, Provider},
 };
 
 use super::{
     Gate,
     authorize::Granted,
+    fund::{Funded, Owed, Turned, Worst},
+    pace,
     parse::Outgoing,
     route::Operation,
-    ticket::{AttemptResult, Attempted, Ticket, Verdict},
+    ticket::{AttemptResult, Attempted, Running, Ticket, Verdict},
 };
 use crate::{
     current::{Current, Secret},
-    spool::Intent,
+    refuse::Detail,
+    spool::{Durability, Intent},
     upstream::{
         choice::{self, Candidate},
         rest::Rests,
@@ -34,7 +38,10 @@ use crate::{
 /// The most attempts of one request. More would only make the client wait: it retries by itself.
 pub(crate) const ATTEMPTS_MAX: usize = 4;
 
-/// A visit for which money is held.
+/// So many tokens of output are held ahead of what has passed, where a stream is held step by step.
+pub(crate) const OUTPUT_SLICE_TOKENS: u64 = 2_048;
+
+/// A visit for which money is held. The hold is in the ticket: wherever that ends, it is settled.
 pub(super) struct Held {
     pub(super) ticket: Box<Ticket>,
     pub(super) registration: Registration,
@@ -43,45 +50,45 @@ pub(super) struct Held {
     pub(super) journey: Journey,
 }
 
-/// One attempt: where to, with which credential, and the money that is held for it. Only this room makes one.
+/// One attempt: where to, with which credential. Only this room makes one, once money is held for it.
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) provider: Arc<Provider>,
     pub(super) secret: Secret,
     pub(super) credential: CredentialId,
-    pub(super) hold: Hold,
 }
 
 /// Where a request may still go.
 pub(super) struct Journey {
     current: Arc<Current>,
+    caller: Caller,
     grant: Grant,
     // Requests of one session have one seed, and so one credential.
     seed: u64,
     tried: Vec<CredentialId>,
-    extent: Extent,
+    weight: Weight,
 }
 
 /// Reserves the first attempt.
 pub(super) async fn reserve(gate: &Gate, granted: Granted) -> Verdict<Held> {
-    let Granted { mut ticket, current, registration, grant, request, max_tokens } = granted;
-    let extent = Extent {
-        body_bytes: request.body.len() as u64,
-        context_window: 0,
-        output_tokens_max: max_tokens.unwrap_or_default(),
-    };
+    let Granted { mut ticket, current, registration, caller, grant, request, weight } = granted;
+    if ticket.operation == Operation::Messages
+        && let Err((refusal, detail)) = pace::admit(gate, &current, &caller, &mut ticket, &weight, &request.body).await
+    {
+        return Err(ticket.refuse(refusal).with(detail));
+    }
     let seed = match ticket.attribution.as_ref().map(|attribution| &*attribution.session) {
         Some(session) if !session.is_empty() => choice::seed(session),
         _ => gate.seeds.fetch_add(1, Ordering::Relaxed),
     };
-    let mut journey = Journey { current, grant, seed, tried: Vec::new(), extent };
+    let mut journey = Journey { current, caller, grant, seed, tried: Vec::new(), weight };
     match journey.next(gate, &mut ticket).await {
         Ok(Some(attempt)) => Ok(Held { ticket, registration, request, attempt, journey }),
         Ok(None) => Err(ticket.refuse(Refusal::new(
             RefusalKind::NotReady,
             "This Tollgate replica does not have the provider's credential yet. Try again in a few seconds.",
         ))),
-        Err(refusal) => Err(ticket.refuse(refusal)),
+        Err((refusal, detail)) => Err(ticket.refuse(refusal).with(detail)),
     }
 }
 
@@ -96,8 +103,8 @@ impl Journey {
     /// Reserves the next attempt; `None`: there is nowhere left to go.
     ///
     /// # Errors
-    /// Refuses when the spool cannot take the intent.
-    pub(super) async fn next(&mut self, gate: &Gate, ticket: &mut Ticket) -> Result<Option<Attempt>, Refusal> {
+    /// Refuses when a budget cannot pay for it, or the spool cannot take the intent.
+    pub(super) async fn next(&mut self, gate: &Gate, ticket: &mut Ticket) -> Result<Option<Attempt>, Turned> {
         if self.tried.len() >= ATTEMPTS_MAX {
             return Ok(None);
         }
@@ -107,10 +114,11 @@ impl Journey {
         gate.upstream.rests().take(&credential, Instant::now());
         // What the attempt before held goes back: a provider that turned a request away charges nothing for it.
         if let Some(hold) = ticket.hold.take() {
-            let _ = hold.settle(NanoUsd::ZERO);
+            gate.funds.end(hold, NanoUsd::ZERO);
         }
-        let hold = self.hold(&target, ticket.operation);
-        intend(gate, ticket, &target, &credential, &hold).await?;
+        ticket.times.sent = None;
+        self.hold(gate, ticket, &target).await?;
+        intend(gate, ticket, &target, &credential).await?;
         ticket.attempt(Attempted {
             provider: target.provider.id.clone(),
             provider_name: Arc::clone(&target.provider.name),
@@ -118,7 +126,7 @@ impl Journey {
             model: target.model,
             result: AttemptResult::Unanswered,
         });
-        Ok(Some(Attempt { provider: target.provider, secret, credential, hold }))
+        Ok(Some(Attempt { provider: target.provider, secret, credential }))
     }
 
     // The first target, in the order of policy, that has a credential awake. When all rest, a first attempt takes the one
@@ -153,30 +161,68 @@ impl Journey {
         })
     }
 
-    // The worst case. Counting tokens costs nothing, and a model without a price has no worst case that could be named.
-    fn hold(&self, target: &Target, operation: Operation) -> Hold {
-        let Some(model) = target.model.as_ref().filter(|_| operation == Operation::Messages) else {
-            return Hold::unbudgeted(NanoUsd::ZERO);
+    // Sets the worst case aside, in the ticket. Counting tokens costs nothing.
+    async fn hold(&self, gate: &Gate, ticket: &mut Ticket, target: &Target) -> Result<(), Turned> {
+        if ticket.operation != Operation::Messages {
+            ticket.take_on(Hold::unbudgeted(NanoUsd::ZERO));
+            return Ok(());
+        }
+        let owed = Owed::of(&self.current.snapshot, &self.caller, &ticket.model, &target.provider.id);
+        let priced = target.model.as_deref().and_then(|model| Some((model, model.price?)));
+        owed.ensure_bounded(&ticket.model, priced.is_some(), &self.weight)?;
+        let Some((model, price)) = priced else {
+            // Nothing is known of its cost; what soft budgets have to pay for it is nothing.
+            ticket.take_on(Hold::unbudgeted(NanoUsd::ZERO));
+            return Ok(());
         };
-        let output_tokens_max = match (self.extent.output_tokens_max, model.output_max) {
-            (0, most) | (most, 0) => most,
-            (asked, most) => asked.min(most),
-        };
-        let extent = Extent { context_window: model.context_window, output_tokens_max, ..self.extent };
-        Hold::unbudgeted(model.price.as_ref().map_or(NanoUsd::ZERO, |price| price.bound(&extent)))
+        let price = price.at_percent(anthropic::price_percent(&self.weight, &model.name));
+        let extent = extent(&self.weight, model);
+        // What is held is noted again when it grows, which a strict spool would have to wait for in the middle of an answer.
+        let followed = ticket.streamed
+            && !self.weight.is_output_hidden
+            && self.weight.samples <= 1
+            && gate.spool.durability() != Durability::Strict;
+        let Funded { hold, stepwise } = owed.hold(&gate.funds, worst(&price, &extent, followed)).await?;
+        ticket.charges = owed.charges(&hold);
+        ticket.used = owed.used(&gate.funds);
+        let cut = if stepwise { owed.cut() } else { Arc::default() };
+        ticket.running = Some(Running { price, extent, stepwise, cut });
+        ticket.take_on(hold);
+        Ok(())
     }
 }
 
+// What bounds the cost of the request at a model.
+fn extent(weight: &Weight, model: &Model) -> Extent {
+    Extent {
+        body_bytes: weight.text_bytes,
+        hidden_tokens: weight.hidden_tokens,
+        is_unresolvable: weight.is_unresolvable,
+        samples: weight.samples,
+        web_searches: weight.web_searches,
+        cache_write_5m: weight.cache_write_5m,
+        cache_write_1h: weight.cache_write_1h,
+        context_window: model.context_window,
+        output_tokens_max: match (weight.output_tokens.unwrap_or_default(), model.output_max) {
+            (0, most) | (most, 0) => most,
+            (asked, most) => asked.min(most),
+        },
+    }
+}
+
+// The most that an attempt can cost; for a stream whose every token of output is seen as it passes, also until its first
+// slice has passed.
+fn worst(price: &Price, extent: &Extent, followed: bool) -> Worst {
+    let slice = extent.output_tokens_once().min(OUTPUT_SLICE_TOKENS);
+    let first = followed.then(|| price.bound_input(extent).plus(price.output(slice)));
+    Worst { whole: price.bound(extent), first }
+}
+
 // Writes down what is about to be sent. A later attempt of the same visit takes the place of the earlier one's note.
-async fn intend(
-    gate: &Gate,
-    ticket: &mut Ticket,
-    target: &Target,
-    credential: &CredentialId,
-    hold: &Hold,
-) -> Result<(), Refusal> {
+async fn intend(gate: &Gate, ticket: &mut Ticket, target: &Target, credential: &CredentialId) -> Result<(), Turned> {
     let Some(attribution) = ticket.attribution.clone() else {
-        return Err(Refusal::new(RefusalKind::Unauthenticated, "The request lost its key. Send it again."));
+        let lost = Refusal::new(RefusalKind::Unauthenticated, "The request lost its key. Send it again.");
+        return Err((lost, Detail::None));
     };
     let visit = *ticket.intent.get_or_insert_with(|| gate.visits.fetch_add(1, Ordering::Relaxed));
     let intent = Intent {
@@ -188,10 +234,13 @@ async fn intend(
         model: Arc::clone(&ticket.model),
         provider: Some(target.provider.id.clone()),
         credential: Some(credential.clone()),
-        hold: hold.amount(),
+        hold: ticket.hold.as_ref().map_or(NanoUsd::ZERO, Hold::amount),
+        charges: Arc::clone(&ticket.charges),
         unpriced: target.model.as_ref().is_none_or(|model| model.price.is_none()),
         revision: ticket.revision,
     };
+    let is_held = ticket.hold.as_ref().is_some_and(|hold| !hold.accounts().is_empty());
+    ticket.noted = is_held.then(|| Box::new(intent.clone()));
     let written = match gate.spool.intent(&intent) {
         Ok(ticketed) => gate.spool.durable(ticketed).await,
         Err(backlog) => {
@@ -201,9 +250,10 @@ async fn intend(
         }
     };
     written.map_err(|_| {
-        Refusal::new(
+        let full = Refusal::new(
             RefusalKind::Backlog,
             "This Tollgate replica cannot note more requests until its reports are received. Try again in a few seconds.",
-        )
+        );
+        (full, Detail::None)
     })
 }

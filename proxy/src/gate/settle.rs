@@ -15,16 +15,18 @@ use tokio::{
 };
 use tollgate_dialect::Counters;
 use tollgate_policy::{
+    lease::Hold,
     money::NanoUsd,
     refusal::RefusalKind,
     usage::{Outcome, Record, Tokens},
 };
 
 use super::{
+    pace::SessionBook,
     route::Operation,
-    ticket::{End, Facts},
+    ticket::{AttemptResult, End, Facts, Running},
 };
-use crate::{metrics::Metrics, spool::Spool};
+use crate::{funds::Funds, metrics::Metrics, spool::Spool};
 
 /// The most visits that are open or wait to be settled. A place is taken before a visit begins, so nothing is lost when the
 /// queue is full: the visit is refused at the door. Far above what one replica serves at a time.
@@ -34,6 +36,14 @@ pub(crate) const BATCH_MAX: usize = 256;
 /// How long the first of a batch waits for the others. The intents are on disk, so a replica that is killed in this time
 /// reports these visits as uncertain.
 pub(crate) const LINGER: Duration = Duration::from_millis(5);
+
+/// So many tokens of output are charged beyond what was seen of a stream that broke off: about what a model generates while
+/// the connection is taken down.
+pub(crate) const BROKEN_OFF_TOKENS: u64 = 64;
+
+/// The most tokens that a model writes in a second, twice what the fastest do: of an answer that broke off, nothing but the
+/// time tells how much was written that nobody has read, in buffers on the way or where it is hidden.
+pub(crate) const TOKENS_PER_SECOND: u64 = 400;
 
 /// The door to the settler: gives out places.
 #[derive(Clone, Debug)]
@@ -48,6 +58,8 @@ pub(crate) struct Settler {
     receiver: mpsc::Receiver<Facts>,
     ending: Arc<AtomicBool>,
     spool: Spool,
+    funds: Arc<Funds>,
+    sessions: Arc<SessionBook>,
     metrics: Arc<Metrics>,
     words: Words,
 }
@@ -70,11 +82,16 @@ pub(crate) struct Settled {
 
 /// Makes the queue.
 #[must_use]
-pub(crate) fn open(spool: Spool, metrics: Arc<Metrics>) -> (Door, Settler) {
+pub(crate) fn open(
+    spool: Spool,
+    funds: Arc<Funds>,
+    sessions: Arc<SessionBook>,
+    metrics: Arc<Metrics>,
+) -> (Door, Settler) {
     let (sender, receiver) = mpsc::channel(VISITS_MAX);
     let ending = Arc::new(AtomicBool::new(false));
     let door = Door { sender, ending: Arc::clone(&ending) };
-    (door, Settler { receiver, ending, spool, metrics, words: Words::default() })
+    (door, Settler { receiver, ending, spool, funds, sessions, metrics, words: Words::default() })
 }
 
 // === impl Door ===
@@ -122,11 +139,14 @@ impl Settler {
 
     fn settle(&self, batch: &mut Vec<Facts>) {
         let mut records = Vec::with_capacity(batch.len());
+        let mut holds = Vec::with_capacity(batch.len());
         for mut facts in batch.drain(..) {
             if facts.end == End::Dropped && self.ending.load(Ordering::Relaxed) {
                 facts.end = End::Ended;
             }
-            let settled = settle(&mut facts);
+            let settled = settle(&facts);
+            holds.extend(facts.hold.take().map(|hold| (hold, settled.cost, Arc::clone(&facts.request_id))));
+            self.count(&mut facts, &settled);
             self.metrics.settled(&facts, &settled);
             log(&facts, &settled);
             trace(&facts, &settled);
@@ -139,6 +159,29 @@ impl Settler {
             && let Err(error) = self.spool.outcomes(records)
         {
             tracing::error!(%error, "outcomes were not written: these visits will be reported as uncertain");
+            // At what they held, so nothing of it goes back.
+            return drop(holds);
+        }
+        // Not before it is written down what they cost: what goes back may be held again at once, and a crash must not charge
+        // it twice.
+        for (hold, cost, request_id) in holds {
+            let settlement = self.funds.end(hold, cost);
+            if settlement.excess > NanoUsd::ZERO {
+                tracing::warn!(%request_id, excess = %settlement.excess, "charge exceeds its hold");
+            }
+        }
+    }
+
+    // What was taken from rate limits by estimate is corrected, and the session has spent, or was refused.
+    fn count(&self, facts: &mut Facts, settled: &Settled) {
+        if let Some(permit) = facts.permit.take() {
+            permit.settle(settled.tokens.input_total().saturating_add(settled.tokens.output));
+        }
+        if let Some(session) = facts.session.take() {
+            match settled.outcome {
+                Outcome::Refused => self.sessions.take_back(self.funds.now(), session),
+                _ => self.sessions.spent(self.funds.now(), session, settled.cost),
+            }
         }
     }
 
@@ -174,31 +217,73 @@ impl Settler {
             revision: facts.revision,
             upstream_request_id: facts.upstream_request_id,
             attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
+            charges: if settled.cost > NanoUsd::ZERO { facts.charges } else { Arc::default() },
+            held_incarnation: None,
         })
     }
 }
 
 /// What a visit came to: the outcome, the tokens, the money.
-fn settle(facts: &mut Facts) -> Settled {
+fn settle(facts: &Facts) -> Settled {
     let refusal = match facts.end {
         End::Refused(kind) | End::Cut(kind) => Some(kind),
         _ => None,
     };
     let tokens = facts.metered.as_ref().map(|metered| tokens(&metered.counters)).unwrap_or_default();
-    let price = facts.attempt.as_ref().and_then(|attempt| attempt.model.as_ref()?.price);
     let is_charged = facts.operation == Operation::Messages;
-    let held = facts.hold.as_ref().map_or(NanoUsd::ZERO, |hold| hold.amount());
-    let outcome = outcome(facts);
-    let metered_cost = price.filter(|_| is_charged).map_or(NanoUsd::ZERO, |price| price.cost(&tokens));
-    // An end that is not known is charged at the estimate, as a crash would be.
-    let cost = if outcome == Outcome::Uncertain { held.max(metered_cost) } else { metered_cost };
-    if let Some(hold) = facts.hold.take() {
-        let settlement = hold.settle(cost);
-        if settlement.excess > NanoUsd::ZERO {
-            tracing::warn!(request_id = %facts.request_id, excess = %settlement.excess, "charge exceeds its hold");
+    let is_priced = facts.attempt.as_ref().and_then(|attempt| attempt.model.as_ref()?.price).is_some();
+    let cost = if is_charged { cost(facts, &tokens) } else { Cost::Known(NanoUsd::ZERO) };
+    let unpriced = is_charged && facts.attempt.is_some() && !is_priced;
+    let outcome = match (outcome(facts), cost) {
+        // It was charged for what it may have cost, so it is not told as one that came to nothing.
+        (Outcome::UpstreamFailed | Outcome::Refused, Cost::Unknown(held)) if held > NanoUsd::ZERO => Outcome::Uncertain,
+        (outcome, _) => outcome,
+    };
+    let (Cost::Known(cost) | Cost::Unknown(cost)) = cost;
+    Settled { outcome, refusal, tokens, cost, unpriced }
+}
+
+/// What a visit is charged.
+#[derive(Clone, Copy)]
+enum Cost {
+    /// What the provider charges, as far as anybody here can know.
+    Known(NanoUsd),
+    /// Nobody can know: what it held, or what was seen of it where that is more.
+    Unknown(NanoUsd),
+}
+
+fn cost(facts: &Facts, tokens: &Tokens) -> Cost {
+    let held = facts.hold.as_ref().map_or(NanoUsd::ZERO, Hold::amount);
+    let Some(running) = &facts.running else { return Cost::Known(NanoUsd::ZERO) };
+    // A stream that broke off before its beginning told nothing, and one for which the model runs several times tells only
+    // at its end what all of them read.
+    let is_told = tokens.input_total() > 0 && running.extent.input_is_told();
+    let metered = facts.metered.as_ref().filter(|metered| metered.is_final || is_told).map(|metered| {
+        let output = if metered.is_final { tokens.output } else { broken_off(facts, running, tokens.output) };
+        running.price.cost(&Tokens { output, ..*tokens })
+    });
+    let sent = facts.attempt.as_ref().filter(|_| facts.times.sent.is_some());
+    match sent.map(|attempt| attempt.result) {
+        None | Some(AttemptResult::Failed(_) | AttemptResult::Redirected) => Cost::Known(NanoUsd::ZERO),
+        // It was turned away, or answered by something that is no model.
+        Some(AttemptResult::Answered) if facts.upstream_status >= 400 => Cost::Known(NanoUsd::ZERO),
+        Some(AttemptResult::Answered) if facts.end == End::Refused(RefusalKind::UpstreamInvalid) => {
+            Cost::Known(NanoUsd::ZERO)
         }
+        Some(AttemptResult::Answered) if outcome(facts) != Outcome::Uncertain => {
+            metered.map_or(Cost::Unknown(held), Cost::Known)
+        }
+        // What nobody has seen may have cost everything.
+        Some(_) => Cost::Unknown(metered.map_or(held, |metered| metered.max(held))),
     }
-    Settled { outcome, refusal, tokens, cost, unpriced: is_charged && facts.attempt.is_some() && price.is_none() }
+}
+
+// How many tokens of output an answer may have had that broke off when so many were seen. Some were on their way.
+fn broken_off(facts: &Facts, running: &Running, seen: u64) -> u64 {
+    let most = running.extent.output_tokens_once().max(seen);
+    let passing = facts.times.sent.zip(facts.times.ended).map_or(u64::MAX, |(sent, ended)| millis(ended, sent));
+    let written = passing.saturating_mul(TOKENS_PER_SECOND) / 1_000;
+    seen.saturating_add(BROKEN_OFF_TOKENS).max(written).min(most)
 }
 
 fn outcome(facts: &Facts) -> Outcome {
@@ -221,7 +306,8 @@ fn is_upstream(kind: RefusalKind) -> bool {
     matches!(kind, RefusalKind::UpstreamUnavailable | RefusalKind::UpstreamTimeout | RefusalKind::UpstreamInvalid)
 }
 
-fn tokens(counters: &Counters) -> Tokens {
+/// The counters of an answer, as they are priced.
+pub(super) fn tokens(counters: &Counters) -> Tokens {
     let Counters { input, output, cache_read, cache_write_5m, cache_write_1h, web_searches } = *counters;
     Tokens { input, output, cache_read, cache_write_5m, cache_write_1h, web_searches }
 }

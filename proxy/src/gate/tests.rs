@@ -77,13 +77,20 @@ impl Stand {
         holder.install(Arc::new(Current { snapshot, pepper, secrets }), UnixMillis::new(1));
         let options = Options { durability: Durability::Memory, bytes_max: 1 << 20 };
         let (spool, _) = Spool::open(std::path::Path::new("/nowhere"), options).unwrap();
-        let (door, settler) = settlement(spool.clone(), Arc::new(Metrics::new()));
+        let funds = Arc::new(Funds::new());
+        let (door, settler) = settlement(spool.clone(), Arc::clone(&funds), Arc::default(), Arc::new(Metrics::new()));
+        let (lingering, lingerer) = lingering(first_byte_timeout);
+        tasks.spawn(lingerer.run(CancellationToken::new()));
         tasks.spawn(settler.run());
         let out = upstream::Options { connect_timeout: Duration::from_secs(5), http2: false };
         let gate = Arc::new(Gate::new(Parts {
             holder: Arc::clone(&holder),
             upstream: Upstream::new(&out).unwrap(),
             spool: spool.clone(),
+            funds,
+            rates: Rates::local(tollgate_policy::rate::Share::WHOLE),
+            sessions: Arc::default(),
+            lingering,
             door,
             sampler: Sampler::off(),
             first_byte_timeout,
@@ -161,6 +168,7 @@ fn snapshot(token: &Token, pepper: &Pepper, provider: SocketAddr, credentials: u
         models: Patterns::parse(&["claude-*"]).unwrap(),
         providers: Arc::new([]),
         credentials: Arc::new([]),
+        quota: None,
     };
     let one =
         |at: usize| Credential { id: credential(at), name: "one".into(), weight: 1, disabled: false, reference: None };
@@ -177,8 +185,8 @@ fn snapshot(token: &Token, pepper: &Pepper, provider: SocketAddr, credentials: u
         credentials: (0..credentials).map(one).collect(),
     };
     let objects = vec![
-        Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false }),
-        Object::Team(Team { id: team, name: "platform".into(), customer, disabled: false }),
+        Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),
+        Object::Team(Team { id: team, name: "platform".into(), customer, disabled: false, quota: None }),
         Object::Key(key),
         Object::Provider(provider),
     ];

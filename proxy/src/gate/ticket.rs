@@ -14,17 +14,23 @@ use hyper::body::Incoming;
 use tokio::{sync::mpsc::OwnedPermit, time::Instant};
 use tollgate_dialect::Metered;
 use tollgate_policy::{
-    hold::Hold,
     id::{CredentialId, ProviderId},
+    lease::Hold,
+    price::{Extent, Price},
     refusal::{Refusal, RefusalKind},
     snapshot::Model,
     time::UnixMillis,
-    usage::Attribution,
+    usage::{Attribution, Charge},
 };
 use tracing::Span;
 
-use super::route::Operation;
-use crate::{refuse::Detail, upstream::rest::Cause};
+use super::{pace::Charged, route::Operation};
+use crate::{
+    rates::Permit,
+    refuse::{Detail, Used},
+    spool::Intent,
+    upstream::rest::Cause,
+};
 
 /// One visit on its way through the rooms. There is one in a request, and it is not `Clone`.
 #[derive(Debug)]
@@ -52,14 +58,28 @@ pub(crate) struct Facts {
     pub(crate) revision: u64,
     /// The status that the client saw; 0 when it saw none.
     pub(crate) status: u16,
+    /// The status of the provider's answer; 0 when there was none.
+    pub(crate) upstream_status: u16,
     /// The attempts at providers before the last one.
     pub(crate) failed_attempts: Vec<(Arc<str>, AttemptResult)>,
     /// The last attempt.
     pub(crate) attempt: Option<Attempted>,
     /// The money that is held for it.
     pub(crate) hold: Option<Hold>,
+    /// The budgets that its cost is charged to.
+    pub(crate) charges: Arc<[Charge]>,
+    /// What was taken from rate limits.
+    pub(crate) permit: Option<Permit>,
+    /// The agent session that its cost counts in.
+    pub(crate) session: Option<Charged>,
+    /// How far the budget is used of which the least is left.
+    pub(crate) used: Option<Used>,
+    /// How its cost is followed while it is answered; `None`: it costs nothing.
+    pub(crate) running: Option<Running>,
     /// The visit's number in the spool, once an intent was written.
     pub(crate) intent: Option<u64>,
+    /// The intent, where a budget holds the visit: it is written again when what is held changes.
+    pub(crate) noted: Option<Box<Intent>>,
     /// What the provider calls the request; empty when it did not say.
     pub(crate) upstream_request_id: Arc<str>,
     /// What was metered of the answer.
@@ -87,6 +107,19 @@ pub(crate) struct Attempted {
     pub(crate) result: AttemptResult,
 }
 
+/// How the cost of an attempt is followed while it is answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Running {
+    /// What tokens cost; nothing for a model without a price.
+    pub(crate) price: Price,
+    /// What bounds the cost.
+    pub(crate) extent: Extent,
+    /// Whether only a slice of the output is held ahead of what has passed.
+    pub(crate) stepwise: bool,
+    /// What is said when no further slice can be held.
+    pub(crate) cut: Arc<str>,
+}
+
 /// What became of an attempt.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(crate) enum AttemptResult {
@@ -96,6 +129,8 @@ pub(crate) enum AttemptResult {
     Answered,
     /// It was turned away, failed, or could not be reached.
     Failed(Cause),
+    /// The provider wanted the request elsewhere, and did not carry it out.
+    Redirected,
     /// What arrived was not an answer.
     Invalid,
     /// Nothing arrived in time.
@@ -184,8 +219,8 @@ impl Ticket {
     }
 
     /// Takes on the money that is held for the next attempt: from here on, wherever the ticket ends, it is settled.
-    pub(super) fn take_on(&mut self, hold: Hold) -> &Hold {
-        self.facts.hold.insert(hold)
+    pub(super) fn take_on(&mut self, hold: Hold) {
+        self.facts.hold = Some(hold);
     }
 
     /// Remembers a new attempt, and the one before as failed.
@@ -245,10 +280,17 @@ impl Facts {
             streamed: false,
             revision: 0,
             status: 0,
+            upstream_status: 0,
             failed_attempts: Vec::new(),
             attempt: None,
             hold: None,
+            charges: Arc::default(),
+            permit: None,
+            session: None,
+            used: None,
+            running: None,
             intent: None,
+            noted: None,
             upstream_request_id: Arc::default(),
             metered: None,
             times: Times { arrived: now, body: Duration::ZERO, sent: None, answered: None, ended: None },
@@ -268,6 +310,7 @@ impl AttemptResult {
             Self::Unanswered => "unanswered",
             Self::Answered => "answered",
             Self::Failed(cause) => cause.word(),
+            Self::Redirected => "redirected",
             Self::Invalid => "invalid",
             Self::TimedOut => "timed_out",
         }

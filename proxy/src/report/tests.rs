@@ -169,6 +169,8 @@ fn record(number: usize) -> Record {
         revision: 1,
         upstream_request_id: Arc::default(),
         attempts: 1,
+        charges: std::sync::Arc::default(),
+        held_incarnation: None,
     }
 }
 

@@ -6,7 +6,7 @@ use tollgate_policy::{
     id::{CredentialId, ProviderId},
     money::NanoUsd,
     time::UnixMillis,
-    usage::{Attribution, Outcome, Record, Tokens},
+    usage::{Attribution, Charge, Outcome, Record, Tokens},
 };
 use tollgate_proto::usage::v1;
 use tollgate_settings::Setting;
@@ -53,6 +53,8 @@ pub struct Intent {
     pub credential: Option<CredentialId>,
     /// The most that it can cost: its cost, should its end never be known.
     pub hold: NanoUsd,
+    /// The budgets that it is charged to.
+    pub charges: Arc<[Charge]>,
     /// Whether the model has no price.
     pub unpriced: bool,
     /// The policy revision that decided.
@@ -164,6 +166,8 @@ impl Intent {
             revision: self.revision,
             upstream_request_id: Arc::default(),
             attempts: 1,
+            charges: Arc::clone(&self.charges),
+            held_incarnation: None,
         }
     }
 }

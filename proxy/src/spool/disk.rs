@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::Path};
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::{
-    Recovered, SpoolError,
+    Durability, Recovered, SpoolError,
     ledger::{Batch, Numbered, Run},
     stored, weight,
 };
@@ -14,6 +14,10 @@ use super::{
 const LAYOUT: u64 = 1;
 const LAYOUT_KEY: &str = "layout";
 const INCARNATION_KEY: &str = "incarnation";
+/// How the current run keeps its records: the durability, and the boot of the machine.
+const KEPT_KEY: &str = "kept";
+/// The earlier runs of which nothing was lost and whose leases are not yet known to be free: 8 bytes each, big-endian.
+const EARLIER_KEY: &str = "earlier";
 
 /// Records live for seconds, so hardly any is read from a table; what is cached is read once.
 const CACHE_BYTES: u64 = 1024 * 1024;
@@ -43,11 +47,22 @@ pub(super) struct Found {
     pub(super) runs: BTreeMap<u64, Run>,
     pub(super) bytes: u64,
     pub(super) recovered: Recovered,
+    /// Earlier runs of which nothing was lost.
+    pub(super) earlier: Vec<u64>,
+}
+
+/// What decides whether a run's records outlive it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Keeping {
+    /// When records become durable.
+    pub(super) durability: Durability,
+    /// Which boot of the machine it is; empty when that is not known.
+    pub(super) boot: String,
 }
 
 impl Disk {
     /// Opens the store, begins a new run, and turns the intents of earlier runs into uncertain records of this one.
-    pub(super) fn open(dir: &Path, now_ms: u64) -> Result<(Self, Found), SpoolError> {
+    pub(super) fn open(dir: &Path, now_ms: u64, keeping: &Keeping) -> Result<(Self, Found), SpoolError> {
         let path = dir.display().to_string();
         let failed = |error: fjall::Error| SpoolError::Store { path: path.clone(), reason: error.to_string() };
         let database = Database::builder(dir)
@@ -62,9 +77,29 @@ impl Disk {
         let intents = database.keyspace("intents", options).map_err(failed)?;
         let outcomes = database.keyspace("outcomes", options).map_err(failed)?;
         let disk = Self { database, meta, intents, outcomes, path };
-        let incarnation = disk.begin_run(now_ms).map_err(|error| disk.failed(error))??;
-        let found = disk.recover(incarnation).map_err(|error| disk.failed(error))?;
+        let earlier = disk.earlier(keeping).map_err(|error| disk.failed(error))?;
+        let incarnation = disk.begin_run(now_ms, keeping, &earlier).map_err(|error| disk.failed(error))??;
+        let mut found = disk.recover(incarnation).map_err(|error| disk.failed(error))?;
+        if found.recovered.unreadable == 0 {
+            found.earlier = earlier;
+        } else {
+            disk.keep_earlier(&[])?;
+        }
         Ok((disk, found))
+    }
+
+    /// Remembers which earlier runs wait for their leases to be free.
+    pub(super) fn keep_earlier(&self, earlier: &[u64]) -> Result<(), SpoolError> {
+        self.meta.insert(EARLIER_KEY, encoded(earlier)).map_err(|error| self.failed(error))
+    }
+
+    /// Remembers that a charge of this run, or of one before it, is lost: what they borrowed is never known to be free.
+    pub(super) fn keep_nothing(&self) -> Result<(), SpoolError> {
+        let nothing = Keeping { durability: Durability::Memory, boot: String::new() };
+        let mut write = self.database.batch().durability(Some(PersistMode::SyncAll));
+        write.insert(&self.meta, KEPT_KEY, nothing.encode());
+        write.insert(&self.meta, EARLIER_KEY, encoded(&[]));
+        write.commit().map_err(|error| self.failed(error))
     }
 
     pub(super) fn put_intent(&self, incarnation: u64, visit: u64, value: Vec<u8>) -> Result<(), SpoolError> {
@@ -120,9 +155,33 @@ impl Disk {
         SpoolError::Store { path: self.path.clone(), reason: error.to_string() }
     }
 
+    // Adds the run before to the earlier ones, if all that it wrote is here: it was durable before anything was sent, or the
+    // machine, whose memory holds what is not on the disk yet, has not been started anew since.
+    fn earlier(&self, now: &Keeping) -> fjall::Result<Vec<u64>> {
+        let mut earlier = self.meta.get(EARLIER_KEY)?.map(|value| decoded(&value)).unwrap_or_default();
+        let run = self.meta.get(INCARNATION_KEY)?.map(|value| number(&value));
+        let kept = self.meta.get(KEPT_KEY)?.map(|value| Keeping::decode(&value));
+        if let Some((run, kept)) = run.zip(kept) {
+            let survives = match kept.durability {
+                Durability::Strict => true,
+                Durability::Group => !kept.boot.is_empty() && kept.boot == now.boot,
+                Durability::Memory => false,
+            };
+            if survives {
+                earlier.push(run);
+            } else {
+                tracing::warn!(
+                    run,
+                    "records of the run before may be lost: what it borrowed stays lent until released"
+                );
+            }
+        }
+        Ok(earlier)
+    }
+
     // The number rises with each start, even when the clock went back, and even when the directory was lost, provided that
     // the clock did not go back as well.
-    fn begin_run(&self, now_ms: u64) -> fjall::Result<Result<u64, SpoolError>> {
+    fn begin_run(&self, now_ms: u64, keeping: &Keeping, earlier: &[u64]) -> fjall::Result<Result<u64, SpoolError>> {
         let layout = self.meta.get(LAYOUT_KEY)?.map_or(LAYOUT, |value| number(&value));
         if layout > LAYOUT {
             return Ok(Err(SpoolError::Newer { path: self.path.clone() }));
@@ -132,6 +191,8 @@ impl Disk {
         let mut write = self.database.batch().durability(Some(PersistMode::SyncAll));
         write.insert(&self.meta, LAYOUT_KEY, LAYOUT.to_be_bytes());
         write.insert(&self.meta, INCARNATION_KEY, incarnation.to_be_bytes());
+        write.insert(&self.meta, KEPT_KEY, keeping.encode());
+        write.insert(&self.meta, EARLIER_KEY, encoded(earlier));
         write.commit()?;
         Ok(Ok(incarnation))
     }
@@ -170,6 +231,8 @@ impl Disk {
                     },
                     |mut record| {
                         found.recovered.uncertain += 1;
+                        // The cost is paid from what its own run had borrowed.
+                        record.held_incarnation = i64::try_from(parts(&key_of_intent).0).unwrap_or(i64::MAX);
                         record.incarnation = i64::try_from(incarnation).unwrap_or(i64::MAX);
                         record.sequence = i64::try_from(next).unwrap_or(i64::MAX);
                         record
@@ -190,6 +253,30 @@ impl Disk {
     }
 }
 
+// === impl Keeping ===
+
+impl Keeping {
+    fn encode(&self) -> Vec<u8> {
+        let durability = match self.durability {
+            Durability::Strict => b's',
+            Durability::Group => b'g',
+            Durability::Memory => b'm',
+        };
+        [&[durability], self.boot.as_bytes()].concat()
+    }
+
+    // Whatever else stands there kept nothing.
+    fn decode(value: &[u8]) -> Self {
+        let (first, boot) = value.split_first().map_or((b'm', &[][..]), |(first, boot)| (*first, boot));
+        let durability = match first {
+            b's' => Durability::Strict,
+            b'g' => Durability::Group,
+            _ => Durability::Memory,
+        };
+        Self { durability, boot: String::from_utf8_lossy(boot).into_owned() }
+    }
+}
+
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Disk").field("path", &self.path).finish_non_exhaustive()
@@ -198,6 +285,14 @@ impl fmt::Debug for Disk {
 
 fn key(incarnation: u64, number: u64) -> [u8; 16] {
     ((u128::from(incarnation) << 64) | u128::from(number)).to_be_bytes()
+}
+
+fn encoded(runs: &[u64]) -> Vec<u8> {
+    runs.iter().flat_map(|run| run.to_be_bytes()).collect()
+}
+
+fn decoded(value: &[u8]) -> Vec<u64> {
+    value.chunks_exact(8).map(number).collect()
 }
 
 // A key of another length cannot be there: nobody writes one.

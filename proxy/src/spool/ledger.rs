@@ -117,6 +117,15 @@ impl Ledger {
         }
     }
 
+    /// Whether every record of earlier runs is reported, and those of this one up to a sequence.
+    pub(super) fn is_reported(&self, through: u64) -> bool {
+        self.runs.iter().all(
+            |(incarnation, run)| {
+                if *incarnation == self.incarnation { run.first > through } else { run.first == run.next }
+            },
+        )
+    }
+
     /// How many records are unreported.
     pub(super) fn len(&self) -> u64 {
         self.runs.values().map(|run| run.next - run.first).sum()

@@ -28,17 +28,22 @@ pub(super) fn gap(incarnation: u64, sequence: u64) -> v1::Record {
 }
 
 /// The records from `first` to `last`, with a gap record for each that is missing or cannot be read: one bad value must not
-/// hold up those behind it.
+/// hold up those behind it. Returns also how many of these there are.
 pub(super) fn contiguous(
     incarnation: u64,
     first: u64,
     last: u64,
     found: Vec<(u64, impl AsRef<[u8]>)>,
-) -> Vec<v1::Record> {
+) -> (Vec<v1::Record>, usize) {
     let mut found = found.into_iter().peekable();
+    let mut lost = 0;
     let record = |sequence| {
         let value = found.next_if(|(at, _)| *at == sequence);
-        value.and_then(|(_, value)| decode(value.as_ref())).unwrap_or_else(|| gap(incarnation, sequence))
+        value.and_then(|(_, value)| decode(value.as_ref())).unwrap_or_else(|| {
+            lost += 1;
+            gap(incarnation, sequence)
+        })
     };
-    (first..=last).map(record).collect()
+    let records = (first..=last).map(record).collect();
+    (records, lost)
 }

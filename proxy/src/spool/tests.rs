@@ -42,6 +42,7 @@ fn intent(visit: u64) -> Intent {
         provider: None,
         credential: None,
         hold: NanoUsd::new(1_000),
+        charges: Arc::default(),
         unpriced: false,
         revision: 5,
     }
@@ -124,7 +125,7 @@ fn the_incarnation_rises_even_when_the_clock_goes_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut before = 0;
     for now_ms in [1_700_000_000_000, 1_600_000_000_000, 0, 1_700_000_000_001, 1_800_000_000_000] {
-        let incarnation = Spool::open_at(dir.path(), GROUP, now_ms).unwrap().0.incarnation();
+        let incarnation = Spool::open_at(dir.path(), GROUP, now_ms, String::new()).unwrap().0.incarnation();
         assert!(incarnation > before && incarnation >= now_ms, "{incarnation} after {before}");
         before = incarnation;
     }
@@ -253,6 +254,49 @@ fn a_value_that_cannot_be_read_becomes_a_gap_and_holds_nothing_up() {
     assert_eq!(spool.depth().bytes, 0);
 }
 
+#[test]
+fn a_run_that_lost_a_charge_is_never_said_to_be_replayed() {
+    let lose: [fn(&Spool); 2] = [
+        |spool| assert!(spool.replace_by_gap(spool.incarnation(), 1).unwrap(), "the control plane refused it"),
+        |spool| {
+            let Store::Disk(disk, _) = &spool.shared.store else { unreachable!() };
+            let garbage = Numbered { sequence: 1, value: b"\xffgarbage".to_vec() };
+            disk.replace(spool.incarnation(), garbage).unwrap();
+            assert_eq!(spool.pending().unwrap().unwrap().records[0].dropped, 1);
+        },
+    ];
+    for lose in lose {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = open(&dir, GROUP);
+        let first = spool.incarnation();
+        drop(spool);
+        let (spool, _) = open(&dir, GROUP);
+        assert_eq!(spool.replayed(), [first], "what it borrowed and did not spend is free");
+        spool.outcomes(vec![(None, ended(1, Outcome::Completed))]).unwrap();
+        lose(&spool);
+        assert!(spool.replayed().is_empty());
+        drain(&spool);
+        drop(spool);
+        let (spool, _) = open(&dir, GROUP);
+        assert!(spool.replayed().is_empty(), "neither the run that lost it nor the one before");
+    }
+}
+
+#[test]
+fn runs_of_which_there_are_too_many_are_named_in_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(&dir, GROUP);
+    let Store::Disk(disk, _) = &spool.shared.store else { unreachable!() };
+    let runs: Vec<u64> = (1..=300).collect();
+    disk.keep_earlier(&runs).unwrap();
+    drop(spool);
+    let (spool, _) = open(&dir, GROUP);
+    let named = spool.replayed();
+    assert_eq!(named, runs[..REPLAYED_MAX]);
+    spool.released(&named).unwrap();
+    assert_eq!(spool.replayed().len(), runs.len() + 1 - REPLAYED_MAX, "with the run before");
+}
+
 #[tokio::test]
 async fn a_strict_intent_waits_for_the_disk() {
     let dir = tempfile::tempdir().unwrap();
@@ -355,4 +399,47 @@ fn write_until_killed(dir: &Path) -> ! {
         }
     }
     unreachable!()
+}
+
+#[test]
+fn a_run_is_replayed_once_all_of_it_was_reported_and_nothing_can_have_been_lost() {
+    for (durability, before, after, is_replayed) in [
+        (Durability::Group, "boot-1", "boot-1", true),
+        (Durability::Group, "boot-1", "boot-2", false),
+        (Durability::Group, "", "", false),
+        (Durability::Strict, "boot-1", "boot-2", true),
+    ] {
+        let (dir, options) = (TempDir::new().unwrap(), Options { durability, ..GROUP });
+        let at = |boot: &str| Spool::open_at(dir.path(), options, 1, boot.to_owned()).unwrap();
+        let (first, _) = at(before);
+        let run = first.incarnation();
+        let _ = first.intent(&intent(1)).unwrap();
+        drop(first);
+        let (spool, recovered) = at(after);
+        assert_eq!(recovered.uncertain, 1);
+        assert_eq!(spool.replayed(), [0; 0], "not before it was reported");
+        let held = spool.pending().unwrap().unwrap().records[0].held_incarnation;
+        assert_eq!(u64::try_from(held), Ok(run), "the cost is paid from what its own run had borrowed");
+        drain(&spool);
+        let expect: &[u64] = if is_replayed { &[run] } else { &[] };
+        assert_eq!(spool.replayed(), expect, "{durability:?} {before} {after}");
+        drop(spool);
+        let (third, _) = at(after);
+        assert!(third.replayed().contains(&run) == is_replayed, "it is named until somebody knows");
+        third.released(&third.replayed()).unwrap();
+        assert_eq!(third.replayed(), [0; 0]);
+    }
+}
+
+#[test]
+fn a_record_that_was_given_up_leaves_no_run_to_be_replayed() {
+    let dir = TempDir::new().unwrap();
+    let at = || Spool::open_at(dir.path(), GROUP, 1, "boot".to_owned()).unwrap().0;
+    let first = at();
+    let _ = first.intent(&intent(1)).unwrap();
+    drop(first);
+    let spool = at();
+    spool.replace_by_gap(spool.incarnation(), 1).unwrap();
+    drain(&spool);
+    assert_eq!(spool.replayed(), [0; 0]);
 }

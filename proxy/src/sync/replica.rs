@@ -8,12 +8,13 @@ use std::{
 
 use tokio::sync::watch;
 use tollgate_policy::{
-    id::CredentialId,
+    id::{BudgetId, CredentialId},
+    rate::Share,
     time::UnixMillis,
     token::{Pepper, ShortPepper},
 };
 use tollgate_proto::{
-    fleet::v1::{Ack, Credentials, Hello, Nack, Resync, Welcome},
+    fleet::v1::{self, Ack, Credentials, Hello, Nack, Resync, Welcome},
     push,
 };
 use zeroize::Zeroizing;
@@ -234,6 +235,21 @@ impl Replica {
             tracing::info!(drain, "the operator changed draining");
             self.holder.set_draining(drain);
         }
+    }
+
+    /// Gives back what is not held of a budget, since somebody needs it.
+    pub(super) fn recall(&self, budget: &str) {
+        match BudgetId::parse(budget) {
+            Ok(budget) => self.options.funds.recall(&budget),
+            Err(error) => tracing::debug!(%error, "recall of what is no budget"),
+        }
+    }
+
+    /// Takes this replica's part of each rate limit.
+    pub(super) fn share(&self, share: &v1::Share) {
+        let v1::Share { replicas, rank } = *share;
+        let (replicas, rank) = (u32::try_from(replicas).unwrap_or(1), u32::try_from(rank).ok());
+        self.options.rates.set_share(Share::new(replicas, rank));
     }
 
     /// Notes a refusal that came before a push was whole.

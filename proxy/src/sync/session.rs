@@ -145,6 +145,8 @@ impl Session<'_> {
             Some(Hear::Heartbeat(Heartbeat { revision })) => self.replica.heard(Some(revision)),
             Some(Hear::Directive(directive)) => self.replica.drain(directive.drain),
             // A newer control plane may say what this version does not know; it is not policy, which has its own check.
+            Some(Hear::Recall(recall)) => self.replica.recall(&recall.budget),
+            Some(Hear::Share(share)) => self.replica.share(&share),
             None => {}
         }
         Ok(())

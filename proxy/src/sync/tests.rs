@@ -193,8 +193,9 @@ fn provider_of(reference: &str) -> Item {
 
 /// A policy of so many keys.
 fn policy(keys: usize) -> Vec<Item> {
-    let customer = CustomerItem { name: "acme".into(), disabled: false };
-    let team = TeamItem { name: "platform".into(), customer: format!("customer-{}", ulid(0)), disabled: false };
+    let customer = CustomerItem { name: "acme".into(), disabled: false, quota: None };
+    let team =
+        TeamItem { name: "platform".into(), customer: format!("customer-{}", ulid(0)), disabled: false, quota: None };
     let owners = [
         item(ItemKind::Customer, format!("customer-{}", ulid(0)), &customer),
         item(ItemKind::Team, format!("team-{}", ulid(0)), &team),
@@ -263,6 +264,8 @@ impl Replica {
             authority: None,
         });
         let options = Options {
+            funds: Arc::default(),
+            rates: crate::rates::Rates::default(),
             link: link.unwrap(),
             data_dir: dir.path().to_owned(),
             name: "replica-one".into(),

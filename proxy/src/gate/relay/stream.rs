@@ -9,6 +9,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,10 +19,12 @@ use http_body::{Body, Frame, SizeHint};
 use tollgate_dialect::anthropic::StreamMeter;
 use tollgate_policy::refusal::{Refusal, RefusalKind};
 
-use super::{body::Aborted, gather::Pile, silence::Silence};
+use super::{body::Aborted, follow::Follower, gather::Pile, silence::Silence};
 use crate::{
+    funds::Funds,
     gate::ticket::{End, Ticket},
     refuse,
+    spool::Spool,
     visits::Registration,
 };
 
@@ -50,13 +53,22 @@ pub(in crate::gate) struct Stream<B> {
     // How often the provider's connection was waited for since something last arrived.
     turns: u8,
     silence: Silence,
+    holding: Follower,
 }
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Aborted>>>;
 
 impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
-    pub(super) fn new(source: B, ticket: Box<Ticket>, registration: Registration, silence_max: Duration) -> Self {
+    pub(super) fn new(
+        source: B,
+        ticket: Box<Ticket>,
+        registration: Registration,
+        silence_max: Duration,
+        funds: Arc<Funds>,
+        spool: Spool,
+    ) -> Self {
         Self {
+            holding: Follower::new(&ticket, funds, spool),
             source,
             ticket: Some(ticket),
             registration,
@@ -91,6 +103,11 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
                     let Ok(data) = frame.into_data() else { continue };
                     self.meter.push(&data);
                     self.held.push(data);
+                    if let Some(ticket) = &mut self.ticket
+                        && let Err(refusal) = self.holding.follow(ticket, &self.meter)
+                    {
+                        return self.cut(End::Cut(refusal.kind()), &refusal);
+                    }
                     self.turns = 0;
                     self.silence.broken();
                     let sendable = self.sendable();

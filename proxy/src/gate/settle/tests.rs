@@ -4,15 +4,15 @@ use super::*;
 use crate::{
     gate::{
         fake,
-        ticket::{AttemptResult, Attempted, Ticket},
+        ticket::{AttemptResult, Attempted, Running, Ticket},
     },
-    spool::{Durability, Options},
+    upstream::rest::Cause,
 };
 use tollgate_dialect::Metered;
 use tollgate_policy::{
-    hold::Hold,
     id::{CredentialId, ProviderId},
-    price::{Price, Rates},
+    lease::Hold,
+    price::{Extent, Price, Rates},
     snapshot::Model,
 };
 use tollgate_proto::usage::v1;
@@ -44,17 +44,25 @@ fn sent(ticket: &mut Ticket, model: Option<Arc<Model>>) {
         model,
         result: AttemptResult::Answered,
     });
-    let _ = ticket.take_on(Hold::unbudgeted(NanoUsd::new(100_000)));
+    ticket.take_on(Hold::unbudgeted(NanoUsd::new(100_000)));
     ticket.times.sent = Some(Instant::now());
+    ticket.upstream_status = 200;
     let counters = Counters { input: 10, output: 20, ..Counters::default() };
-    ticket.metered = Some(Metered { counters, ..Metered::default() });
+    ticket.metered = Some(Metered { counters, is_final: true, ..Metered::default() });
+    let price = ticket.attempt.as_ref().and_then(|attempt| attempt.model.as_ref()?.price).unwrap_or_default();
+    let extent = Extent { output_tokens_max: 1_000, ..Extent::default() };
+    ticket.running = Some(Running { price, extent, stepwise: false, cut: Arc::default() });
+}
+
+fn running(ticket: &mut Ticket) -> &mut Running {
+    ticket.running.as_mut().unwrap()
 }
 
 fn settled(end: End, prepare: impl FnOnce(&mut Ticket)) -> Settled {
     let (mut ticket, mut queue) = fake::ticket();
     prepare(&mut ticket);
     ticket.close(end);
-    settle(&mut queue.try_recv().unwrap())
+    settle(&queue.try_recv().unwrap())
 }
 
 #[test]
@@ -87,6 +95,82 @@ fn each_end_has_its_outcome_and_its_cost() {
 }
 
 #[test]
+fn what_the_provider_may_have_charged_is_charged_and_nothing_else() {
+    let final_at = |ticket: &mut Ticket, is_final: bool, input: u64| {
+        let counters = Counters { input, output: 20, ..Counters::default() };
+        ticket.metered = Some(Metered { counters, is_final, ..Metered::default() });
+    };
+    type Row<'a> = (&'a str, AttemptResult, End, i64, &'a dyn Fn(&mut Ticket));
+    let table: [Row<'_>; 15] = [
+        ("answered", AttemptResult::Answered, End::Completed, 30_000, &|_| {}),
+        ("broke off: what was seen and a little more", AttemptResult::Answered, End::Dropped, 94_000, &|ticket| {
+            final_at(ticket, false, 10);
+        }),
+        (
+            "broke off after a while: what may have been written meanwhile",
+            AttemptResult::Answered,
+            End::Dropped,
+            1_010_000,
+            &|ticket| {
+                final_at(ticket, false, 10);
+                ticket.times.sent = Some(Instant::now() - Duration::from_secs(3));
+            },
+        ),
+        ("broke off between two runs of the model", AttemptResult::Answered, End::Dropped, 100_000, &|ticket| {
+            final_at(ticket, false, 10);
+            running(ticket).extent.samples = 2;
+        }),
+        (
+            "a message that cannot be read",
+            AttemptResult::Invalid,
+            End::Refused(RefusalKind::UpstreamInvalid),
+            100_000,
+            &|it| {
+                it.metered = None;
+            },
+        ),
+        ("broke off before it told its input", AttemptResult::Answered, End::UpstreamFailed, 100_000, &|ticket| {
+            final_at(ticket, false, 0);
+        }),
+        ("left while it was gathered", AttemptResult::Answered, End::Dropped, 100_000, &|ticket| ticket.metered = None),
+        ("an error of the provider", AttemptResult::Answered, End::UpstreamFailed, 0, &|ticket| {
+            (ticket.upstream_status, ticket.metered) = (400, None);
+        }),
+        ("no model's answer", AttemptResult::Answered, End::Refused(RefusalKind::UpstreamInvalid), 0, &|ticket| {
+            ticket.metered = None;
+        }),
+        ("turned away", AttemptResult::Failed(Cause::Failing), End::UpstreamFailed, 0, &|_| {}),
+        ("sent elsewhere", AttemptResult::Redirected, End::Refused(RefusalKind::UpstreamInvalid), 0, &|_| {}),
+        ("not answered in time", AttemptResult::TimedOut, End::Refused(RefusalKind::UpstreamTimeout), 100_000, &|it| {
+            it.metered = None;
+        }),
+        (
+            "closed before its answer",
+            AttemptResult::Invalid,
+            End::Refused(RefusalKind::UpstreamUnavailable),
+            100_000,
+            &|it| {
+                it.metered = None;
+            },
+        ),
+        ("cut before its answer", AttemptResult::Unanswered, End::Refused(RefusalKind::KeyRevoked), 100_000, &|it| {
+            it.metered = None;
+        }),
+        ("reserved and never sent", AttemptResult::Unanswered, End::Dropped, 0, &|ticket| {
+            (ticket.times.sent, ticket.metered) = (None, None);
+        }),
+    ];
+    for (name, result, end, nano, change) in table {
+        let settled = settled(end, |ticket| {
+            sent(ticket, Some(model(true)));
+            ticket.resolve(result);
+            change(ticket);
+        });
+        assert_eq!(settled.cost, NanoUsd::new(nano), "{name}");
+    }
+}
+
+#[test]
 fn an_unpriced_model_is_marked_and_counting_tokens_is_free() {
     for model in [None, Some(model(false))] {
         let settled = settled(End::Completed, |ticket| sent(ticket, model));
@@ -111,15 +195,10 @@ fn a_ticket_that_dies_with_its_thread_is_settled_as_our_fault() {
     assert_eq!((facts.end, facts.status), (End::Panicked, 500));
 }
 
-fn spool() -> Spool {
-    let options = Options { durability: Durability::Memory, bytes_max: 1 << 20 };
-    Spool::open(std::path::Path::new("/nowhere"), options).unwrap().0
-}
-
 #[tokio::test(start_paused = true)]
 async fn every_visit_with_a_known_key_becomes_one_record_in_the_order_of_their_ends() {
-    let spool = spool();
-    let (door, settler) = open(spool.clone(), Arc::new(Metrics::new()));
+    let spool = fake::spool();
+    let (door, settler) = open(spool.clone(), Arc::default(), Arc::default(), Arc::new(Metrics::new()));
     let (_, caller) = fake::world();
     for number in 0..2 * BATCH_MAX {
         let place = door.place().unwrap();
@@ -143,7 +222,7 @@ async fn every_visit_with_a_known_key_becomes_one_record_in_the_order_of_their_e
 
 #[tokio::test]
 async fn when_no_place_is_left_nobody_gets_a_ticket() {
-    let (door, settler) = open(spool(), Arc::new(Metrics::new()));
+    let (door, settler) = open(fake::spool(), Arc::default(), Arc::default(), Arc::new(Metrics::new()));
     let places: Vec<_> = std::iter::from_fn(|| door.place()).take(VISITS_MAX + 1).collect();
     assert_eq!((places.len(), door.taken()), (VISITS_MAX, VISITS_MAX));
     drop(places);

@@ -49,7 +49,13 @@ fn scene(script: Script) -> Scene {
     let (snapshot, caller) = fake::world();
     let visits = Visits::default();
     let registration = visits.register(caller.clone());
-    Scene { stream: Stream::new(script, ticket, registration, SILENCE), facts, visits, snapshot, caller }
+    Scene {
+        stream: Stream::new(script, ticket, registration, SILENCE, Arc::default(), fake::spool()),
+        facts,
+        visits,
+        snapshot,
+        caller,
+    }
 }
 
 impl Scene {
