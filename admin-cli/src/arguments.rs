@@ -180,8 +180,12 @@ mod tests {
         examples(&Cli::command(), &mut found);
         assert!(found.len() > 40, "only {} examples", found.len());
         for example in found {
-            let words =
-                example.split(" > ").next().unwrap().split_whitespace().map(|word| word.trim_matches('\'').to_owned());
+            // What stands between two quotes is one word.
+            let line = example.split(" > ").next().unwrap().split('\'').enumerate();
+            let words = line.flat_map(|(at, part)| match at % 2 {
+                0 => part.split_whitespace().map(str::to_owned).collect(),
+                _ => vec![part.to_owned()],
+            });
             if let Err(error) = Cli::try_parse_from(words) {
                 panic!("{example}: {error}");
             }

@@ -5,10 +5,11 @@ use std::{fmt, fs::File, path::Path, time::Duration};
 use http::Uri;
 use tollgate_proto::{
     admin::v1::{
-        customer_service_client::CustomerServiceClient, identity_service_client::IdentityServiceClient,
-        key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
-        provider_service_client::ProviderServiceClient, replica_service_client::ReplicaServiceClient,
-        team_service_client::TeamServiceClient, user_service_client::UserServiceClient,
+        budget_service_client::BudgetServiceClient, customer_service_client::CustomerServiceClient,
+        identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
+        model_service_client::ModelServiceClient, provider_service_client::ProviderServiceClient,
+        replica_service_client::ReplicaServiceClient, team_service_client::TeamServiceClient,
+        user_service_client::UserServiceClient,
     },
     audit::v1::audit_service_client::AuditServiceClient,
     usage::v1::usage_service_client::UsageServiceClient,
@@ -63,6 +64,7 @@ services! {
     keys: KeyServiceClient,
     providers: ProviderServiceClient,
     models: ModelServiceClient,
+    budgets: BudgetServiceClient,
     replicas: ReplicaServiceClient,
     identity: IdentityServiceClient,
     audit: AuditServiceClient,

@@ -2,12 +2,14 @@
 
 pub(crate) mod filter;
 pub(crate) mod names;
+pub(crate) mod quota;
 pub(crate) mod customer;
 pub(crate) mod team;
 pub(crate) mod user;
 pub(crate) mod key;
 pub(crate) mod provider;
 pub(crate) mod model;
+pub(crate) mod budget;
 pub(crate) mod replica;
 pub(crate) mod audit;
 pub(crate) mod usage;
@@ -54,6 +56,9 @@ pub(crate) enum Command {
     /// Models and their prices
     #[command(subcommand)]
     Model(model::ModelCommand),
+    /// Budgets: how they stand, what replicas have borrowed of them, and corrections
+    #[command(subcommand)]
+    Budget(budget::BudgetCommand),
     /// Proxy replicas
     #[command(subcommand)]
     Replica(replica::ReplicaCommand),
@@ -147,6 +152,7 @@ async fn call(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Key(command) => command.run(context).await,
         Command::Provider(command) => command.run(context).await,
         Command::Model(command) => command.run(context).await,
+        Command::Budget(command) => command.run(context).await,
         Command::Replica(command) => command.run(context).await,
         Command::Audit(command) => command.run(context).await,
         Command::Usage(command) => command.run(context).await,

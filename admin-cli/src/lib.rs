@@ -1,12 +1,13 @@
 //! The `tollgate` command line: what administrators and automation type.
 //!
-//! Reading order: what a run reads and writes ([`surroundings`]); what people type ([`arguments`], [`literals`]); which control
+//! Reading order: what a run reads and writes ([`surroundings`]); what people type ([`arguments`], [`literals`], [`quota`]); which control
 //! plane and whose token ([`settings`], [`client`]); how results and failures are shown ([`output`], [`failure`]); one file a
 //! noun ([`commands`]); and the declarative file, from text to plan to calls ([`declare`]).
 
 mod surroundings;
 mod arguments;
 mod literals;
+mod quota;
 mod settings;
 mod client;
 mod output;

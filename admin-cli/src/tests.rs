@@ -257,7 +257,7 @@ async fn the_rest_of_the_nouns_answer() {
         "{}",
         provider.stdout
     );
-    assert_eq!(tollgate(&fake, &["customer", "list", "-o", "yaml"], "").await.stdout.lines().count(), 7);
+    assert_eq!(tollgate(&fake, &["customer", "list", "-o", "yaml"], "").await.stdout.lines().count(), 10);
 }
 
 #[tokio::test]
@@ -295,4 +295,102 @@ async fn a_list_is_followed_over_its_pages() {
     assert_eq!(listed.as_array().unwrap().len(), 2_345);
     let some = tollgate(&fake, &["customer", "list", "-o", "json", "--limit", "7"], "").await.json();
     assert_eq!(some.as_array().unwrap().len(), 7);
+}
+
+const GOVERNED: &str = r#"
+customers: [{ name: acme, budgets: [{ limit: 5000 USD, window: 1M }] }]
+teams:
+  - name: platform
+    customer: acme
+    budgets: [{ limit: 1000 USD, window: 1M, align: calendar, time_zone: Europe/Berlin }]
+    limits: [{ requests: 600, per: 1m }, { tokens: 2000000, per: 1h }, { parallel: 10 }]
+users: [{ name: ada, team: platform, session_limit: { dollars: 5 USD, requests: 500, repeats: 20, pause: 10m } }]
+providers: [{ name: anthropic, dialect: anthropic, base_url: https://api.anthropic.com }]
+keys:
+  - name: payments-dev
+    team: platform
+    budgets: [{ limit: 500 USD, window: 1M }, { limit: 100 USD, window: 1d, provider: anthropic, grace: 5 USD/10m }]
+"#;
+
+#[tokio::test]
+async fn a_key_is_created_with_budgets_and_limits_that_an_update_replaces() {
+    let fake = Fake::start().await;
+    tollgate(&fake, &["customer", "create", "acme", "--budget", "5000 USD/1M"], "").await;
+    tollgate(&fake, &["team", "create", "platform", "--customer", "acme"], "").await;
+    let line = ["key", "create", "dev", "--team", "platform", "--budget", "500 USD/1M", "--limit", "600 requests/1m"];
+    let created =
+        tollgate(&fake, &[&line[..], &["--session-limit", "5 USD,pause=10m", "-o", "json"]].concat(), "").await;
+    assert_eq!(created.code, 0, "{}", created.stderr);
+    let key = created.json();
+    let expect = json!([{
+        "id": key["budgets"][0]["id"], "limit_usd": "500", "window": "1M", "alignment": "rolling", "time_zone": "", "models": [],
+        "provider": "", "provider_name": "", "enforcement": "hard", "holding": "auto", "thresholds": [50, 80, 100],
+        "grace_usd": null, "grace": null, "contact": ""
+    }]);
+    assert_eq!(key["budgets"], expect);
+    assert_eq!(key["limits"], json!([{"measure": "requests", "amount": 600, "per_seconds": 60, "models": []}]));
+    assert_eq!(key["session_limit"], json!({"cost_usd": "5", "requests": null, "repeats": null, "pause_seconds": 600}));
+    let update = ["key", "update", "dev", "--budget", "600 USD/1M", "--budget", "100 USD/1d,soft"];
+    let updated =
+        tollgate(&fake, &[&update[..], &["--clear", "session_limit", "-o", "json"]].concat(), "").await.json();
+    assert_eq!((&updated["budgets"][0]["id"], &updated["budgets"][0]["limit_usd"]), (&expect[0]["id"], &json!("600")));
+    assert_eq!((&updated["limits"][0]["amount"], &updated["session_limit"]), (&json!(600), &Value::Null));
+    let shown = tollgate(&fake, &["key", "get", "dev"], "").await.stdout;
+    assert!(shown.contains("600 USD/1M; 100 USD/1d,soft") && shown.contains("600 requests/1m"), "{shown}");
+    for (noun, name, says) in [("customer", "acme", "5000 USD/1M"), ("key", "dev", "600 USD/1M")] {
+        assert!(tollgate(&fake, &[noun, "list"], "").await.stdout.contains(says), "{noun}");
+        let cleared = tollgate(&fake, &[noun, "update", name, "--clear", "budgets", "-o", "json"], "").await.json();
+        assert_eq!(cleared["budgets"], json!([]), "{noun}");
+    }
+}
+
+#[tokio::test]
+async fn budgets_of_a_file_are_applied_exported_and_then_nothing_is_to_do() {
+    let fake = Fake::start().await;
+    let applied = tollgate(&fake, &["apply", "-f", "-"], GOVERNED).await;
+    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
+    assert_eq!(tollgate(&fake, &["diff", "-f", "-"], GOVERNED).await.stdout, "nothing to do\n");
+    let exported = tollgate(&fake, &["export"], "").await.stdout;
+    let diff = tollgate(&fake, &["diff", "-f", "-", "--prune"], &exported).await;
+    assert_eq!((diff.code, diff.stdout.as_str()), (0, "nothing to do\n"), "{exported}");
+    let alone = "keys: [{ name: payments-dev, budgets: [{ limit: 100 USD, window: 1d, provider: anthropic, grace: 5 USD/10m }] }]";
+    let dry = tollgate(&fake, &["diff", "-f", "-"], alone).await;
+    assert!(dry.code == 1 && dry.stdout.contains("1 to update"), "{}{}", dry.stdout, dry.stderr);
+}
+
+#[tokio::test]
+async fn a_budget_is_shown_corrected_and_freed_of_a_dead_replica() {
+    let fake = Fake::start().await;
+    tollgate(&fake, &["apply", "-f", "-"], GOVERNED).await;
+    let listed = tollgate(&fake, &["budget", "list", "--key", "payments-dev", "-o", "json"], "").await.json();
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!((&listed[1]["provider_name"], &listed[1]["grace"]), (&json!("anthropic"), &json!("10m")));
+    let table = tollgate(&fake, &["budget", "list", "--team", "platform"], "").await.stdout;
+    let mut lines = table.lines().map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()));
+    let header: Vec<_> = lines.next().unwrap().collect();
+    let columns =
+        ["OWNER", "WINDOW", "LIMIT", "SETTLED", "LEASED", "FREE", "USED %", "RESETS AT", "BURN/H", "EMPTY AT", "ID"];
+    assert_eq!(header, columns);
+    let row: Vec<_> = lines.next().unwrap().collect();
+    assert_eq!(row[..10], ["team/platform", "1M@Europe/Berlin", "1000", "0", "2.5", "997.5", "0", "never", "0", "-"]);
+    let id = listed[0]["id"].as_str().unwrap();
+    let line = ["budget", "adjust", id, "--reason", "a failed run", "--request-id", "case-1", "-o", "json"];
+    for (amount, expect) in [(&["--amount", "20"][..], "20"), (&["--amount", "20"], "20")] {
+        let adjusted = tollgate(&fake, &[&line[..], amount].concat(), "").await;
+        assert_eq!(adjusted.json()["settled_usd"], expect, "{}", adjusted.stderr);
+    }
+    let refund = ["budget", "adjust", id, "--reason", "a failed run", "--amount", "-12.50", "-o", "json"];
+    assert_eq!(tollgate(&fake, &refund, "").await.json()["settled_usd"], "7.5");
+    assert_eq!(tollgate(&fake, &["budget", "get", id, "-o", "json"], "").await.json()["free_usd"], "490");
+    let leases = tollgate(&fake, &["budget", "leases", "--budget", id, "-o", "json"], "").await.json();
+    assert_eq!((&leases[0]["replica_name"], &leases[0]["outstanding_usd"]), (&json!("proxy-1"), &json!("2.5")));
+    let release = ["budget", "release", "proxy-1", "--reason", "disk lost", "-o", "json"];
+    assert_eq!(
+        tollgate(&fake, &release, "").await.json(),
+        json!({"replica": "proxy-1", "leases": 4, "released_usd": "10"})
+    );
+    let none = tollgate(&fake, &["budget", "leases", "--replica", "proxy-1"], "").await;
+    assert_eq!((none.stdout.as_str(), none.stderr.as_str()), ("", "no leases\n"));
+    let missing = tollgate(&fake, &["budget", "get", "budget-x"], "").await;
+    assert!(missing.code == 1 && missing.stderr.contains("tollgate budget list"), "{}", missing.stderr);
 }

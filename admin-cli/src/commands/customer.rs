@@ -4,7 +4,17 @@ use clap::Subcommand;
 use serde::Serialize;
 use tollgate_proto::admin::v1;
 
-use super::{Changed, Context, done, filter::Filter, pages, switched};
+use super::{
+    Changed, Context, done,
+    filter::Filter,
+    names::{Names, Noun},
+    one, pages,
+    quota::{
+        Quota, QuotaArguments, QuotaChange,
+        view::{QuotaView, providers},
+    },
+    switched,
+};
 use crate::{
     arguments::{Deletion, Listing, Named, NewName, Switch},
     failure::Failure,
@@ -16,13 +26,15 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum CustomerCommand {
     /// Create a customer
-    #[command(after_help = "Example: tollgate customer create acme --display-name Acme")]
+    #[command(after_help = "Example: tollgate customer create acme --display-name Acme --budget '5000 USD/1M'")]
     Create {
         #[command(flatten)]
         name: NewName,
         /// What people read
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
+        #[command(flatten)]
+        quota: Box<QuotaArguments>,
     },
     /// Show one customer
     #[command(after_help = "Example: tollgate customer get acme -o yaml")]
@@ -44,6 +56,8 @@ pub(crate) enum CustomerCommand {
         display_name: Option<String>,
         #[command(flatten)]
         switch: Switch,
+        #[command(flatten)]
+        quota: Box<QuotaChange>,
     },
     /// Delete a customer that has no teams
     #[command(after_help = "Example: tollgate customer delete acme")]
@@ -57,6 +71,8 @@ struct CustomerView {
     name: String,
     display_name: String,
     disabled: bool,
+    #[serde(flatten)]
+    quota: QuotaView,
     etag: String,
     create_time: Option<String>,
     update_time: Option<String>,
@@ -65,41 +81,48 @@ struct CustomerView {
 impl CustomerCommand {
     pub(crate) async fn run(self, context: &Context) -> Result<Answer, Failure> {
         let mut client = context.client.customers();
-        match self {
-            Self::Create { name, display_name } => {
-                let display_name = display_name.unwrap_or_default();
-                let customer = v1::Customer { name: name.into_name(), display_name, ..v1::Customer::default() };
-                let created = client.create_customer(v1::CreateCustomerRequest { customer: Some(customer) }).await?;
-                context.format.item(&CustomerView::from(created.into_inner()))
+        let customer = match self {
+            Self::Create { name, display_name, quota } => {
+                let Quota { budgets, limits, session_limit } = quota.new_quota()?;
+                let customer = v1::Customer {
+                    name: name.into_name(),
+                    display_name: display_name.unwrap_or_default(),
+                    budgets,
+                    limits,
+                    session_limit,
+                    ..v1::Customer::default()
+                };
+                client.create_customer(v1::CreateCustomerRequest { customer: Some(customer) }).await?
             }
-            Self::Get(Named { name }) => {
-                let found = client.get_customer(v1::GetCustomerRequest { customer: name }).await?;
-                context.format.item(&CustomerView::from(found.into_inner()))
-            }
+            Self::Get(Named { name }) => client.get_customer(v1::GetCustomerRequest { customer: name }).await?,
             Self::List(Listing { filter, limit }) => {
                 let found = all(context, limit, Filter::new(filter).text()).await?;
-                context.format.list(&found.into_iter().map(CustomerView::from).collect::<Vec<_>>())
+                return context.format.list(&views(context, found).await);
             }
-            Self::Update { customer, name, display_name, switch } => {
+            Self::Update { customer, name, display_name, switch, quota } => {
                 let mut changed = Changed::default();
+                let Quota { budgets, limits, session_limit } = quota.changed(&mut changed)?;
                 let mut wanted = v1::Customer {
                     name: changed.field("name", name),
                     display_name: changed.field("display_name", display_name),
                     disabled: changed.field("disabled", switch.disabled()),
+                    budgets,
+                    limits,
+                    session_limit,
                     ..v1::Customer::default()
                 };
                 let update_mask = Some(changed.mask()?);
                 // An update says which object by its id; the caller may have said a name.
                 wanted.id = client.get_customer(v1::GetCustomerRequest { customer }).await?.into_inner().id;
-                let request = v1::UpdateCustomerRequest { customer: Some(wanted), update_mask };
-                context.format.item(&CustomerView::from(client.update_customer(request).await?.into_inner()))
+                client.update_customer(v1::UpdateCustomerRequest { customer: Some(wanted), update_mask }).await?
             }
             Self::Delete(Deletion { name, etag }) => {
                 let request = v1::DeleteCustomerRequest { customer: name.clone(), etag: etag.unwrap_or_default() };
                 client.delete_customer(request).await?;
-                done(context.format, "deleted", "customer", &name)
+                return done(context.format, "deleted", "customer", &name);
             }
-        }
+        };
+        one(context, views(context, vec![customer.into_inner()]).await)
     }
 }
 
@@ -114,27 +137,49 @@ pub(crate) async fn all(context: &Context, limit: Option<u32>, filter: String) -
     .await
 }
 
-impl From<v1::Customer> for CustomerView {
-    fn from(customer: v1::Customer) -> Self {
-        let v1::Customer { id, name, display_name, disabled, etag, create_time, update_time } = customer;
+async fn views(context: &Context, customers: Vec<v1::Customer>) -> Vec<CustomerView> {
+    let mut names = Names::default();
+    names.learn(context, Noun::Provider, customers.iter().flat_map(|each| providers(&each.budgets))).await;
+    customers.into_iter().map(|customer| CustomerView::new(customer, &names)).collect()
+}
+
+impl CustomerView {
+    fn new(customer: v1::Customer, names: &Names) -> Self {
+        let v1::Customer {
+            id,
+            name,
+            display_name,
+            disabled,
+            etag,
+            create_time,
+            update_time,
+            budgets,
+            limits,
+            session_limit,
+        } = customer;
+        let quota = QuotaView::new(budgets, limits, session_limit, names);
         let (create_time, update_time) = (printed(create_time.as_ref()), printed(update_time.as_ref()));
-        Self { id, name, display_name, disabled, etag, create_time, update_time }
+        Self { id, name, display_name, disabled, quota, etag, create_time, update_time }
     }
 }
 
 impl View for CustomerView {
     const PLURAL: &'static str = "customers";
-    const LISTED: &'static [&'static str] = &["name", "display_name", "state", "id"];
+    const LISTED: &'static [&'static str] = &["name", "display_name", "state", "budgets", "limits", "id"];
 
     fn fields(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut fields = vec![
             ("name", self.name.clone()),
             ("display_name", self.display_name.clone()),
             ("state", switched(self.disabled)),
+        ];
+        fields.extend(self.quota.fields());
+        fields.extend([
             ("id", self.id.clone()),
             ("etag", self.etag.clone()),
             ("created", self.create_time.clone().unwrap_or_default()),
             ("updated", self.update_time.clone().unwrap_or_default()),
-        ]
+        ]);
+        fields
     }
 }

@@ -193,6 +193,10 @@ fn needs(document: &Document) -> Vec<Kind> {
     if needs.contains(&Kind::Team) {
         needs.push(Kind::Customer);
     }
+    // A budget may cover one provider alone, here or there already.
+    if document.quotas().any(|quota| quota.budgets.is_some()) {
+        needs.push(Kind::Provider);
+    }
     needs
 }
 
@@ -252,7 +256,14 @@ mod tests {
         check(&[Kind::Provider], &[Kind::Provider]);
         check(&[Kind::Team], &[Kind::Customer, Kind::Team]);
         check(&[Kind::User], &[Kind::Customer, Kind::Team, Kind::User]);
-        check(&[Kind::Key], &[Kind::Customer, Kind::Team, Kind::User, Kind::Provider, Kind::Key]);
+        check(&[Kind::Key], &[Kind::Provider, Kind::Customer, Kind::Team, Kind::User, Kind::Key]);
+    }
+
+    #[test]
+    fn the_providers_that_budgets_may_cover_are_listed_too() {
+        let customer = |text: &str| read::read(&format!("customers: [{{ name: acme, {text} }}]")).unwrap();
+        assert_eq!(needs(&customer("limits: []")), [Kind::Customer]);
+        assert_eq!(needs(&customer("budgets: []")), [Kind::Customer, Kind::Provider]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     filter::Filter,
     names::{Names, Noun},
     one, pages,
+    quota::{Quota, QuotaArguments, QuotaField, view::providers},
 };
 use crate::{
     arguments::{Deletion, Listing, Named, NewName},
@@ -28,7 +29,7 @@ const SECRET_NOTE: &str = "the secret is shown this once; keep it now";
 pub(crate) enum KeyCommand {
     /// Create a key and print its secret, this once
     #[command(
-        after_help = "Example: tollgate key create --name payments-dev --team platform --model 'claude-*' --expires 30d -o json"
+        after_help = "Example: tollgate key create --name payments-dev --team platform --model 'claude-*' --budget '500 USD/1M' --expires 30d -o json"
     )]
     Create(Box<Create>),
     /// Show one key, without its secret
@@ -96,6 +97,8 @@ pub(crate) struct Limits {
     /// A label for reports [may be repeated]
     #[arg(long = "tag", value_name = "NAME=VALUE")]
     tags: Vec<Tag>,
+    #[command(flatten)]
+    quota: QuotaArguments,
 }
 
 /// Which keys are listed.
@@ -149,6 +152,10 @@ enum Clearable {
     Providers,
     Credentials,
     Tags,
+    Budgets,
+    Limits,
+    #[value(name = "session_limit", alias = "session-limit")]
+    SessionLimit,
 }
 
 impl KeyCommand {
@@ -196,7 +203,8 @@ impl KeyCommand {
 impl Create {
     fn key(self, now: Timestamp) -> Result<v1::Key, Failure> {
         let Self { name, team, user, limits } = self;
-        let Limits { display_name, models, providers, credentials, expires, tags } = limits;
+        let Limits { display_name, models, providers, credentials, expires, tags, quota } = limits;
+        let Quota { budgets, limits, session_limit } = quota.new_quota()?;
         Ok(v1::Key {
             name: name.into_name(),
             display_name: display_name.unwrap_or_default(),
@@ -207,6 +215,9 @@ impl Create {
             providers,
             credentials,
             tags: tags.into_iter().map(|tag| (tag.name, tag.value)).collect(),
+            budgets,
+            limits,
+            session_limit,
             ..v1::Key::default()
         })
     }
@@ -216,7 +227,7 @@ impl Update {
     /// Which key, its new values, and the fields that change.
     fn change(self, now: Timestamp) -> Result<(String, v1::Key, prost_types::FieldMask), Failure> {
         let Self { key, name, user, limits, clear } = self;
-        let Limits { display_name, models, providers, credentials, expires, tags } = limits;
+        let Limits { display_name, models, providers, credentials, expires, tags, quota } = limits;
         let cleared = |field| clear.contains(&field);
         let text = |value: Option<String>, field| if cleared(field) { Some(String::new()) } else { value };
         let list = |values: Vec<String>, field| (!values.is_empty() || cleared(field)).then_some(values);
@@ -233,6 +244,8 @@ impl Update {
         }
         let tags: Option<Vec<Tag>> = (!tags.is_empty() || cleared(Clearable::Tags)).then_some(tags);
         let mut changed = Changed::default();
+        let quota_cleared: Vec<_> = clear.iter().filter_map(|field| field.quota()).collect();
+        let Quota { budgets, limits, session_limit } = quota.changed(&quota_cleared, &mut changed)?;
         let wanted = v1::Key {
             name: changed.field("name", name),
             display_name: changed.field("display_name", text(display_name, Clearable::DisplayName)),
@@ -243,6 +256,9 @@ impl Update {
             providers: changed.field("providers", list(providers, Clearable::Providers)),
             credentials: changed.field("credentials", list(credentials, Clearable::Credentials)),
             tags: changed.field("tags", tags).into_iter().map(|tag| (tag.name, tag.value)).collect(),
+            budgets,
+            limits,
+            session_limit,
             ..v1::Key::default()
         };
         Ok((key, wanted, changed.mask()?))
@@ -254,6 +270,17 @@ impl State {
         match self {
             Self::Active => "active",
             Self::Revoked => "revoked",
+        }
+    }
+}
+
+impl Clearable {
+    const fn quota(self) -> Option<QuotaField> {
+        match self {
+            Self::Budgets => Some(QuotaField::Budgets),
+            Self::Limits => Some(QuotaField::Limits),
+            Self::SessionLimit => Some(QuotaField::SessionLimit),
+            _ => None,
         }
     }
 }
@@ -295,7 +322,9 @@ async fn views(context: &Context, keys: Vec<v1::Key>) -> Vec<KeyView> {
         // A credential has no name without its provider.
         names.learn_all(context, Noun::Provider).await;
     } else {
-        names.learn(context, Noun::Provider, keys.iter().flat_map(|key| &key.providers).map(String::as_str)).await;
+        let covered = keys.iter().flat_map(|key| providers(&key.budgets));
+        let allowed = keys.iter().flat_map(|key| &key.providers).map(String::as_str);
+        names.learn(context, Noun::Provider, allowed.chain(covered)).await;
     }
     keys.into_iter().map(|key| KeyView::new(key, &names, context.now)).collect()
 }
@@ -339,14 +368,31 @@ mod tests {
     }
 
     #[test]
-    fn what_belongs_to_a_later_version_is_refused() {
-        for flag in ["--budget", "--limit"] {
-            let line = ["tollgate", "key", "create", "n", "--team", "t", flag, "600 requests/1m"];
-            assert_eq!(
-                Cli::try_parse_from(line).unwrap_err().kind(),
-                clap::error::ErrorKind::UnknownArgument,
-                "{flag}"
-            );
+    fn a_new_key_carries_its_budgets_and_limits() {
+        let line = ["create", "n", "--team", "t", "--budget", "500 USD/1M", "--budget", "100 USD/1d@UTC,soft"];
+        let more = ["--limit", "600 requests/1m", "--limit", "10 parallel", "--session-limit", "5 USD,20 repeats"];
+        let KeyCommand::Create(create) = parsed(&[&line[..], &more[..], &["--session-limit", "pause=10m"]].concat())
+        else {
+            panic!()
+        };
+        let v1::Key { budgets, limits, session_limit, .. } = create.key(now()).unwrap();
+        let amounts: Vec<_> = budgets.iter().map(|budget| budget.limit_nano_usd).collect();
+        assert_eq!(amounts, [500_000_000_000, 100_000_000_000]);
+        assert_eq!((limits.len(), limits[1].measure()), (2, v1::RateMeasure::Parallel));
+        let expect = v1::SessionLimit { dollars_nano_usd: 5_000_000_000, requests: 0, repeats: 20, pause_seconds: 600 };
+        assert_eq!(session_limit, Some(expect));
+    }
+
+    #[test]
+    fn what_is_no_budget_or_limit_is_told_what_to_type() {
+        for (flag, text, says) in [
+            ("--budget", "500", "500 USD/1M"),
+            ("--limit", "600", "600 requests/1m"),
+            ("--session-limit", "5", "20 repeats"),
+        ] {
+            let line = ["tollgate", "key", "create", "n", "--team", "t", flag, text];
+            let refusal = Cli::try_parse_from(line).unwrap_err().to_string();
+            assert!(refusal.contains(says), "{refusal}");
         }
     }
 
@@ -356,6 +402,7 @@ mod tests {
             (&["--model", "x"][..], &["models"][..]),
             (&["--expires", "never"], &["expire_time"]),
             (&["--clear", "models", "--clear", "user"], &["user", "models"]),
+            (&["--clear", "session_limit", "--budget", "5 USD/1d"], &["budgets", "session_limit"]),
             (&["--display-name", "", "--name", "n", "--tag", "a=b"], &["name", "display_name", "tags"]),
         ] {
             assert_eq!(changed(line).unwrap().1, paths, "{line:?}");
@@ -365,7 +412,12 @@ mod tests {
 
     #[test]
     fn an_update_that_says_nothing_or_both_is_refused() {
-        for line in [&[][..], &["--clear", "models", "--model", "x"], &["--expires", "2020-01-01"]] {
+        for line in [
+            &[][..],
+            &["--clear", "models", "--model", "x"],
+            &["--clear", "limits", "--limit", "10 parallel"],
+            &["--expires", "2020-01-01"],
+        ] {
             assert_eq!(changed(line).unwrap_err().exit, Exit::Usage, "{line:?}");
         }
     }

@@ -8,7 +8,12 @@ use super::{
     Changed, Context, done,
     filter::Filter,
     names::{Names, Noun},
-    one, pages, switched,
+    one, pages,
+    quota::{
+        Quota, QuotaArguments, QuotaChange,
+        view::{QuotaView, providers},
+    },
+    switched,
 };
 use crate::{
     arguments::{Deletion, Listing, Named, NewName, Switch},
@@ -21,7 +26,9 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum TeamCommand {
     /// Create a team
-    #[command(after_help = "Example: tollgate team create platform --customer acme")]
+    #[command(
+        after_help = "Example: tollgate team create platform --customer acme --budget '1000 USD/1M@Europe/Berlin' --limit '600 requests/1m'"
+    )]
     Create {
         #[command(flatten)]
         name: NewName,
@@ -31,6 +38,8 @@ pub(crate) enum TeamCommand {
         /// What people read
         #[arg(long, value_name = "TEXT")]
         display_name: Option<String>,
+        #[command(flatten)]
+        quota: Box<QuotaArguments>,
     },
     /// Show one team
     #[command(after_help = "Example: tollgate team get platform")]
@@ -58,6 +67,8 @@ pub(crate) enum TeamCommand {
         display_name: Option<String>,
         #[command(flatten)]
         switch: Switch,
+        #[command(flatten)]
+        quota: Box<QuotaChange>,
     },
     /// Delete a team that has no keys and no users
     #[command(after_help = "Example: tollgate team delete platform")]
@@ -73,6 +84,8 @@ struct TeamView {
     customer: String,
     customer_name: String,
     disabled: bool,
+    #[serde(flatten)]
+    quota: QuotaView,
     etag: String,
     create_time: Option<String>,
     update_time: Option<String>,
@@ -82,9 +95,17 @@ impl TeamCommand {
     pub(crate) async fn run(self, context: &Context) -> Result<Answer, Failure> {
         let mut client = context.client.teams();
         let team = match self {
-            Self::Create { name, customer, display_name } => {
-                let display_name = display_name.unwrap_or_default();
-                let team = v1::Team { name: name.into_name(), customer, display_name, ..v1::Team::default() };
+            Self::Create { name, customer, display_name, quota } => {
+                let Quota { budgets, limits, session_limit } = quota.new_quota()?;
+                let team = v1::Team {
+                    name: name.into_name(),
+                    customer,
+                    display_name: display_name.unwrap_or_default(),
+                    budgets,
+                    limits,
+                    session_limit,
+                    ..v1::Team::default()
+                };
                 client.create_team(v1::CreateTeamRequest { team: Some(team) }).await?
             }
             Self::Get(Named { name }) => client.get_team(v1::GetTeamRequest { team: name }).await?,
@@ -93,12 +114,16 @@ impl TeamCommand {
                 let found = all(context, listing.limit, filter.text()).await?;
                 return context.format.list(&views(context, found).await);
             }
-            Self::Update { team, name, display_name, switch } => {
+            Self::Update { team, name, display_name, switch, quota } => {
                 let mut changed = Changed::default();
+                let Quota { budgets, limits, session_limit } = quota.changed(&mut changed)?;
                 let mut wanted = v1::Team {
                     name: changed.field("name", name),
                     display_name: changed.field("display_name", display_name),
                     disabled: changed.field("disabled", switch.disabled()),
+                    budgets,
+                    limits,
+                    session_limit,
                     ..v1::Team::default()
                 };
                 let update_mask = Some(changed.mask()?);
@@ -129,32 +154,50 @@ pub(crate) async fn all(context: &Context, limit: Option<u32>, filter: String) -
 async fn views(context: &Context, teams: Vec<v1::Team>) -> Vec<TeamView> {
     let mut names = Names::default();
     names.learn(context, Noun::Customer, teams.iter().map(|team| team.customer.as_str())).await;
+    names.learn(context, Noun::Provider, teams.iter().flat_map(|team| providers(&team.budgets))).await;
     teams.into_iter().map(|team| TeamView::new(team, &names)).collect()
 }
 
 impl TeamView {
     fn new(team: v1::Team, names: &Names) -> Self {
-        let v1::Team { id, name, display_name, customer, disabled, etag, create_time, update_time } = team;
+        let v1::Team {
+            id,
+            name,
+            display_name,
+            customer,
+            disabled,
+            etag,
+            create_time,
+            update_time,
+            budgets,
+            limits,
+            session_limit,
+        } = team;
+        let quota = QuotaView::new(budgets, limits, session_limit, names);
         let customer_name = names.of(&customer);
         let (create_time, update_time) = (printed(create_time.as_ref()), printed(update_time.as_ref()));
-        Self { id, name, display_name, customer, customer_name, disabled, etag, create_time, update_time }
+        Self { id, name, display_name, customer, customer_name, disabled, quota, etag, create_time, update_time }
     }
 }
 
 impl View for TeamView {
     const PLURAL: &'static str = "teams";
-    const LISTED: &'static [&'static str] = &["name", "customer", "display_name", "state", "id"];
+    const LISTED: &'static [&'static str] = &["name", "customer", "display_name", "state", "budgets", "limits", "id"];
 
     fn fields(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut fields = vec![
             ("name", self.name.clone()),
             ("customer", self.customer_name.clone()),
             ("display_name", self.display_name.clone()),
             ("state", switched(self.disabled)),
+        ];
+        fields.extend(self.quota.fields());
+        fields.extend([
             ("id", self.id.clone()),
             ("etag", self.etag.clone()),
             ("created", self.create_time.clone().unwrap_or_default()),
             ("updated", self.update_time.clone().unwrap_or_default()),
-        ]
+        ]);
+        fields
     }
 }

@@ -8,7 +8,12 @@ use super::{
     Changed, Context, done,
     filter::Filter,
     names::{Names, Noun},
-    one, pages, switched,
+    one, pages,
+    quota::{
+        Quota, QuotaArguments, QuotaChange,
+        view::{QuotaView, providers},
+    },
+    switched,
 };
 use crate::{
     arguments::{Deletion, Listing, Named, NewName, Switch},
@@ -21,7 +26,9 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserCommand {
     /// Create a user
-    #[command(after_help = "Example: tollgate user create ada --email ada@example.com --team platform")]
+    #[command(
+        after_help = "Example: tollgate user create ada --email ada@example.com --team platform --budget '20 USD/1d'"
+    )]
     Create {
         #[command(flatten)]
         name: NewName,
@@ -34,6 +41,8 @@ pub(crate) enum UserCommand {
         /// The team to which the user belongs, by id or name
         #[arg(long, value_parser = reference)]
         team: Option<String>,
+        #[command(flatten)]
+        quota: Box<QuotaArguments>,
     },
     /// Show one user
     #[command(after_help = "Example: tollgate user get ada")]
@@ -67,6 +76,8 @@ pub(crate) enum UserCommand {
         team: Option<String>,
         #[command(flatten)]
         switch: Switch,
+        #[command(flatten)]
+        quota: Box<QuotaChange>,
     },
     /// Delete a user who has no keys
     #[command(after_help = "Example: tollgate user delete ada")]
@@ -83,6 +94,8 @@ struct UserView {
     team: String,
     team_name: String,
     disabled: bool,
+    #[serde(flatten)]
+    quota: QuotaView,
     etag: String,
     create_time: Option<String>,
     update_time: Option<String>,
@@ -92,12 +105,16 @@ impl UserCommand {
     pub(crate) async fn run(self, context: &Context) -> Result<Answer, Failure> {
         let mut client = context.client.users();
         let user = match self {
-            Self::Create { name, email, display_name, team } => {
+            Self::Create { name, email, display_name, team, quota } => {
+                let Quota { budgets, limits, session_limit } = quota.new_quota()?;
                 let user = v1::User {
                     name: name.into_name(),
                     email: email.unwrap_or_default(),
                     display_name: display_name.unwrap_or_default(),
                     team: team.unwrap_or_default(),
+                    budgets,
+                    limits,
+                    session_limit,
                     ..v1::User::default()
                 };
                 client.create_user(v1::CreateUserRequest { user: Some(user) }).await?
@@ -108,14 +125,18 @@ impl UserCommand {
                 let found = all(context, listing.limit, filter.text()).await?;
                 return context.format.list(&views(context, found).await);
             }
-            Self::Update { user, name, email, display_name, team, switch } => {
+            Self::Update { user, name, email, display_name, team, switch, quota } => {
                 let mut changed = Changed::default();
+                let Quota { budgets, limits, session_limit } = quota.changed(&mut changed)?;
                 let mut wanted = v1::User {
                     name: changed.field("name", name),
                     email: changed.field("email", email),
                     display_name: changed.field("display_name", display_name),
                     team: changed.field("team", team),
                     disabled: changed.field("disabled", switch.disabled()),
+                    budgets,
+                    limits,
+                    session_limit,
                     ..v1::User::default()
                 };
                 let update_mask = Some(changed.mask()?);
@@ -146,33 +167,53 @@ pub(crate) async fn all(context: &Context, limit: Option<u32>, filter: String) -
 async fn views(context: &Context, users: Vec<v1::User>) -> Vec<UserView> {
     let mut names = Names::default();
     names.learn(context, Noun::Team, users.iter().map(|user| user.team.as_str())).await;
+    names.learn(context, Noun::Provider, users.iter().flat_map(|user| providers(&user.budgets))).await;
     users.into_iter().map(|user| UserView::new(user, &names)).collect()
 }
 
 impl UserView {
     fn new(user: v1::User, names: &Names) -> Self {
-        let v1::User { id, name, email, display_name, team, disabled, etag, create_time, update_time } = user;
+        let v1::User {
+            id,
+            name,
+            email,
+            display_name,
+            team,
+            disabled,
+            etag,
+            create_time,
+            update_time,
+            budgets,
+            limits,
+            session_limit,
+        } = user;
+        let quota = QuotaView::new(budgets, limits, session_limit, names);
         let team_name = names.of(&team);
         let (create_time, update_time) = (printed(create_time.as_ref()), printed(update_time.as_ref()));
-        Self { id, name, email, display_name, team, team_name, disabled, etag, create_time, update_time }
+        Self { id, name, email, display_name, team, team_name, disabled, quota, etag, create_time, update_time }
     }
 }
 
 impl View for UserView {
     const PLURAL: &'static str = "users";
-    const LISTED: &'static [&'static str] = &["name", "email", "team", "display_name", "state", "id"];
+    const LISTED: &'static [&'static str] =
+        &["name", "email", "team", "display_name", "state", "budgets", "limits", "id"];
 
     fn fields(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut fields = vec![
             ("name", self.name.clone()),
             ("email", self.email.clone()),
             ("team", self.team_name.clone()),
             ("display_name", self.display_name.clone()),
             ("state", switched(self.disabled)),
+        ];
+        fields.extend(self.quota.fields());
+        fields.extend([
             ("id", self.id.clone()),
             ("etag", self.etag.clone()),
             ("created", self.create_time.clone().unwrap_or_default()),
             ("updated", self.update_time.clone().unwrap_or_default()),
-        ]
+        ]);
+        fields
     }
 }

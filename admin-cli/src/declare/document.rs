@@ -1,5 +1,7 @@
 //! What a declarative file can say. The same types describe what the control plane has, with every field set.
 
+pub(crate) mod quota;
+
 use std::{collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
@@ -9,6 +11,7 @@ use zeroize::Zeroizing;
 
 use super::tree::Place;
 use crate::literals::is_reference;
+use quota::Quota;
 
 /// With what a secret begins that stays as it is.
 pub(crate) const STORED_PREFIX: &str = "stored://";
@@ -17,11 +20,11 @@ pub(crate) const STORED_PREFIX: &str = "stored://";
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
+    Provider,
+    Model,
     Customer,
     Team,
     User,
-    Provider,
-    Model,
     Key,
 }
 
@@ -53,6 +56,8 @@ pub(crate) struct Customer {
     pub(crate) display_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) disabled: Option<bool>,
+    #[serde(flatten)]
+    pub(crate) quota: Quota,
     #[serde(skip)]
     pub(crate) place: Place,
 }
@@ -67,6 +72,8 @@ pub(crate) struct Team {
     pub(crate) display_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) disabled: Option<bool>,
+    #[serde(flatten)]
+    pub(crate) quota: Quota,
     #[serde(skip)]
     pub(crate) place: Place,
 }
@@ -84,6 +91,8 @@ pub(crate) struct User {
     pub(crate) team: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) disabled: Option<bool>,
+    #[serde(flatten)]
+    pub(crate) quota: Quota,
     #[serde(skip)]
     pub(crate) place: Place,
 }
@@ -112,6 +121,8 @@ pub(crate) struct Key {
     pub(crate) tags: Option<BTreeMap<String, String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) revoked: Option<bool>,
+    #[serde(flatten)]
+    pub(crate) quota: Quota,
     #[serde(skip)]
     pub(crate) place: Place,
 }
@@ -230,6 +241,18 @@ pub(crate) struct LongContext {
 /// An amount, written as a decimal number of dollars.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Dollars(pub(crate) NanoUsd);
+
+// === impl Document ===
+
+impl Document {
+    /// What the owners in the file may spend and how fast.
+    pub(crate) fn quotas(&self) -> impl Iterator<Item = &Quota> {
+        let customers = self.customers.iter().map(|each| &each.quota);
+        let teams = self.teams.iter().map(|each| &each.quota);
+        let users = self.users.iter().map(|each| &each.quota);
+        customers.chain(teams).chain(users).chain(self.keys.iter().map(|each| &each.quota))
+    }
+}
 
 // === impl Kind ===
 

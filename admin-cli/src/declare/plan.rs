@@ -112,11 +112,11 @@ pub(crate) fn plan(state: &State, document: &Document, prune: bool) -> Result<Pl
     let document = resolve::resolve(state, document, prune)?;
     let mut drafting =
         Drafting { state, document: &document, plan: Plan::default(), trims: Vec::new(), mistakes: Vec::new() };
+    drafting.providers();
+    drafting.models();
     drafting.customers();
     drafting.teams();
     drafting.users();
-    drafting.providers();
-    drafting.models();
     drafting.keys();
     if prune {
         drafting.prune();
@@ -283,7 +283,7 @@ impl Drafting<'_> {
         }
     }
 
-    // Keys first and customers last: what refers goes before what is referred to.
+    // Keys first and providers last: what refers goes before what is referred to.
     fn prune(&mut self) {
         let (state, document) = (self.state, self.document);
         let sections = &document.sections;
@@ -299,17 +299,6 @@ impl Drafting<'_> {
                 &name,
                 write.map(|write| Call::Key { write: Some(write), revoked: None, id: String::new() }),
             );
-        }
-        let overridden = state.models.iter().filter(|model| model.1.overridden).map(|model| model.0).collect();
-        for name in gone(Kind::Model, overridden, document.models.iter().map(|each| &each.name).collect()) {
-            self.delete(Kind::Model, &name, Some(Call::ModelReset(name.clone())));
-        }
-        for name in gone(
-            Kind::Provider,
-            state.providers.keys().collect(),
-            document.providers.iter().map(|each| &each.name).collect(),
-        ) {
-            self.delete(Kind::Provider, &name, state.providers.get(&name).map(delete).map(Call::Provider));
         }
         for name in
             gone(Kind::User, state.users.keys().collect(), document.users.iter().map(|each| &each.name).collect())
@@ -327,6 +316,17 @@ impl Drafting<'_> {
             document.customers.iter().map(|each| &each.name).collect(),
         ) {
             self.delete(Kind::Customer, &name, state.customers.get(&name).map(delete).map(Call::Customer));
+        }
+        let overridden = state.models.iter().filter(|model| model.1.overridden).map(|model| model.0).collect();
+        for name in gone(Kind::Model, overridden, document.models.iter().map(|each| &each.name).collect()) {
+            self.delete(Kind::Model, &name, Some(Call::ModelReset(name.clone())));
+        }
+        for name in gone(
+            Kind::Provider,
+            state.providers.keys().collect(),
+            document.providers.iter().map(|each| &each.name).collect(),
+        ) {
+            self.delete(Kind::Provider, &name, state.providers.get(&name).map(delete).map(Call::Provider));
         }
     }
 

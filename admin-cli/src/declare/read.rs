@@ -1,6 +1,7 @@
 //! Reads a declarative file. Every mistake is reported, with its line, and nothing is ignored.
 
 mod fields;
+mod quota;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::literals::{self, Tag, WEIGHT_MAX};
 use fields::Fields;
+use quota::quota;
 
 /// The most tags of a key.
 const TAGS_MAX: usize = 32;
@@ -63,6 +65,7 @@ fn customer(mut fields: Fields<'_, '_>) -> Customer {
         name: name(&mut fields),
         display_name: fields.text("display_name"),
         disabled: fields.boolean("disabled"),
+        quota: quota(&mut fields),
     };
     fields.close();
     customer
@@ -75,6 +78,7 @@ fn team(mut fields: Fields<'_, '_>) -> Team {
         customer: fields.parsed("customer", literals::reference),
         display_name: fields.text("display_name"),
         disabled: fields.boolean("disabled"),
+        quota: quota(&mut fields),
     };
     fields.close();
     team
@@ -88,6 +92,7 @@ fn user(mut fields: Fields<'_, '_>) -> User {
         display_name: fields.text("display_name"),
         team: fields.parsed("team", reference_or_none),
         disabled: fields.boolean("disabled"),
+        quota: quota(&mut fields),
     };
     fields.close();
     user
@@ -106,6 +111,7 @@ fn key(mut fields: Fields<'_, '_>) -> Key {
         expires: fields.parsed("expires", expires),
         tags: tags(&mut fields),
         revoked: fields.boolean("revoked"),
+        quota: quota(&mut fields),
     };
     fields.close();
     key

@@ -7,9 +7,9 @@ use tollgate_proto::admin::v1;
 
 use super::document::{
     Credential, Customer, Document, Dollars, Expires, Key, LongContext, Model, Provider, Rates, Secret, Team, Tier,
-    User,
+    User, quota::Quota,
 };
-use crate::{commands::names::provider_names, literals::from_wire};
+use crate::{commands::names::provider_names, literals::from_wire, quota::ordered};
 
 /// How the catalogue says that a price was set here.
 const OVERRIDE: &str = "override";
@@ -64,7 +64,8 @@ impl State {
         names.extend(users.iter().map(|each| (each.id.clone(), each.name.clone())));
         names.extend(providers.iter().cloned().flat_map(provider_names));
         let mut state = Self { names, ..Self::default() };
-        state.customers = customers.into_iter().map(|each| (each.name.clone(), existing_customer(each))).collect();
+        state.customers =
+            customers.into_iter().map(|each| (each.name.clone(), state.existing_customer(each))).collect();
         state.teams = teams.into_iter().map(|each| (each.name.clone(), state.existing_team(each))).collect();
         state.users = users.into_iter().map(|each| (each.name.clone(), state.existing_user(each))).collect();
         state.providers = providers.into_iter().map(|each| (each.name.clone(), existing_provider(each))).collect();
@@ -91,33 +92,116 @@ impl State {
         };
         Document {
             customers: values(&self.customers)
-                .map(|each| Customer { disabled: braked(each.disabled), ..each.clone() })
+                .map(|each| Customer {
+                    disabled: braked(each.disabled),
+                    quota: each.quota.clone().braking(),
+                    ..each.clone()
+                })
                 .collect(),
-            teams: values(&self.teams).map(|each| Team { disabled: braked(each.disabled), ..each.clone() }).collect(),
-            users: values(&self.users).map(|each| User { disabled: braked(each.disabled), ..each.clone() }).collect(),
+            teams: values(&self.teams)
+                .map(|each| Team {
+                    disabled: braked(each.disabled),
+                    quota: each.quota.clone().braking(),
+                    ..each.clone()
+                })
+                .collect(),
+            users: values(&self.users)
+                .map(|each| User {
+                    disabled: braked(each.disabled),
+                    quota: each.quota.clone().braking(),
+                    ..each.clone()
+                })
+                .collect(),
             providers: values(&self.providers).map(provider).collect(),
             models: self.models.values().filter(|each| each.overridden).map(|each| each.value.clone()).collect(),
-            keys: values(&self.keys).map(|each| Key { revoked: braked(each.revoked), ..each.clone() }).collect(),
+            keys: values(&self.keys)
+                .map(|each| Key { revoked: braked(each.revoked), quota: each.quota.clone().braking(), ..each.clone() })
+                .collect(),
             sections: Vec::new(),
         }
     }
 
+    fn quota(
+        &self,
+        budgets: Vec<v1::Budget>,
+        limits: Vec<v1::RateLimit>,
+        session_limit: Option<v1::SessionLimit>,
+    ) -> Quota {
+        Quota::held(budgets, limits, session_limit, |reference| self.name_of(reference))
+    }
+
+    fn existing_customer(&self, customer: v1::Customer) -> Existing<Customer> {
+        let v1::Customer {
+            id,
+            name,
+            display_name,
+            disabled,
+            etag,
+            create_time: _,
+            update_time: _,
+            budgets,
+            limits,
+            session_limit,
+        } = customer;
+        let value = Customer {
+            name,
+            display_name: Some(display_name),
+            disabled: Some(disabled),
+            quota: self.quota(budgets, limits, session_limit),
+            ..Customer::default()
+        };
+        Existing { id, etag, value }
+    }
+
     fn existing_team(&self, team: v1::Team) -> Existing<Team> {
-        let v1::Team { id, name, display_name, customer, disabled, etag, create_time: _, update_time: _ } = team;
+        let v1::Team {
+            id,
+            name,
+            display_name,
+            customer,
+            disabled,
+            etag,
+            create_time: _,
+            update_time: _,
+            budgets,
+            limits,
+            session_limit,
+        } = team;
+        let quota = self.quota(budgets, limits, session_limit);
         let customer = Some(self.name_of(&customer));
-        let value =
-            Team { name, customer, display_name: Some(display_name), disabled: Some(disabled), ..Team::default() };
+        let value = Team {
+            name,
+            customer,
+            display_name: Some(display_name),
+            disabled: Some(disabled),
+            quota,
+            ..Team::default()
+        };
         Existing { id, etag, value }
     }
 
     fn existing_user(&self, user: v1::User) -> Existing<User> {
-        let v1::User { id, name, email, display_name, team, disabled, etag, create_time: _, update_time: _ } = user;
+        let v1::User {
+            id,
+            name,
+            email,
+            display_name,
+            team,
+            disabled,
+            etag,
+            create_time: _,
+            update_time: _,
+            budgets,
+            limits,
+            session_limit,
+        } = user;
         let value = User {
             name,
             email: Some(email),
             display_name: Some(display_name),
             team: Some(self.name_of(&team)),
             disabled: Some(disabled),
+            quota: self.quota(budgets, limits, session_limit),
             ..User::default()
         };
         Existing { id, etag, value }
@@ -141,6 +225,9 @@ impl State {
             etag,
             create_time: _,
             update_time: _,
+            budgets,
+            limits,
+            session_limit,
         } = key;
         let named =
             |references: Vec<String>| ordered(references.iter().map(|reference| self.name_of(reference)).collect());
@@ -155,6 +242,7 @@ impl State {
             expires: Some(from_wire(expire_time.as_ref()).map_or(Expires::Never, Expires::At)),
             tags: Some(tags.into_iter().collect()),
             revoked: Some(revoked),
+            quota: self.quota(budgets, limits, session_limit),
             ..Key::default()
         };
         Existing { id, etag, value }
@@ -163,19 +251,6 @@ impl State {
 
 fn values<T>(objects: &BTreeMap<String, Existing<T>>) -> impl Iterator<Item = &T> {
     objects.values().map(|existing| &existing.value)
-}
-
-/// A list whose order means nothing, in the order in which it is compared.
-pub(crate) fn ordered(mut list: Vec<String>) -> Vec<String> {
-    list.sort();
-    list.dedup();
-    list
-}
-
-fn existing_customer(customer: v1::Customer) -> Existing<Customer> {
-    let v1::Customer { id, name, display_name, disabled, etag, create_time: _, update_time: _ } = customer;
-    let value = Customer { name, display_name: Some(display_name), disabled: Some(disabled), ..Customer::default() };
-    Existing { id, etag, value }
 }
 
 fn existing_provider(provider: v1::Provider) -> Existing<Provider> {

@@ -2,9 +2,10 @@
 //! ids and names, etags, masks, pages, and that a credential stays while a key names it.
 
 mod keys;
+mod quota;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -45,6 +46,12 @@ struct World {
     literals: BTreeMap<String, String>,
     counter: u64,
     refused_key: Option<String>,
+    /// What was spent of a budget.
+    settled: BTreeMap<String, i64>,
+    /// The corrections that were made under a name.
+    corrections: BTreeSet<String>,
+    /// Whether what proxy-1 had borrowed was released.
+    released: bool,
 }
 
 impl Fake {
@@ -69,6 +76,7 @@ impl Fake {
             .add_service(key_service_server::KeyServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(provider_service_server::ProviderServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(model_service_server::ModelServiceServer::with_interceptor(plane.clone(), authorize))
+            .add_service(budget_service_server::BudgetServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(replica_service_server::ReplicaServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(identity_service_server::IdentityServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(audit::audit_service_server::AuditServiceServer::with_interceptor(plane.clone(), authorize))
@@ -289,20 +297,29 @@ macro_rules! noun {
 noun!(customer_service_server::CustomerService, "customer", Customer, customer, customers,
     create_customer CreateCustomerRequest, get_customer GetCustomerRequest, list_customers ListCustomersRequest ListCustomersResponse,
     update_customer UpdateCustomerRequest, delete_customer DeleteCustomerRequest,
-    new |_, _| Ok(()), changed ["name" => name, "display_name" => display_name, "disabled" => disabled], settle |_, _, _| Ok(()));
+    new |world, customer| world.budgets(&mut customer.budgets, &[]),
+    changed ["name" => name, "display_name" => display_name, "disabled" => disabled,
+        "budgets" => budgets, "limits" => limits, "session_limit" => session_limit],
+    settle |world, customer, held| world.budgets(&mut customer.budgets, &held.budgets));
 
 noun!(team_service_server::TeamService, "team", Team, team, teams,
     create_team CreateTeamRequest, get_team GetTeamRequest, list_teams ListTeamsRequest ListTeamsResponse,
     update_team UpdateTeamRequest, delete_team DeleteTeamRequest,
-    new |world, team| { team.customer = world.customer(&team.customer)?; Ok(()) },
-    changed ["name" => name, "display_name" => display_name, "disabled" => disabled], settle |_, _, _| Ok(()));
+    new |world, team| { team.customer = world.customer(&team.customer)?; world.budgets(&mut team.budgets, &[]) },
+    changed ["name" => name, "display_name" => display_name, "disabled" => disabled,
+        "budgets" => budgets, "limits" => limits, "session_limit" => session_limit],
+    settle |world, team, held| world.budgets(&mut team.budgets, &held.budgets));
 
 noun!(user_service_server::UserService, "user", User, user, users,
-    create_user CreateUserRequest, get_user GetUserRequest, list_users ListUsersRequest ListUsersResponse,
-    update_user UpdateUserRequest, delete_user DeleteUserRequest,
-    new |world, user| { user.team = world.optional(&user.team, World::team)?; Ok(()) },
-    changed ["name" => name, "email" => email, "display_name" => display_name, "team" => team, "disabled" => disabled],
-    settle |world, user, _| { user.team = world.optional(&user.team, World::team)?; Ok(()) });
+create_user CreateUserRequest, get_user GetUserRequest, list_users ListUsersRequest ListUsersResponse,
+update_user UpdateUserRequest, delete_user DeleteUserRequest,
+new |world, user| { user.team = world.optional(&user.team, World::team)?; world.budgets(&mut user.budgets, &[]) },
+changed ["name" => name, "email" => email, "display_name" => display_name, "team" => team, "disabled" => disabled,
+    "budgets" => budgets, "limits" => limits, "session_limit" => session_limit],
+settle |world, user, held| {
+    user.team = world.optional(&user.team, World::team)?;
+    world.budgets(&mut user.budgets, &held.budgets)
+});
 
 noun!(provider_service_server::ProviderService, "provider", Provider, provider, providers,
 create_provider CreateProviderRequest, get_provider GetProviderRequest, list_providers ListProvidersRequest ListProvidersResponse,

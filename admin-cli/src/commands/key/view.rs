@@ -7,7 +7,7 @@ use serde::Serialize;
 use tollgate_proto::admin::v1;
 
 use crate::{
-    commands::names::Names,
+    commands::{names::Names, quota::view::QuotaView},
     literals::{from_wire, printed},
     output::View,
 };
@@ -31,6 +31,8 @@ pub(super) struct KeyView {
     credentials: Vec<String>,
     credential_names: Vec<String>,
     tags: BTreeMap<String, String>,
+    #[serde(flatten)]
+    quota: QuotaView,
     prefix: String,
     etag: String,
     create_time: Option<String>,
@@ -55,6 +57,8 @@ struct Rest {
     user: String,
     state: &'static str,
     expire_time: Option<String>,
+    #[serde(flatten)]
+    quota: QuotaView,
     prefix: String,
     create_time: Option<String>,
 }
@@ -78,9 +82,13 @@ impl KeyView {
             etag,
             create_time,
             update_time,
+            budgets,
+            limits,
+            session_limit,
         } = key;
         let named = |ids: &[String]| ids.iter().map(|id| names.of(id)).collect();
         Self {
+            quota: QuotaView::new(budgets, limits, session_limit, names),
             team_name: names.of(&team),
             user_name: names.of(&user),
             provider_names: named(&providers),
@@ -107,19 +115,20 @@ impl KeyView {
 
 impl SecretView {
     pub(super) fn new(secret: String, key: KeyView) -> Self {
-        let KeyView { id, name, team, team_name, user, state, expire_time, prefix, create_time, .. } = key;
-        Self { id, name, secret, key: Rest { team, team_name, user, state, expire_time, prefix, create_time } }
+        let KeyView { id, name, team, team_name, user, state, expire_time, quota, prefix, create_time, .. } = key;
+        Self { id, name, secret, key: Rest { team, team_name, user, state, expire_time, quota, prefix, create_time } }
     }
 }
 
 impl View for KeyView {
     const PLURAL: &'static str = "keys";
-    const LISTED: &'static [&'static str] = &["name", "team", "user", "state", "models", "expires", "id"];
+    const LISTED: &'static [&'static str] =
+        &["name", "team", "user", "state", "models", "budgets", "limits", "expires", "id"];
 
     fn fields(&self) -> Vec<(&'static str, String)> {
         let state = if self.expired && self.state == "active" { "expired" } else { self.state };
         let tags: Vec<_> = self.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        vec![
+        let mut fields = vec![
             ("name", self.name.clone()),
             ("display_name", self.display_name.clone()),
             ("team", self.team_name.clone()),
@@ -130,12 +139,16 @@ impl View for KeyView {
             ("credentials", some_or_all(&self.credential_names)),
             ("expires", self.expire_time.clone().unwrap_or_else(|| "never".to_owned())),
             ("tags", tags.join(" ")),
+        ];
+        fields.extend(self.quota.fields());
+        fields.extend([
             ("prefix", self.prefix.clone()),
             ("id", self.id.clone()),
             ("etag", self.etag.clone()),
             ("created", self.create_time.clone().unwrap_or_default()),
             ("updated", self.update_time.clone().unwrap_or_default()),
-        ]
+        ]);
+        fields
     }
 }
 
@@ -145,13 +158,15 @@ impl View for SecretView {
 
     fn fields(&self) -> Vec<(&'static str, String)> {
         let expires = self.key.expire_time.clone().unwrap_or_else(|| "never".to_owned());
-        vec![
+        let mut fields = vec![
             ("name", self.name.clone()),
             ("secret", self.secret.clone()),
             ("team", self.key.team_name.clone()),
             ("expires", expires),
-            ("id", self.id.clone()),
-        ]
+        ];
+        fields.extend(self.key.quota.fields());
+        fields.push(("id", self.id.clone()));
+        fields
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct RecordView {
     #[serde(flatten)]
     tokens: TokensView,
     cost_usd: String,
+    /// The budgets that the cost is charged to, by id.
+    charges: Vec<String>,
     unpriced: bool,
     duration_ms: i64,
     first_byte_ms: i64,
@@ -67,6 +69,8 @@ pub(super) struct RecordView {
     replica: String,
     incarnation: i64,
     sequence: i64,
+    /// The run that borrowed what the cost is paid from; 0: the run that reports it.
+    held_incarnation: i64,
 }
 
 impl From<v1::Summary> for SummaryView {
@@ -127,6 +131,8 @@ impl From<v1::StoredRecord> for RecordView {
             upstream_request_id,
             attempts,
             dropped,
+            charges,
+            held_incarnation,
         } = record;
         let arrived = jiff::Timestamp::from_millisecond(arrived_ms).ok().map(crate::literals::to_wire);
         Self {
@@ -150,6 +156,7 @@ impl From<v1::StoredRecord> for RecordView {
             streamed,
             tokens: tokens.unwrap_or_default().into(),
             cost_usd: NanoUsd::new(cost_nano_usd).to_string(),
+            charges: charges.into_iter().map(|charge| charge.budget).collect(),
             unpriced,
             duration_ms,
             first_byte_ms,
@@ -160,6 +167,7 @@ impl From<v1::StoredRecord> for RecordView {
             replica,
             incarnation,
             sequence,
+            held_incarnation,
         }
     }
 }
@@ -293,10 +301,12 @@ mod tests {
             outcome: v1::Outcome::Refused.into(),
             refusal: "model_denied".to_owned(),
             unpriced: true,
+            charges: vec![v1::BudgetCharge { budget: "budget-1".to_owned(), window_ms: Some(0) }],
             ..v1::Record::default()
         };
         let view = RecordView::from(v1::StoredRecord { replica: "r".to_owned(), record: Some(record) });
         assert_eq!(view.time.as_deref(), Some("2026-03-01T12:00:00.123Z"));
+        assert_eq!(serde_json::to_value(&view).unwrap()["charges"], serde_json::json!(["budget-1"]));
         let fields = view.fields();
         let field = |name| fields.iter().find(|field| field.0 == name).unwrap().1.as_str();
         assert_eq!((field("outcome"), field("cost_usd")), ("refused: model_denied", "unpriced"));

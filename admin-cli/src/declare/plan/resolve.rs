@@ -4,10 +4,11 @@
 use std::collections::BTreeSet;
 
 use crate::declare::{
-    document::{Document, Key, Kind},
-    state::{State, ordered},
+    document::{Document, Key, Kind, quota::Quota},
+    state::State,
     tree::{Mistake, Place},
 };
+use crate::quota::ordered;
 
 /// What can be referred to once the file has been applied.
 struct Known {
@@ -24,10 +25,15 @@ struct Known {
 pub(super) fn resolve(state: &State, document: &Document, prune: bool) -> Result<Document, Vec<Mistake>> {
     let mut document = document.clone();
     let mut known = Known::after(state, &document, prune);
+    for customer in &mut document.customers {
+        known.quota(state, &mut customer.quota, (Kind::Customer, &customer.name, customer.place));
+    }
     for team in &mut document.teams {
+        known.quota(state, &mut team.quota, (Kind::Team, &team.name, team.place));
         known.one(state, team.customer.as_mut(), (Kind::Team, &team.name, team.place), Kind::Customer);
     }
     for user in &mut document.users {
+        known.quota(state, &mut user.quota, (Kind::User, &user.name, user.place));
         known.one(state, user.team.as_mut(), (Kind::User, &user.name, user.place), Kind::Team);
     }
     for provider in &mut document.providers {
@@ -80,7 +86,8 @@ impl Known {
     }
 
     fn key(&mut self, state: &State, key: &mut Key) {
-        let Key { name, team, user, models, providers, credentials, place, .. } = key;
+        let Key { name, team, user, models, providers, credentials, quota, place, .. } = key;
+        self.quota(state, quota, (Kind::Key, name, *place));
         self.one(state, team.as_mut(), (Kind::Key, name, *place), Kind::Team);
         self.one(state, user.as_mut(), (Kind::Key, name, *place), Kind::User);
         for provider in providers.iter_mut().flatten() {
@@ -97,6 +104,14 @@ impl Known {
             ordered(list)
         });
         *credentials = meant;
+    }
+
+    // Only with names can budgets be put in order.
+    fn quota(&mut self, state: &State, quota: &mut Quota, about: (Kind, &str, Place)) {
+        for budget in quota.budgets.iter_mut().flatten() {
+            self.one(state, budget.provider_mut(), about, Kind::Provider);
+        }
+        *quota = std::mem::take(quota).in_order();
     }
 
     fn credential(&mut self, state: &State, named: &str, allowed: &[String], about: (&str, Place)) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! What a file changes, given what the control plane has.
 
+mod quota;
 mod round_trip;
 
 use super::*;
@@ -192,10 +193,10 @@ customers: [{ name: globex }]
 ";
     let plan = planned(text);
     let order: Vec<_> = plan.steps.iter().map(|step| (step.action, step.kind)).collect();
-    let kinds = [Kind::Customer, Kind::Team, Kind::User, Kind::Provider, Kind::Model, Kind::Key];
+    let kinds = [Kind::Provider, Kind::Model, Kind::Customer, Kind::Team, Kind::User, Kind::Key];
     assert_eq!(order, kinds.map(|kind| (Action::Create, kind)));
     assert!(!show::text(&plan).contains("canary") && !format!("{plan:?}").contains("canary"));
-    let Call::Provider(Write::Create(provider)) = &plan.steps[3].call else { panic!() };
+    let Call::Provider(Write::Create(provider)) = &plan.steps[0].call else { panic!() };
     assert_eq!((provider.credentials[0].secret.as_str(), provider.credentials[0].weight), ("canary", 3));
     assert!(provider.allow_private);
     let Call::Key { write: Some(Write::Create(key)), revoked: Some(true), .. } = &plan.steps[5].call else { panic!() };
@@ -356,11 +357,11 @@ fn pruning_deletes_in_the_sections_of_the_file_and_nowhere_else() {
         gone("customers: []\nteams: []\nusers: []\nproviders: []\nkeys: []\nmodels: []"),
         [
             delete(Kind::Key, "dev"),
-            delete(Kind::Model, "anthropic/set"),
-            delete(Kind::Provider, "anthropic"),
             delete(Kind::User, "ada"),
             delete(Kind::Team, "platform"),
             delete(Kind::Customer, "acme"),
+            delete(Kind::Model, "anthropic/set"),
+            delete(Kind::Provider, "anthropic"),
         ]
     );
     assert!(

@@ -8,7 +8,8 @@ use crate::{
 };
 
 pub(super) fn customer(declared: &Customer, id: &str, etag: &str) -> v1::Customer {
-    let Customer { name, display_name, disabled, place: _ } = declared.clone();
+    let Customer { name, display_name, disabled, quota, place: _ } = declared.clone();
+    let (budgets, limits, session_limit) = quota.into_wire();
     v1::Customer {
         id: id.to_owned(),
         etag: etag.to_owned(),
@@ -17,11 +18,15 @@ pub(super) fn customer(declared: &Customer, id: &str, etag: &str) -> v1::Custome
         disabled: disabled.unwrap_or_default(),
         create_time: None,
         update_time: None,
+        budgets,
+        limits,
+        session_limit,
     }
 }
 
 pub(super) fn team(declared: &Team, id: &str, etag: &str) -> v1::Team {
-    let Team { name, customer, display_name, disabled, place: _ } = declared.clone();
+    let Team { name, customer, display_name, disabled, quota, place: _ } = declared.clone();
+    let (budgets, limits, session_limit) = quota.into_wire();
     v1::Team {
         id: id.to_owned(),
         etag: etag.to_owned(),
@@ -32,11 +37,15 @@ pub(super) fn team(declared: &Team, id: &str, etag: &str) -> v1::Team {
         disabled: disabled.unwrap_or_default(),
         create_time: None,
         update_time: None,
+        budgets,
+        limits,
+        session_limit,
     }
 }
 
 pub(super) fn user(declared: &User, id: &str, etag: &str) -> v1::User {
-    let User { name, email, display_name, team, disabled, place: _ } = declared.clone();
+    let User { name, email, display_name, team, disabled, quota, place: _ } = declared.clone();
+    let (budgets, limits, session_limit) = quota.into_wire();
     v1::User {
         id: id.to_owned(),
         etag: etag.to_owned(),
@@ -47,6 +56,9 @@ pub(super) fn user(declared: &User, id: &str, etag: &str) -> v1::User {
         disabled: disabled.unwrap_or_default(),
         create_time: None,
         update_time: None,
+        budgets,
+        limits,
+        session_limit,
     }
 }
 
@@ -81,8 +93,21 @@ pub(super) fn provider(declared: &Provider, id: &str, etag: &str, credentials: V
 }
 
 pub(super) fn key(declared: &Key, id: &str, etag: &str) -> v1::Key {
-    let Key { name, team, user, display_name, models, providers, credentials, expires, tags, revoked: _, place: _ } =
-        declared.clone();
+    let Key {
+        name,
+        team,
+        user,
+        display_name,
+        models,
+        providers,
+        credentials,
+        expires,
+        tags,
+        revoked: _,
+        quota,
+        place: _,
+    } = declared.clone();
+    let (budgets, limits, session_limit) = quota.into_wire();
     let expire_time = match expires {
         Some(Expires::At(at)) => Some(to_wire(at)),
         Some(Expires::Never) | None => None,
@@ -99,6 +124,9 @@ pub(super) fn key(declared: &Key, id: &str, etag: &str) -> v1::Key {
         providers: providers.unwrap_or_default(),
         credentials: credentials.unwrap_or_default(),
         tags: tags.unwrap_or_default().into_iter().collect(),
+        budgets,
+        limits,
+        session_limit,
         ..v1::Key::default()
     }
 }

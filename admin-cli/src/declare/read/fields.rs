@@ -3,8 +3,9 @@
 use crate::declare::tree::{Mistake, Node, Place, Value};
 
 /// Words of the file that later versions know.
-const LATER: &[&str] =
-    &["budgets", "limits", "routes", "guardrails", "mcp_servers", "roles", "bindings", "tools", "service_accounts"];
+const LATER: &[&str] = &["routes", "guardrails", "mcp_servers", "roles", "bindings", "tools", "service_accounts"];
+/// In how many letters a mistyped name may differ from the field that was meant.
+const EDITS_MAX: usize = 3;
 
 /// A table that is being read.
 pub(super) struct Fields<'n, 'm> {
@@ -13,6 +14,8 @@ pub(super) struct Fields<'n, 'm> {
     entries: Vec<(Place, &'n str, &'n Node)>,
     /// The fields that have been asked for, to name them when an unknown one is found.
     known: Vec<&'static str>,
+    /// Those of them that the table has, whether or not they could be read.
+    found: Vec<&'static str>,
     mistakes: &'m mut Vec<Mistake>,
 }
 
@@ -26,7 +29,7 @@ impl<'n, 'm> Fields<'n, 'm> {
             return None;
         };
         let entries = entries.iter().map(|(place, name, node)| (*place, name.as_str(), node)).collect();
-        Some(Self { path: path.to_owned(), place: node.place, entries, known: Vec::new(), mistakes })
+        Some(Self { path: path.to_owned(), place: node.place, entries, known: Vec::new(), found: Vec::new(), mistakes })
     }
 
     /// Where the table begins.
@@ -39,6 +42,7 @@ impl<'n, 'm> Fields<'n, 'm> {
         self.known.push(name);
         let at = self.entries.iter().position(|entry| entry.1 == name)?;
         let (place, _, node) = self.entries.remove(at);
+        self.found.push(name);
         if node.value == Value::Null {
             self.mistake(
                 place,
@@ -89,6 +93,16 @@ impl<'n, 'm> Fields<'n, 'm> {
         parse(text).map_err(|reason| self.mistake(node.place, name, &reason.to_string())).ok()
     }
 
+    /// A number or a text that must be there, as [`Fields::scalar`].
+    pub(super) fn required_scalar<T, E: ToString>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        self.demand(name);
+        self.scalar(name, parse)
+    }
+
     /// True or false.
     pub(super) fn boolean(&mut self, name: &'static str) -> Option<bool> {
         let (_, node) = self.take(name)?;
@@ -135,6 +149,38 @@ impl<'n, 'm> Fields<'n, 'm> {
         Some(read.collect::<Vec<_>>().into_iter().flatten().collect())
     }
 
+    /// A list of numbers or texts that is not empty, each parsed from the characters that were written.
+    pub(super) fn scalars<T, E: ToString>(
+        &mut self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Vec<T>> {
+        let (_, node) = self.take(name)?;
+        let items = match &node.value {
+            Value::List(items) if !items.is_empty() => items,
+            Value::List(_) => {
+                self.mistake(node.place, name, "must not be empty; leave it out for what is usual");
+                return None;
+            }
+            other => {
+                self.mistake(node.place, name, &format!("must be a list, not {}", other.noun()));
+                return None;
+            }
+        };
+        let mut found = Vec::new();
+        for (at, item) in items.iter().enumerate() {
+            let read = match &item.value {
+                Value::Number(text) | Value::Text(text) => parse(text).map_err(|reason| reason.to_string()),
+                other => Err(format!("must be a number, not {}", other.noun())),
+            };
+            match read {
+                Ok(value) => found.push(value),
+                Err(reason) => self.mistake(item.place, &format!("{name}[{at}]"), &reason),
+            }
+        }
+        Some(found)
+    }
+
     /// A list of tables, each read.
     pub(super) fn tables<T>(&mut self, name: &'static str, read: fn(Fields<'_, '_>) -> T) -> Option<Vec<T>> {
         let (_, node) = self.take(name)?;
@@ -171,6 +217,17 @@ impl<'n, 'm> Fields<'n, 'm> {
         self.mistakes.push(Mistake { place, text });
     }
 
+    /// Reports a mistake in the table itself.
+    pub(super) fn mistake_here(&mut self, reason: &str) {
+        let text = format!("{}: {reason}", self.path);
+        self.mistakes.push(Mistake { place: self.place, text });
+    }
+
+    /// How many of these fields, which have been asked for, the table has.
+    pub(super) fn names(&self, names: &[&str]) -> usize {
+        self.found.iter().filter(|found| names.contains(found)).count()
+    }
+
     /// Reports what nobody asked for.
     pub(super) fn close(mut self) {
         let known = self.known.join(", ");
@@ -178,9 +235,17 @@ impl<'n, 'm> Fields<'n, 'm> {
             if LATER.contains(&name) {
                 self.mistake(place, name, "is not supported by this version of tollgate");
             } else {
-                self.mistake(place, name, &format!("there is no such field; there are {known}"));
+                let meant = self.nearest(name).map(|meant| format!(", did you mean {meant}?")).unwrap_or_default();
+                let joint = if meant.is_empty() { "; there" } else { " There" };
+                self.mistake(place, name, &format!("there is no such field{meant}{joint} are {known}"));
             }
         }
+    }
+
+    fn nearest(&self, name: &str) -> Option<&'static str> {
+        let likeness = self.known.iter().map(|known| (strsim::damerau_levenshtein(known, name), *known)).min();
+        // Half of a short name may differ and still be nearest: that is no likeness.
+        likeness.filter(|(edits, _)| *edits <= EDITS_MAX && edits * 2 < name.len()).map(|(_, known)| known)
     }
 
     fn demand(&mut self, name: &'static str) {

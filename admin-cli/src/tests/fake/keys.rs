@@ -30,6 +30,7 @@ impl key_service_server::KeyService for Plane {
         }
         key.team = world.team(&key.team)?;
         world.referred(&mut key)?;
+        world.budgets(&mut key.budgets, &[])?;
         (key.id, key.etag, key.state) = (world.next("key"), world.next("etag"), KeyState::Active.into());
         world.keys.push(key.clone());
         Ok(Response::new(KeySecret { secret: world.next("tg_live"), key: Some(key) }))
@@ -58,6 +59,7 @@ impl key_service_server::KeyService for Plane {
             }
             let mut wanted = wanted;
             world.referred(&mut wanted)?;
+            world.budgets(&mut wanted.budgets, &key.budgets)?;
             for path in &paths {
                 match path.as_str() {
                     "name" => key.name = wanted.name.clone(),
@@ -68,6 +70,9 @@ impl key_service_server::KeyService for Plane {
                     "providers" => key.providers = wanted.providers.clone(),
                     "credentials" => key.credentials = wanted.credentials.clone(),
                     "tags" => key.tags = wanted.tags.clone(),
+                    "budgets" => key.budgets = wanted.budgets.clone(),
+                    "limits" => key.limits = wanted.limits.clone(),
+                    "session_limit" => key.session_limit = wanted.session_limit,
                     other => return Err(Status::invalid_argument(format!("{other} cannot be changed"))),
                 }
             }

@@ -69,6 +69,42 @@ prop_compose! {
 }
 
 prop_compose! {
+    // What the control plane may return: with what is usual said or not.
+    fn budget(at: usize)(
+        limit in 1..10_000_000_000_000_i64, window in "([1-9][0-9]{0,2}[hdwMY]|total)", calendar in any::<bool>(), berlin in any::<bool>(),
+        models in collection::vec("!?[a-z*]{1,6}", 0..3), provider in any::<bool>(), words in (0..3_i32, 0..4_i32),
+        thresholds in collection::vec(1..=100, 0..4), grace in option::of((1..10_000_000_000_i64, 1..=86_400_i64)), contact in "[ -~]{0,12}"
+    ) -> v1::Budget {
+        let calendar = calendar && window != "total";
+        let (grace_nano_usd, grace_seconds) = grace.unwrap_or_default();
+        v1::Budget {
+            id: format!("budget-{at}"), limit_nano_usd: limit, window, alignment: if calendar { 2 } else { words.0.min(1) },
+            time_zone: if calendar && berlin { "Europe/Berlin".into() } else { String::new() }, models: [models, vec![format!("m{at}")]].concat(),
+            provider: if provider { "provider-1".into() } else { String::new() }, enforcement: words.0, holding: words.1, thresholds,
+            grace_nano_usd, grace_seconds, contact,
+        }
+    }
+}
+
+prop_compose! {
+    fn limit()(measure in 1..=3, amount in 1..i64::MAX, per in 1..=86_400_i64, models in collection::vec("!?[a-z*]{1,6}", 0..3)) -> v1::RateLimit {
+        v1::RateLimit { measure, amount, per_seconds: if measure == 3 { 0 } else { per }, models }
+    }
+}
+
+prop_compose! {
+    fn quota()(
+        budgets in (budget(0), budget(1)), count in 0..3_usize, limits in collection::vec(limit(), 0..3),
+        session in option::of((0..10_000_000_000_i64, 0..1_000_i64, 0..1_000, 0..1_000))
+    ) -> (Vec<v1::Budget>, Vec<v1::RateLimit>, Option<v1::SessionLimit>) {
+        let session = session.map(|(dollars_nano_usd, requests, repeats, pause_seconds)| v1::SessionLimit {
+            dollars_nano_usd, requests, repeats, pause_seconds,
+        });
+        ([budgets.0, budgets.1].into_iter().take(count).collect(), limits, session)
+    }
+}
+
+prop_compose! {
     fn key(name: String)(
         name in Just(name), display_name in prose(), revoked in any::<bool>(), expires in option::of(0..4_102_444_800_000_i64),
         models in collection::vec("!?[a-z*]{1,6}", 0..3), tags in collection::btree_map("[a-z0-9./_-]{1,8}", prose(), 0..3),
@@ -86,14 +122,17 @@ prop_compose! {
 
 prop_compose! {
     fn world()(
-        customers in names("c"), teams in names("t"), users in names("u"), keys in names("k"), text in prose(), disabled in any::<bool>()
+        customers in names("c"), teams in names("t"), users in names("u"), keys in names("k"), text in prose(), disabled in any::<bool>(),
+        quotas in proptest::array::uniform4(quota())
     )(
-        customers in Just(customers), teams in Just(teams), users in Just(users), text in Just(text), disabled in Just(disabled),
+        customers in Just(customers), teams in Just(teams), users in Just(users), text in Just(text), disabled in Just(disabled), quotas in Just(quotas),
         keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1))
     ) -> Lists {
+        let [customer, team, user, owner] = quotas;
         let providers = vec![providers.0, providers.1];
         let credential = providers.iter().flat_map(|each| &each.credentials).next().map(|each| each.id.clone());
         let keys = keys.into_iter().map(|(mut key, user, provider, credentials)| {
+            (key.budgets, key.limits, key.session_limit) = owner.clone();
             key.user = if user { "user-0".into() } else { String::new() };
             key.providers = if provider { vec!["provider-1".into(), "provider-0".into()] } else { Vec::new() };
             key.credentials = credential.clone().filter(|_| credentials).into_iter().collect();
@@ -102,13 +141,16 @@ prop_compose! {
         let numbered = |noun: &'static str| move |(at, name): (usize, String)| (format!("{noun}-{at}"), name);
         Lists {
             customers: customers.into_iter().enumerate().map(numbered("customer")).map(|(id, name)| v1::Customer {
-                id, name, display_name: text.clone(), disabled, ..Default::default()
+                id, name, display_name: text.clone(), disabled, budgets: customer.0.clone(), limits: customer.1.clone(),
+                session_limit: customer.2, ..Default::default()
             }).collect(),
             teams: teams.into_iter().enumerate().map(numbered("team")).map(|(id, name)| v1::Team {
-                id, name, customer: "customer-0".into(), display_name: text.clone(), disabled, ..Default::default()
+                id, name, customer: "customer-0".into(), display_name: text.clone(), disabled, budgets: team.0.clone(),
+                limits: team.1.clone(), session_limit: team.2, ..Default::default()
             }).collect(),
             users: users.into_iter().enumerate().map(numbered("user")).map(|(id, name)| v1::User {
-                id, name, email: text.clone(), team: "team-0".into(), display_name: text.clone(), disabled, ..Default::default()
+                id, name, email: text.clone(), team: "team-0".into(), display_name: text.clone(), disabled,
+                budgets: user.0.clone(), limits: user.1.clone(), session_limit: user.2, ..Default::default()
             }).collect(),
             models: vec![models.0, models.1],
             providers, keys,
