@@ -1,12 +1,14 @@
-"""The benchmark: Tollgate with everything on, beside a bare reverse proxy, in interleaved rounds.
+"""The benchmark: Tollgate with everything on, beside a bare reverse proxy, in interleaved rounds; and what its money costs.
 
-  bench/run            about seven minutes; prints a table and writes it under bench/results/
-  bench/run --quick    about one minute, one round
+  bench/run            about ten minutes; prints a table and writes it under bench/results/
+  bench/run --quick    about two minutes, one round
+  bench/run --only tollgate,budgets,funds,lend --workloads W1    the money alone
 
 The proxy under test has a core of its own; the load generator, the simulated provider and the control plane share the others.
 Everything is on loopback, on free ports. CPU time per request is that of the proxy's process alone, from /proc, while as
 many requests as it can take come in. Latency is measured at a fixed rate that leaves it mostly idle, and what the direct way
-to the provider takes is subtracted. Figures are medians over the rounds, with the lowest and the highest.
+to the provider takes is subtracted. Figures are medians over the rounds, with the lowest and the highest. "budgets" is the
+proxy of "tollgate", for a key whose requests are held in three budgets.
 """
 
 import argparse
@@ -25,6 +27,7 @@ import tempfile
 import bodies
 import load
 import machine
+import money
 import peers
 import tollgate
 
@@ -51,10 +54,13 @@ class Plan:
     rounds: int
     seconds: float
     streams: int
+    # Of the load of many keys, and of the exchanges of the control plane alone.
+    steady_seconds: float
+    exchanges: int
 
 
-FULL = Plan(rounds=5, seconds=3.0, streams=2_000)
-QUICK = Plan(rounds=1, seconds=1.5, streams=500)
+FULL = Plan(rounds=5, seconds=3.0, streams=2_000, steady_seconds=30.0, exchanges=20_000)
+QUICK = Plan(rounds=1, seconds=1.5, streams=500, steady_seconds=10.0, exchanges=5_000)
 
 
 WORKLOADS = [
@@ -72,32 +78,42 @@ REUSED_MAX = 100
 class Bench:
     """The targets, and what was measured of them."""
 
-    def __init__(self, plan, generator, direct, targets):
+    def __init__(self, plan, generator, direct, targets, workloads):
         self.plan = plan
+        self.workloads = [workload for workload in WORKLOADS if workload.name in workloads]
         self.generator = generator
         self.direct = direct
         self.targets = targets
         self.figures = {}
+        self.say = say
 
     def note(self, target, workload, figure, value):
         self.figures.setdefault((target, workload, figure), []).append(value)
 
     def idle(self):
-        for target in self.targets:
+        for target in self.slow_targets():
             self.note(target.name, "W4", "idle MB", target.process.resident_bytes() / 1e6)
 
+    def slow_targets(self):
+        return [target for target in self.targets if target.takes("W4")]
+
     def round(self, number):
-        for workload in WORKLOADS:
+        for workload in self.workloads:
             direct = self.fixed(self.direct, workload)
             for target in self.targets:
+                if not target.takes(workload.name):
+                    continue
                 say(f"round {number} of {self.plan.rounds}: {workload.name} {target.name}")
+                calls = Calls(self, target, workload)
                 fixed = self.fixed(target, workload)
+                calls.note("calls, fixed", fixed.requests)
                 for figure, part in (("added p50", 0.50), ("added p99", 0.99)):
                     added = fixed.quantile_us(part) - direct.quantile_us(part)
                     self.note(target.name, workload.name, figure, added)
                 # The size of the run from a short one, so that each takes as long on any machine.
                 probe = self.flat_out(target, workload, workload.connections * 4)
                 run = self.flat_out(target, workload, max(100, int(probe.rate * self.plan.seconds)))
+                calls.note("calls, flat out", probe.requests + run.requests)
                 self.note(target.name, workload.name, "rate", run.rate)
                 self.note(target.name, workload.name, "cpu", run.cpu_us)
 
@@ -111,7 +127,7 @@ class Bench:
     def streams(self):
         """Memory of the proxy while all streams are open, less what it had before."""
         count = self.plan.streams
-        for target in self.targets:
+        for target in self.slow_targets():
             say(f"W4 {target.name}: {count} streams at once")
             before, files = target.process.resident_bytes(), target.process.open_files()
             cpu = target.process.cpu_seconds()
@@ -124,6 +140,20 @@ class Bench:
             self.note(target.name, "W4", "MB with all streams", held / 1e6)
             self.note(target.name, "W4", "KB a stream", (held - before) / count / 1e3)
             self.note(target.name, "W4", "cpu", (target.process.cpu_seconds() - cpu) * 1e6 / count)
+
+
+class Calls:
+    """Counts how often the proxy asks for money, for a target that has budgets."""
+
+    def __init__(self, bench, target, workload):
+        self.bench, self.target, self.workload = bench, target, workload
+        self.before = target.exchanges() if target.exchanges else 0
+
+    def note(self, figure, requests):
+        if self.target.exchanges:
+            after = self.target.exchanges()
+            self.bench.note(self.target.name, self.workload.name, figure, (after - self.before) / requests)
+            self.before = after
 
 
 def say(text):
@@ -146,8 +176,10 @@ def table(bench, header):
     lines = [*header, "", "| workload | proxy | CPU µs per request | to the floor | added p50 µs | added p99 µs | most per second |"]
     lines.append("|---|---|--:|--:|--:|--:|--:|")
     get = lambda target, workload, figure: bench.figures.get((target, workload, figure), [])  # noqa: E731
-    for workload in WORKLOADS:
+    for workload in bench.workloads:
         for target in bench.targets:
+            if not target.takes(workload.name):
+                continue
             pairs = zip(get(target.name, workload.name, "cpu"), get("floor", workload.name, "cpu"))
             ratios = [ours / floor for ours, floor in pairs if floor]
             cells = [
@@ -160,9 +192,14 @@ def table(bench, header):
                 spread(get(target.name, workload.name, "rate")),
             ]
             lines.append("| " + " | ".join(cells) + " |")
+    if not bench.workloads:
+        lines = [*header]
+    lines += money.table(bench, spread)
+    if not get("floor", "W4", "KB a stream"):
+        return "\n".join(lines) + "\n"
     lines += ["", f"| W4: {bench.plan.streams} slow streams at once | MB idle | MB with all streams | KB per stream |"]
     lines.append("|---|--:|--:|--:|")
-    for target in bench.targets:
+    for target in bench.slow_targets():
         cells = [spread(get(target.name, "W4", figure), "{:.1f}") for figure in ("idle MB", "MB with all streams", "KB a stream")]
         lines.append(f"| {target.name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
@@ -195,7 +232,8 @@ def main():
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round, about a minute")
     parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "target" / "measure")
-    parser.add_argument("--only", help="the targets to measure, by name and separated by commas")
+    parser.add_argument("--only", help="the targets to measure, separated by commas; also funds and lend")
+    parser.add_argument("--workloads", default="W1,W2,W3,W4", help="the workloads to measure, separated by commas")
     parser.add_argument("--no-write", action="store_true", help="print the table and write no file")
     arguments = parser.parse_args()
     plan = QUICK if arguments.quick else FULL
@@ -211,20 +249,34 @@ def main():
                 targets.append(peers.nginx(stack, provider, mine, directory))
             only = arguments.only.split(",") if arguments.only else None
             ours = None
-            if only is None or "tollgate" in only:
+            if only is None or {"tollgate", "budgets"} & set(only):
                 ours = tollgate.Tollgate(stack, arguments.programs, provider, mine, others, directory)
-                targets.append(ours.target())
+                targets += [ours.target(), ours.budgets()]
             targets = [target for target in targets if only is None or target.name in only or target.name == "floor"]
             generator = load.Load(others, directory)
             for target in targets:
                 peers.verify_equal(provider, target, bodies.small())
-            bench = Bench(plan, generator, provider, targets)
+            workloads = arguments.workloads.split(",")
+            bench = Bench(plan, generator, provider, targets, workloads)
             bench.idle()
             for number in range(1, plan.rounds + 1):
                 bench.round(number)
-            bench.streams()
-            proof = ours.proof(generator.sent.get("tollgate", 0)) if ours else "not measured"
-            text = table(bench, header(plan, proof))
+            if "W4" in workloads:
+                bench.streams()
+            proof = "not measured"
+            if ours:
+                if only is None or "budgets" in only:
+                    money.steady(bench, ours)
+                # Each was also asked once to compare its answer with the direct one.
+                of_ours = [target.name for target in targets if target.process is ours.process]
+                proof = ours.proof(sum(generator.sent[name] + 1 for name in of_ours))
+        # The programs below take every core: the processes above have ended.
+        if only is None or "funds" in only:
+            say("hold and settle on the hot path")
+            money.holding(bench)
+        if only is None or "lend" in only:
+            money.lending(bench, arguments.programs, directory)
+        text = table(bench, header(plan, proof))
         print(text)
         if not arguments.no_write:
             write(bench, text)

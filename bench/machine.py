@@ -12,6 +12,7 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 PR_SET_PDEATHSIG = 1
 # W4 opens two sockets for each stream in the proxy and one at each end.
 OPEN_FILES = 16_384
+ALL_CORES = os.sched_getaffinity(0)
 
 
 class Stop(Exception):
@@ -115,6 +116,11 @@ class Family(Process):
 
     def open_files(self):
         return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in self.members())
+
+
+def all_cores():
+    """Those that the benchmark may use, whatever it was pinned to since."""
+    return ALL_CORES
 
 
 def cores():

@@ -1,5 +1,6 @@
 """What Tollgate is measured beside: the floor, and nginx when it is installed."""
 
+import collections.abc
 import dataclasses
 import http.client
 import os
@@ -17,6 +18,13 @@ class Target:
     url: str
     headers: dict
     process: machine.Process
+    # The workloads that are measured on it; empty: all.
+    workloads: tuple = ()
+    # Counts the calls for money; only a target with budgets makes some.
+    exchanges: collections.abc.Callable | None = None
+
+    def takes(self, workload):
+        return not self.workloads or workload in self.workloads
 
 
 def floor(stack, programs, provider, cores, directory):

@@ -1,8 +1,11 @@
 """Sets Tollgate up as its users do: a control plane over SQLite, one proxy, a key, everything on."""
 
+import dataclasses
+import decimal
 import http.server
 import json
 import os
+import re
 import secrets
 import subprocess
 import threading
@@ -26,9 +29,14 @@ providers:
     credentials: [{{ name: primary, secret: {secret}, weight: 1 }}]
 customers:
   - {{ name: bench }}
+  - {{ name: spending, budgets: [{budget}] }}
 teams:
   - {{ name: bench, customer: bench }}
+  - {{ name: spending, customer: spending, budgets: [{budget}] }}
 """
+# More than the benchmark spends, also in one part of it that a replica borrows ahead.
+BUDGET_USD = 1_000_000
+BUDGET = f"{{ limit: {BUDGET_USD} USD, window: 1M, align: calendar }}"
 
 
 def simulator(stack, programs, cores, directory):
@@ -73,15 +81,19 @@ class Tollgate:
         )
         stack.callback(plane.stop)
         plane.wait_for(lambda: ready(f"http://127.0.0.1:{ports['http']}/readyz"), "it was ready")
+        self.plane_metrics = f"http://127.0.0.1:{ports['http']}/metrics"
         self.server = f"http://127.0.0.1:{ports['admin']}"
         with open(os.path.join(plane_data, "admin-token")) as file:
             self.token = file.read().strip()
         base_url = provider.url.removesuffix("/v1/messages")
         declaration = os.path.join(directory, "bench.yaml")
         with open(declaration, "w") as file:
-            file.write(DECLARATION.format(provider=base_url, secret=PROVIDER_SECRET))
+            file.write(DECLARATION.format(provider=base_url, secret=PROVIDER_SECRET, budget=BUDGET))
         self.command("apply", "-f", declaration)
         self.key = self.command("key", "create", "--name", "bench", "--team", "bench", "--model", "claude-*")["secret"]
+        self.spending_key = self.budgeted_key("spending")
+        # Requests that were sent by others than the load generator.
+        self.extra = 0
         self.process = machine.Process(
             "proxy",
             [str(programs / "tollgate-proxy")],
@@ -99,27 +111,57 @@ class Tollgate:
             directory,
         )
         stack.callback(self.process.stop)
-        self.url = endpoints(self.process, proxy_data)["proxy"] + "/v1/messages"
-        # Ready when the proxy has its first snapshot, and with it the key.
-        probe = b'{"model":"claude-opus-4-8","max_tokens":1,"messages":[{"role":"user","content":"hello"}]}'
+        found = endpoints(self.process, proxy_data)
+        self.url, self.proxy_metrics = found["proxy"] + "/v1/messages", found["status"] + "/metrics"
         self.probes = 0
+        # Ready when the proxy has its first snapshot, and with it the keys.
+        self.await_key(self.target())
+        self.await_key(self.budgets())
+
+    def target(self):
+        return self.target_of("tollgate", self.key)
+
+    def budgets(self):
+        """The same proxy, for a key that is held in three budgets: its own, its team's and its customer's."""
+        target = self.target_of("budgets", self.spending_key)
+        return dataclasses.replace(target, workloads=("W1",), exchanges=self.exchanges)
+
+    def target_of(self, name, key):
+        headers = {
+            "content-type": "application/json",
+            "anthropic-version": "2023-06-01",
+            "authorization": f"Bearer {key}",
+        }
+        return peers.Target(name, self.url, headers, self.process)
+
+    def budgeted_key(self, name):
+        """Makes a key with a budget, in a team and a customer that have one each."""
+        budget = f"{BUDGET_USD} USD/1M"
+        created = self.command("key", "create", "--name", name, "--team", "spending", "--model", "claude-*", "--budget", budget)
+        return created["secret"]
+
+    def await_key(self, target):
+        """Waits until the proxy knows the key of a target."""
+        probe = b'{"model":"claude-opus-4-8","max_tokens":1,"messages":[{"role":"user","content":"hello"}]}'
 
         def answers():
             self.probes += 1
             try:
-                return peers.answer(self.target(), probe)[0] == 200
+                return peers.answer(target, probe)[0] == 200
             except OSError:
                 return False
 
         self.process.wait_for(answers, "it answered")
+        # One was answered; those before it may be in the ledger, or not.
+        self.extra += 1
 
-    def target(self):
-        headers = {
-            "content-type": "application/json",
-            "anthropic-version": "2023-06-01",
-            "authorization": f"Bearer {self.key}",
-        }
-        return peers.Target("tollgate", self.url, headers, self.process)
+    def exchanges(self):
+        """How often the proxy has asked the control plane for money."""
+        return sample(self.plane_metrics, r'tollgate_control_plane_rpcs_total{.*LeaseService/Exchange".*}')
+
+    def waits(self):
+        """How many attempts of the proxy did not find enough borrowed at once."""
+        return sample(self.proxy_metrics, "tollgate_budget_waits")
 
     def command(self, *arguments):
         """What a command of the command line prints, read as JSON."""
@@ -133,8 +175,7 @@ class Tollgate:
 
     def proof(self, sent):
         """That each request is in the ledger: once it is, nothing was left out to be fast."""
-        # The comparison with the direct answer, and the probe that was answered.
-        sent += 2
+        sent += self.extra
         deadline = time.monotonic() + 30
         while True:
             report = self.command("usage", "report", "--by", "key", "--since", "24h")
@@ -143,10 +184,17 @@ class Tollgate:
             if counted >= sent or time.monotonic() > deadline:
                 break
             time.sleep(0.5)
-        cost = rows[0]["cost_usd"] if rows else "0"
+        cost = sum(decimal.Decimal(row["cost_usd"]) for row in rows)
         if not sent <= counted <= sent + self.probes:
             raise machine.Stop(f"{sent} requests were answered and {counted} are in the ledger")
         return f"all of {sent} requests are in the ledger, at {cost} USD"
+
+
+def sample(url, name):
+    """The sum of the samples of a metric whose name and labels match."""
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if re.match(name + " ", line))
 
 
 def ready(url):
