@@ -1,14 +1,16 @@
 # Two commands: `make run` starts Tollgate on this machine, `make test` runs every test. Both install what is missing.
-.PHONY: help run demo test lint test-clients bench catalogue
+.PHONY: help run demo test lint test-clients bench catalogue simulate mutants-budget
 
 DATA_DIR ?= .tollgate
 
 help:
 	@echo "make run           start Tollgate on this machine over SQLite (data under $(DATA_DIR))"
-	@echo "make demo          a governed request, a refusal, a revocation and the audit log, as a story that ends by itself"
+	@echo "make demo          a governed request, a refusal, a revocation, a budget that ends and the audit log, as a story that ends by itself"
 	@echo "make test          every test, over SQLite and PostgreSQL"
 	@echo "make lint          formatting, clippy, and the checks of the data files"
 	@echo "make test-clients  Claude Code and the Anthropic SDKs through Tollgate (installs them from npm and PyPI)"
+	@echo "make simulate      budgets in simulated fleets: SEEDS=100000 plays so many stories, SEED=42 shows one event by event"
+	@echo "make mutants-budget  plants faults in the budgets' state machines and fails when the tests miss one"
 	@echo "make bench         the benchmark against a bare reverse proxy; results under bench/results/"
 
 run:
@@ -44,3 +46,11 @@ bench:
 catalogue:
 	@scripts/install python
 	python3 scripts/catalogue.py
+
+simulate:
+	@scripts/install build
+	SEEDS=$(SEEDS) SEED=$(SEED) cargo test --locked --release -p tollgate-policy --test simulation no_seed -- --nocapture
+
+mutants-budget:
+	@scripts/install build
+	scripts/mutants-budget

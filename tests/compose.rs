@@ -179,6 +179,27 @@ fn the_database_is_the_one_that_postgres_makes() {
 }
 
 #[test]
+fn the_redis_of_the_proxies_is_the_one_of_the_file() {
+    let deployment = Deployment::new();
+    let read = |name: &str| fs::read_to_string(deployment.secrets.path().join(name)).unwrap().trim().to_owned();
+    assert_eq!(read("redis_url"), format!("redis://:{}@redis:6379", read("redis_password")));
+    let redis = deployment.service("redis");
+    let command = list(&redis["command"]).join(" ");
+    assert!(command.contains("requirepass") && !command.contains("--port"), "{command}");
+    let networks = |service: &'_ Value| -> BTreeSet<String> {
+        list(&service["networks"]).into_iter().map(str::to_owned).collect()
+    };
+    for name in PROXIES {
+        let service = deployment.service(name);
+        assert_eq!(service["environment"]["TOLLGATE_REDIS_URL"], "file:///run/secrets/redis_url", "{name}");
+        assert!(list(&service["secrets"]).contains(&"redis_url"), "{name} is not given the secret");
+        assert!(!networks(service).is_disjoint(&networks(redis)), "{name} cannot reach it");
+        // No request depends on it: a proxy starts without it.
+        assert!(!names(&service["depends_on"]).contains("redis"), "{name}");
+    }
+}
+
+#[test]
 fn the_programs_accept_their_settings_and_find_each_other() {
     let deployment = Deployment::new();
     let mut reader = Reader::new(None, deployment.environment("control-plane"));
@@ -198,6 +219,7 @@ fn the_programs_accept_their_settings_and_find_each_other() {
         let proxy = tollgate_proxy::Config::read(&mut Reader::new(None, environment)).unwrap();
         assert_eq!(proxy.control_plane, format!("https://control-plane:{}", plane.fleet_listen.port()), "{name}");
         assert!(proxy.join_token.is_some() && proxy.fleet_token.is_none(), "{name}");
+        assert!(proxy.redis_url.is_some_and(|url| url.expose().ends_with("@redis:6379")), "{name}");
         let port = format!(":{}", proxy.listen.port());
         assert!(list(&deployment.service(name)["ports"]).iter().all(|ports| ports.ends_with(&port)), "{name}");
         let health = list(&deployment.service(name)["healthcheck"]["test"]).join(" ");

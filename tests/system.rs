@@ -12,6 +12,8 @@ mod promises {
     mod ledger;
     mod revocation;
     mod crash;
+    mod budgets;
+    mod rates;
     mod fleet;
     mod membership;
     mod canary;

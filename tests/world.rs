@@ -2,7 +2,8 @@
 //! SQLite or PostgreSQL, on ports that the system chooses.
 //!
 //! Reading order: [`database`], where state lives; [`admin`], what an administrator does; [`client`], what a developer's agent
-//! does; [`cluster`], all parts in this process; [`process`], the same parts as processes that can be killed.
+//! does; [`cluster`], all parts in this process; [`process`], a part as a
+//! process that can be killed; [`redis`], a store that can be killed; [`fleet`], a control plane and several replicas as processes.
 
 #![expect(
     clippy::expect_used,
@@ -21,6 +22,10 @@ pub mod client;
 pub mod cluster;
 #[path = "world/process.rs"]
 pub mod process;
+#[path = "world/redis.rs"]
+pub mod redis;
+#[path = "world/fleet.rs"]
+pub mod fleet;
 
 use std::{
     fmt::Debug,

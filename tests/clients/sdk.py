@@ -1,6 +1,7 @@
 """The official Python SDK through Tollgate: whole and streamed, a count, the model list, and a refusal.
 
-    sdk.py BASE_URL KEY
+    sdk.py BASE_URL KEY          all of that
+    sdk.py BASE_URL KEY broke    one request, which the budget of the key refuses
 """
 
 import sys
@@ -9,6 +10,17 @@ import anthropic
 
 client = anthropic.Anthropic(base_url=sys.argv[1], auth_token=sys.argv[2], api_key=None, max_retries=0)
 ask = {"model": "claude-sonnet-5-5", "max_tokens": 64, "messages": [{"role": "user", "content": "Say hello."}]}
+
+if sys.argv[3:] == ["broke"]:
+    try:
+        client.messages.create(**ask)
+        raise SystemExit("a budget that is used up paid")
+    except anthropic.RateLimitError as refusal:
+        error = refusal.body["error"]
+        assert (refusal.status_code, error["type"]) == (429, "billing_error"), refusal
+        assert error["message"].startswith('The budget of the key "poor"'), refusal
+    print(f"anthropic {anthropic.__version__} (Python): {error['type']}")
+    raise SystemExit
 
 whole = client.messages.create(**ask)
 assert whole.type == "message" and whole.content[0].text, whole

@@ -4,10 +4,10 @@ use tollgate_proto::{
     admin::v1::{
         CreateCustomerRequest, CreateKeyRequest, CreateProviderRequest, CreateTeamRequest, Credential, Customer, Key,
         KeySecret, ListReplicasRequest, Provider, Replica, RevokeKeyRequest, Team,
-        customer_service_client::CustomerServiceClient, identity_service_client::IdentityServiceClient,
-        key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
-        provider_service_client::ProviderServiceClient, replica_service_client::ReplicaServiceClient,
-        team_service_client::TeamServiceClient,
+        budget_service_client::BudgetServiceClient, customer_service_client::CustomerServiceClient,
+        identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
+        model_service_client::ModelServiceClient, provider_service_client::ProviderServiceClient,
+        replica_service_client::ReplicaServiceClient, team_service_client::TeamServiceClient,
     },
     audit::v1::{Entry, ListEntriesRequest, audit_service_client::AuditServiceClient},
     usage::v1::{
@@ -73,6 +73,7 @@ impl Admin {
         identity: IdentityServiceClient,
         audit: AuditServiceClient,
         usage: UsageServiceClient,
+        budgets: BudgetServiceClient,
     }
 
     /// Creates the customer `acme`, its team `platform`, and the provider `simulator` with the credential `primary`.

@@ -51,6 +51,7 @@ pub struct Cluster {
     tasks: JoinSet<()>,
     directory: TempDir,
     database_url: String,
+    further: Vec<(&'static str, String)>,
 }
 
 /// A control plane.
@@ -82,6 +83,11 @@ pub struct Replica {
 impl Cluster {
     /// Starts a cluster of this shape, with a customer, a team and the simulator as provider, and waits until it serves.
     pub async fn start(shape: Shape) -> Self {
+        Self::start_with(shape, &[]).await
+    }
+
+    /// The same, with further settings of the replicas.
+    pub async fn start_with(shape: Shape, further: &[(&'static str, String)]) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let directory = must("directory", tempfile::tempdir());
         let database_url = database::fresh(shape.database, &directory).await;
@@ -96,8 +102,9 @@ impl Cluster {
         let admin = Admin::new(&control_planes[0].admin, token.trim());
         admin.furnish(&format!("http://{}", simulator.addr()), PROVIDER_SECRET).await;
         let http = client::http();
+        let (replicas, further) = (Vec::new(), further.to_vec());
         let mut cluster =
-            Self { simulator, admin, control_planes, replicas: Vec::new(), http, tasks, directory, database_url };
+            Self { simulator, admin, control_planes, replicas, http, tasks, directory, database_url, further };
         for number in 0..shape.replicas {
             let plane = number % shape.control_planes;
             cluster.add_replica(&format!("replica-{number}"), plane).await;
@@ -115,7 +122,7 @@ impl Cluster {
     pub async fn add_replica(&mut self, name: &str, control_plane: usize) -> &Replica {
         let fleet = self.control_planes[control_plane].fleet.clone();
         let directory = self.directory.path().join(name);
-        let replica = replica(&mut self.tasks, name, &fleet, &directory, &[]).await;
+        let replica = replica(&mut self.tasks, name, &fleet, &directory, &self.further).await;
         self.replicas.push(replica);
         self.replicas.last().unwrap_or_else(|| unreachable!("it was just pushed"))
     }

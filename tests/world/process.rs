@@ -3,7 +3,10 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use crate::{must, until};
@@ -71,11 +74,18 @@ pub fn binary(name: &str) -> PathBuf {
     test.ancestors().nth(2).unwrap_or(Path::new(".")).join(name)
 }
 
-/// A port that was free a moment ago.
+/// A port that was free a moment ago, and is given out once. It is below those that Linux takes for outgoing connections, so
+/// that the load of another test does not take it away before a program listens.
 #[must_use]
 pub fn free_port() -> u16 {
-    let listener = must("a port", std::net::TcpListener::bind(("127.0.0.1", 0)));
-    must("a port", listener.local_addr()).port()
+    static GIVEN: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    // Two processes of tests that run beside each other begin at different places.
+    let seed = std::process::id().wrapping_mul(4_001);
+    let next = |_| FIRST + seed.wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed)) % COUNT;
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    must("port", (0..COUNT).map(next).flat_map(u16::try_from).find(is_free).ok_or("none is free"))
 }
 
 /// Waits until something answers 200 at this address.
