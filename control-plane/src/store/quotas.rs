@@ -20,7 +20,7 @@ use crate::clock;
 mod standing;
 
 pub(crate) use self::standing::first_slot;
-pub use self::standing::{Books, Owner, Standing};
+pub use self::standing::{Owner, Standing, WindowBooks};
 pub use super::books::corrections::SLOT_MS;
 
 /// What one owner may spend and how fast.

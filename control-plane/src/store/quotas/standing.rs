@@ -15,7 +15,7 @@ pub struct Standing {
     /// Whose it is.
     pub owner: Owner,
     /// Its newest window; `None`: nothing was lent or spent yet.
-    pub newest: Option<Books>,
+    pub newest: Option<WindowBooks>,
     /// What was charged in the last hour, by slots of [`SLOT_MS`] since the Unix epoch.
     pub spent: Vec<(i64, NanoUsd)>,
 }
@@ -33,7 +33,7 @@ pub struct Owner {
 
 /// The books of one window.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Books {
+pub struct WindowBooks {
     /// Which window.
     pub window: Window,
     /// What was spent.
@@ -85,9 +85,9 @@ impl Txn {
              (SELECT MAX(n.start_ms) FROM budget_windows n WHERE n.budget = w.budget) AND w.budget IN (SELECT b.id FROM (",
             ") AS b)",
         );
-        let mut books: HashMap<String, Books> = HashMap::new();
+        let mut books: HashMap<String, WindowBooks> = HashMap::new();
         for row in self.fetch_all(newest).await? {
-            books.insert(row.text("budget")?, Books::read(&row)?);
+            books.insert(row.text("budget")?, WindowBooks::read(&row)?);
         }
         let mut lately = select.enclosed(
             "SELECT s.budget, s.slot, s.amount FROM budget_spend s WHERE s.budget IN (SELECT b.id FROM (",
@@ -119,7 +119,7 @@ impl Owner {
     }
 }
 
-impl Books {
+impl WindowBooks {
     fn read(row: &Row) -> Result<Self, StoreError> {
         let (start, end) = (row.int("start_ms")?, row.int_opt("end_ms")?);
         Ok(Self {
