@@ -33,6 +33,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	python3 scripts/catalogue.py --check
+	scripts/mutants-budget --check
 
 test-clients:
 	@scripts/install build python
