@@ -351,9 +351,12 @@ impl Spool {
     /// How full it is.
     #[must_use]
     pub fn depth(&self) -> Depth {
+        // One lock after the other: `outcomes` takes the second while it has the first, in the other order.
+        let intents = lock(&self.shared.open).len();
+        let outcomes = lock(&self.shared.ledger).len();
         Depth {
-            intents: lock(&self.shared.open).len().try_into().unwrap_or(u64::MAX),
-            outcomes: lock(&self.shared.ledger).len(),
+            intents: intents.try_into().unwrap_or(u64::MAX),
+            outcomes,
             bytes: self.shared.bytes.load(Ordering::Relaxed),
             bytes_max: self.shared.bytes_max,
             dropped: self.shared.dropped.load(Ordering::Relaxed),

@@ -202,6 +202,33 @@ fn a_full_spool_takes_no_visit_and_counts_what_it_drops() {
 }
 
 #[test]
+fn a_look_at_the_depth_and_a_settlement_do_not_wait_for_each_other() {
+    let dir = TempDir::new().unwrap();
+    let (spool, _) = open(&dir, Options { durability: Durability::Memory, bytes_max: BYTES_MIN });
+    let (done, ended_in_time) = std::sync::mpsc::channel();
+    let looking = (spool.clone(), done.clone());
+    let settling = (spool, done);
+    std::thread::spawn(move || {
+        for _ in 0..200_000 {
+            let _ = looking.0.depth();
+        }
+        looking.1.send(()).unwrap();
+    });
+    std::thread::spawn(move || {
+        for visit in 1..20_000 {
+            let _ = settling.0.intent(&intent(visit)).unwrap();
+            settling.0.outcomes(vec![(Some(visit), ended(visit, Outcome::Completed))]).unwrap();
+            let run = settling.0.incarnation();
+            settling.0.acknowledge(run, visit).unwrap();
+        }
+        settling.1.send(()).unwrap();
+    });
+    for _ in 0..2 {
+        ended_in_time.recv_timeout(std::time::Duration::from_secs(60)).expect("neither holds the other up");
+    }
+}
+
+#[test]
 fn a_gap_that_a_report_may_carry_grows_no_more() {
     let mut ledger = Ledger::new(9, std::collections::BTreeMap::new());
     let drop_one = |ledger: &mut Ledger| {
