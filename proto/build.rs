@@ -6,11 +6,12 @@ use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "tollgate/admin/v1/permission.proto",
     "tollgate/admin/v1/quota.proto",
     "tollgate/admin/v1/organisation.proto",
     "tollgate/admin/v1/key.proto",
+    "tollgate/admin/v1/access.proto",
     "tollgate/admin/v1/provider.proto",
     "tollgate/admin/v1/model.proto",
     "tollgate/admin/v1/fleet.proto",
@@ -56,13 +57,14 @@ fn permissions(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
         for method in service.methods() {
             let permission = declared(pool, &method)
                 .ok_or_else(|| format!("{} declares no tollgate.admin.v1.permission", method.full_name()))?;
-            rows.push((format!("/{}/{}", service.full_name(), method.name()), permission));
+            let path = format!("/{}/{}", service.full_name(), method.name());
+            rows.push((path, permission, is_owned(pool, &method)));
         }
     }
     rows.sort();
-    let mut code = String::from("pub(crate) static TABLE: &[(&str, &str)] = &[\n");
-    for (path, permission) in rows {
-        writeln!(code, "    ({path:?}, {permission:?}),")?;
+    let mut code = String::from("pub(crate) static TABLE: &[Row] = &[\n");
+    for (path, permission, owned) in rows {
+        writeln!(code, "    Row {{ path: {path:?}, permission: {permission:?}, owned: {owned} }},")?;
     }
     code.push_str("];\n");
     Ok(code)
@@ -79,4 +81,9 @@ fn declared(pool: &DescriptorPool, method: &MethodDescriptor) -> Option<String> 
         Value::String(permission) if !permission.is_empty() => Some(permission),
         _ => None,
     }
+}
+
+fn is_owned(pool: &DescriptorPool, method: &MethodDescriptor) -> bool {
+    let extension = pool.get_extension_by_name("tollgate.admin.v1.owned");
+    extension.is_some_and(|extension| *method.options().get_extension(&extension) == Value::Bool(true))
 }

@@ -163,8 +163,7 @@ where
 
 // A path that nobody declared is one label, however many are tried.
 fn method(path: &str) -> &'static str {
-    let table = permission::table();
-    let declared = table.binary_search_by_key(&path, |row| row.0).ok().and_then(|at| table.get(at)).map(|row| row.0);
+    let declared = permission::required(path).map(|row| row.path);
     declared.or_else(|| FLEET.into_iter().find(|fleet| *fleet == path)).unwrap_or("other")
 }
 

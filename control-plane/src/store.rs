@@ -37,6 +37,7 @@ mod migrations;
 mod following;
 pub mod secrets;
 pub mod organisation;
+pub mod self_service;
 pub mod quotas;
 pub mod providers;
 pub mod keys;

@@ -172,6 +172,7 @@ impl TeamView {
             budgets,
             limits,
             session_limit,
+            self_service: _,
         } = team;
         let quota = QuotaView::new(budgets, limits, session_limit, names);
         let customer_name = names.of(&customer);

@@ -166,6 +166,7 @@ impl State {
             budgets,
             limits,
             session_limit,
+            self_service: _,
         } = team;
         let quota = self.quota(budgets, limits, session_limit);
         let customer = Some(self.name_of(&customer));

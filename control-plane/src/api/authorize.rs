@@ -182,6 +182,7 @@ impl Attempt {
         })?;
         let permission = permission::required(&self.call)
             .ok_or_else(|| self.refuse(principal.name(), Status::permission_denied("this call does not exist")))?;
+        let permission = permission.permission;
         if permission != permission::PUBLIC && !principal.holds(permission) {
             let text = format!("this needs the permission {permission}, which {principal} does not hold");
             return Err(self.refuse(principal.name(), Status::permission_denied(text)));

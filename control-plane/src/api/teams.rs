@@ -1,5 +1,7 @@
 //! TeamService.
 
+pub(super) mod self_service;
+
 use serde_json::json;
 use tollgate_audit::Fields;
 use tollgate_policy::{
@@ -29,7 +31,8 @@ use crate::{
     },
 };
 
-const CHANGEABLE: [&str; 6] = ["name", "display_name", "disabled", "budgets", "limits", "session_limit"];
+const CHANGEABLE: [&str; 7] =
+    ["name", "display_name", "disabled", "budgets", "limits", "session_limit", "self_service"];
 
 #[tonic::async_trait]
 impl TeamService for Admin {
@@ -81,6 +84,7 @@ impl Admin {
             budgets,
             limits,
             session_limit,
+            self_service,
         } = wire;
         let mut violations = Violations::default();
         violations.output_only([
@@ -95,11 +99,12 @@ impl Admin {
         let customer = owner(&mut change.txn, &customer, &mut violations).await?;
         let asked = Asked::new(&budgets, &limits, session_limit.as_ref());
         let quota = asked.read(&mut change, &Quota::default(), &mut violations).await?;
+        let self_service = self_service::read(self_service.as_ref(), &mut violations);
         let ((name, display_name), customer) =
             violations.finish(wire::both((wire::both((name, display_name)), customer)))?;
         ensure_free(&mut change.txn, &name, None).await?;
         let id = wire::new_id(TeamId::from_ulid)?;
-        let team = Team { id, name, display_name, customer, disabled, quota, stamp: change.created() };
+        let team = Team { id, name, display_name, customer, disabled, quota, self_service, stamp: change.created() };
         change.txn.team_insert(&team).await?;
         let target = target(&team);
         change.finish(Done { target: &target, after: Some(fields_of(&team)), ..Done::default() }).await?;
@@ -143,12 +148,17 @@ impl Admin {
         wire::ensure_fresh(TeamId::NOUN, &old.name, &wire.etag, &old.stamp)?;
         let asked = Asked::new(&wire.budgets, &wire.limits, wire.session_limit.as_ref()).masked(&mask);
         let quota = asked.read(&mut change, &old.quota, &mut violations).await?;
+        let self_service = match mask.has("self_service") {
+            true => self_service::read(wire.self_service.as_ref(), &mut violations),
+            false => old.self_service.clone(),
+        };
         let quota = violations.finish(Some(quota))?;
         let new = Team {
             name: name.unwrap_or_else(|| old.name.clone()),
             display_name: display_name.unwrap_or_else(|| old.display_name.clone()),
             disabled: mask.of("disabled", || Some(wire.disabled)).unwrap_or(old.disabled),
             quota,
+            self_service,
             ..old.clone()
         };
         if new == old {
@@ -216,18 +226,19 @@ fn target(team: &Team) -> String {
 }
 
 fn fields_of(team: &Team) -> Fields {
-    let Team { id: _, name, display_name, customer, disabled, quota, stamp: _ } = team;
+    let Team { id: _, name, display_name, customer, disabled, quota, self_service, stamp: _ } = team;
     let fields = wire::fields([
         ("name", json!(name.as_str())),
         ("display_name", json!(display_name)),
         ("customer", json!(customer.as_str())),
         ("disabled", json!(disabled)),
+        ("self_service", self_service::field_of(self_service.as_ref())),
     ]);
     quotas::with_fields(quota, fields)
 }
 
 fn written(team: &Team) -> v1::Team {
-    let Team { id, name, display_name, customer, disabled, quota, stamp } = team;
+    let Team { id, name, display_name, customer, disabled, quota, self_service, stamp } = team;
     let (budgets, limits, session_limit) = quotas::written(quota);
     v1::Team {
         id: id.to_string(),
@@ -241,5 +252,6 @@ fn written(team: &Team) -> v1::Team {
         budgets,
         limits,
         session_limit,
+        self_service: self_service::written(self_service.as_ref()),
     }
 }

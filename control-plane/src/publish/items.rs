@@ -33,7 +33,7 @@ pub(crate) fn customer(row: &Customer) -> Item {
 }
 
 pub(crate) fn team(row: &Team) -> Item {
-    let Team { id, name, display_name: _, customer, disabled, quota, stamp: _ } = row;
+    let Team { id, name, display_name: _, customer, disabled, quota, self_service: _, stamp: _ } = row;
     let (name, customer) = (name.to_string(), customer.to_string());
     let body = TeamItem { name, customer, disabled: *disabled, quota: quota::item(quota) };
     item(ItemKind::Team, id.to_string(), &body)

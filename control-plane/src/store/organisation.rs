@@ -5,7 +5,11 @@ use tollgate_policy::{
     name::Name,
 };
 
-use super::{Position, Row, Statement, StoreError, TextMatch, Txn, quotas::Quota};
+use super::{
+    Position, Row, Statement, StoreError, TextMatch, Txn,
+    quotas::Quota,
+    self_service::{self, SelfService},
+};
 
 /// When an object came to be and when it last changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,6 +56,8 @@ pub struct Team {
     pub disabled: bool,
     /// What it may spend and how fast.
     pub quota: Quota,
+    /// What its developers may do for themselves; `None`: nothing.
+    pub self_service: Option<SelfService>,
     /// Its history.
     pub stamp: Stamp,
 }
@@ -213,11 +219,11 @@ impl Txn {
 
     /// Stores a new team.
     pub async fn team_insert(&mut self, team: &Team) -> Result<(), StoreError> {
-        let Team { id, name, display_name, customer, disabled, quota, stamp } = team;
+        let Team { id, name, display_name, customer, disabled, quota, self_service, stamp } = team;
         let insert = sql!(
-            "INSERT INTO teams (id, name, display_name, customer, disabled, limits, session_limit, create_time, update_time,
-             created, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            "INSERT INTO teams (id, name, display_name, customer, disabled, limits, session_limit, self_service, create_time,
+             update_time, created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
             id.as_str(),
             name.as_str(),
             display_name,
@@ -225,6 +231,7 @@ impl Txn {
             *disabled,
             quota.limits_text()?,
             quota.session_text()?,
+            self_service::text(self_service.as_ref())?,
         );
         self.execute(stamp.bind(insert)).await?;
         self.budgets_put(TeamId::NOUN, id.as_str(), &quota.budgets).await
@@ -232,15 +239,16 @@ impl Txn {
 
     /// Stores the changed fields of a team.
     pub async fn team_update(&mut self, team: &Team) -> Result<(), StoreError> {
-        let Team { id, name, display_name, customer: _, disabled, quota, stamp } = team;
+        let Team { id, name, display_name, customer: _, disabled, quota, self_service, stamp } = team;
         let update = sql!(
-            "UPDATE teams SET name = $1, display_name = $2, disabled = $3, limits = $4, session_limit = $5, update_time = $6,
-             revision = $7 WHERE id = $8",
+            "UPDATE teams SET name = $1, display_name = $2, disabled = $3, limits = $4, session_limit = $5, self_service = $6,
+             update_time = $7, revision = $8 WHERE id = $9",
             name.as_str(),
             display_name,
             *disabled,
             quota.limits_text()?,
             quota.session_text()?,
+            self_service::text(self_service.as_ref())?,
             stamp.update_time,
             stamp.revision,
             id.as_str(),
@@ -392,6 +400,7 @@ impl Team {
             customer: row.parsed("customer", CustomerId::parse)?,
             disabled: row.flag("disabled")?,
             quota,
+            self_service: row.parsed_opt("self_service", self_service::read)?,
             stamp: Stamp::read(row)?,
         })
     }

@@ -29,7 +29,7 @@ over_both! {
 
 async fn every_call_is_refused_without_the_token(place: Place) {
     let world = World::start(&place).await;
-    let paths = permission::table().iter().map(|(path, _)| *path);
+    let paths = permission::table().iter().map(|row| row.path);
     for path in paths.chain(["/tollgate.admin.v1.KeyService/Nothing", "/x.Y/Z"]) {
         let mut grpc = Grpc::new(world.channel());
         grpc.ready().await.unwrap();

@@ -40,6 +40,7 @@ pub(super) fn team(declared: &Team, id: &str, etag: &str) -> v1::Team {
         budgets,
         limits,
         session_limit,
+        self_service: None,
     }
 }
 
