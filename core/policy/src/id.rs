@@ -93,6 +93,14 @@ ids! {
     ReplicaId = "replica";
     /// Names a budget.
     BudgetId = "budget";
+    /// Names the session of somebody who is signed in.
+    SessionId = "session";
+    /// Names a custom role.
+    RoleId = "role";
+    /// Names a binding of a role.
+    BindingId = "binding";
+    /// Names a service account.
+    ServiceAccountId = "service-account";
 }
 
 fn is_ulid(text: &str) -> bool {

@@ -3,7 +3,7 @@
 //! Reading order: the words ([`id`], [`name`], [`money`], [`time`]); what a virtual key looks like ([`token`]); which models a
 //! pattern admits ([`pattern`]); what a token costs ([`price`]); what an owner may spend and how fast ([`window`], [`budget`],
 //! [`limit`]), and what that is counted with ([`rate`], [`runaway`]); the state that every decision reads ([`snapshot`]); the
-//! decision itself ([`decide`]) and its negative ([`refusal`]); the money that is lent to replicas ([`lend`]), held while a
+//! decision itself ([`decide`]) and its negative ([`refusal`]); what administrators may do ([`rbac`]); the money that is lent to replicas ([`lend`]), held while a
 //! request runs ([`lease`]), borrowed and given back ([`borrow`]); and what is remembered of it ([`usage`]).
 
 pub mod id;
@@ -21,6 +21,7 @@ pub mod runaway;
 pub mod snapshot;
 pub mod decide;
 pub mod refusal;
+pub mod rbac;
 pub mod lend;
 pub mod lease;
 pub mod borrow;
