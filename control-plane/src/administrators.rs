@@ -1,7 +1,7 @@
-//! Administrators and their tokens. Until there are roles there is one: the bootstrap administrator, who holds everything.
+//! The bootstrap administrator, who holds everything, and the token that is made at the first start.
 
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,7 +10,7 @@ use tollgate_audit::{Entry, Facts, Outcome};
 
 use crate::{
     audit, clock,
-    keys::{ADMIN_PREFIX, AdminToken, Minter},
+    keys::{AdminToken, Minter},
     private,
     seal::SealError,
     store::{Store, StoreError},
@@ -21,19 +21,12 @@ pub const BOOTSTRAP: &str = "administrator/bootstrap";
 /// The file in the data directory that holds the bootstrap administrator's token.
 pub const TOKEN_FILE: &str = "admin-token";
 
-/// No token is longer: what is longer is not hashed.
-const TOKEN_BYTES_MAX: usize = 256;
-
 /// Knows administrators by their tokens.
 #[derive(Debug)]
 pub struct Administrators {
     store: Store,
     minter: Arc<Minter>,
 }
-
-/// Somebody who was authenticated.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Principal(Arc<str>);
 
 /// Why the bootstrap token could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -81,26 +74,17 @@ impl Administrators {
         Ok(self.issue(data_dir, true).await?.unwrap_or_else(|| data_dir.join(TOKEN_FILE)))
     }
 
-    /// Finds whose token this is.
+    /// Whether this is the bootstrap administrator's token.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn authenticate(&self, token: &str) -> Result<Option<Principal>, StoreError> {
-        if token.len() > TOKEN_BYTES_MAX || !token.starts_with(ADMIN_PREFIX) {
-            return Ok(None);
-        }
+    pub async fn authenticate(&self, token: &str) -> Result<bool, StoreError> {
         let hash = self.minter.admin_hash(token);
         let mut txn = self.store.begin_read().await?;
         let known = txn.admin_tokens().await?;
         txn.end().await?;
         // Whole hashes, in constant time, and all of them.
-        let matching = known.into_iter().fold(
-            None,
-            |found, (principal, stored)| {
-                if stored.matches(&hash) { Some(principal) } else { found }
-            },
-        );
-        Ok(matching.map(|name| Principal(name.into())))
+        Ok(known.into_iter().fold(false, |found, (_, stored)| found | stored.matches(&hash)))
     }
 
     // The hash goes in first and waits, uncommitted, for the file: a control plane that loses the race writes none, and a
@@ -124,33 +108,5 @@ impl Administrators {
         audit::append(&mut txn, Entry::new(clock::now_ms(), action, Outcome::Allowed, facts)).await?;
         txn.commit().await?;
         Ok(Some(path))
-    }
-}
-
-// === impl Principal ===
-
-impl Principal {
-    /// The name: `administrator/bootstrap`.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether the principal holds a permission.
-    #[must_use]
-    pub fn holds(&self, _permission: &str) -> bool {
-        *self.0 == *BOOTSTRAP
-    }
-
-    /// The permissions that the principal holds; `*` stands for all.
-    #[must_use]
-    pub fn permissions(&self) -> Vec<String> {
-        if *self.0 == *BOOTSTRAP { vec!["*".into()] } else { Vec::new() }
-    }
-}
-
-impl fmt::Display for Principal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }

@@ -15,10 +15,12 @@ use tollgate_policy::time::UnixMillis;
 use tollgate_proto::{
     DESCRIPTORS,
     admin::v1::{
-        budget_service_server::BudgetServiceServer, customer_service_server::CustomerServiceServer,
-        identity_service_server::IdentityServiceServer, key_service_server::KeyServiceServer,
-        model_service_server::ModelServiceServer, provider_service_server::ProviderServiceServer,
-        team_service_server::TeamServiceServer, user_service_server::UserServiceServer,
+        binding_service_server::BindingServiceServer, budget_service_server::BudgetServiceServer,
+        customer_service_server::CustomerServiceServer, identity_service_server::IdentityServiceServer,
+        key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
+        provider_service_server::ProviderServiceServer, role_service_server::RoleServiceServer,
+        service_account_service_server::ServiceAccountServiceServer, team_service_server::TeamServiceServer,
+        user_service_server::UserServiceServer,
     },
     audit::v1::audit_service_server::AuditServiceServer,
     usage::v1::usage_service_server::UsageServiceServer,
@@ -36,6 +38,8 @@ use crate::{
     fleet::{Admission, Fleet, FleetError},
     keys::{Minter, MinterError},
     metrics::Metrics,
+    principals::Principals,
+    refusals::Refusals,
     rim,
     seal::Keyring,
     store::{Store, StoreError},
@@ -179,8 +183,10 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let webhooks = Webhooks::open(&config, &store)?;
     let alerts = Alerts::new(metrics.budget_thresholds.clone(), webhooks.as_ref().map(Webhooks::due));
     let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts).await?;
+    let principals = Arc::new(Principals::new(store.clone(), Arc::clone(&minter), administrators));
+    let refusals = Arc::new(Refusals::new(store.clone()));
     let api = Admin::new(store.clone(), keyring, minter, fleet.clone());
-    let layered = admin_server(&config)?.layer(metrics.clone()).layer(Authorize::new(administrators));
+    let layered = admin_server(&config)?.layer(metrics.clone()).layer(Authorize::new(principals, refusals));
     let router = admin_services(layered, api, &fleet).await?;
     let (admin, admin_address) = bind(config.admin_listen).await?;
     let (listener, fleet_address) = bind(config.fleet_listen).await?;
@@ -258,6 +264,9 @@ async fn admin_services(mut server: Server<Layered>, api: Admin, fleet: &Fleet) 
     health.set_serving::<CustomerServiceServer<Admin>>().await;
     health.set_serving::<TeamServiceServer<Admin>>().await;
     health.set_serving::<UserServiceServer<Admin>>().await;
+    health.set_serving::<RoleServiceServer<Admin>>().await;
+    health.set_serving::<BindingServiceServer<Admin>>().await;
+    health.set_serving::<ServiceAccountServiceServer<Admin>>().await;
     health.set_serving::<KeyServiceServer<Admin>>().await;
     health.set_serving::<ProviderServiceServer<Admin>>().await;
     health.set_serving::<ModelServiceServer<Admin>>().await;
@@ -272,6 +281,9 @@ async fn admin_services(mut server: Server<Layered>, api: Admin, fleet: &Fleet) 
         .add_service(CustomerServiceServer::new(api.clone()))
         .add_service(TeamServiceServer::new(api.clone()))
         .add_service(UserServiceServer::new(api.clone()))
+        .add_service(RoleServiceServer::new(api.clone()))
+        .add_service(BindingServiceServer::new(api.clone()))
+        .add_service(ServiceAccountServiceServer::new(api.clone()))
         .add_service(KeyServiceServer::new(api.clone()))
         .add_service(ProviderServiceServer::new(api.clone()))
         .add_service(ModelServiceServer::new(api.clone()))

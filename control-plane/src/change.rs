@@ -45,6 +45,12 @@ impl<'a> Change<'a> {
         Ok(Self { txn, revision, now: clock::now_ms(), by })
     }
 
+    /// Who makes the change.
+    #[must_use]
+    pub const fn by(&self) -> &'a Authorized {
+        self.by
+    }
+
     /// The history of an object that this change creates.
     #[must_use]
     pub const fn created(&self) -> Stamp {

@@ -16,9 +16,14 @@ use crate::{
 /// With what the token of an administrator begins, so that secret scanners know it.
 pub const ADMIN_PREFIX: &str = "tga_";
 
+/// With what the token of a service account begins.
+pub const SERVICE_PREFIX: &str = "tgs_";
+
 /// The purpose under which the pepper is sealed.
 const PEPPER: &str = "pepper";
 const FINGERPRINT_LENGTH: usize = 12;
+/// How much of a token is shown to recognise it.
+const PUBLIC_LENGTH: usize = 12;
 
 /// Mints secrets and hashes them. One pepper serves the whole fleet.
 pub struct Minter {
@@ -26,7 +31,7 @@ pub struct Minter {
     environment: String,
 }
 
-/// The token of an administrator: `tga_` and 256 random bits in hexadecimal.
+/// The token of an administrator or of a program: `tga_` or `tgs_` and 256 random bits in hexadecimal.
 pub struct AdminToken(Zeroizing<String>);
 
 /// Why there is no minter.
@@ -78,6 +83,12 @@ impl Minter {
         self.keyed("tollgate-admin-token-v1", token)
     }
 
+    /// The hash of a service account's token.
+    #[must_use]
+    pub fn service_hash(&self, token: &str) -> KeyHash {
+        self.keyed("tollgate-service-account-token-v1", token)
+    }
+
     /// What tells two credentials apart without telling anything about them: 12 hexadecimal digits.
     #[must_use]
     pub fn fingerprint(&self, secret: &str) -> String {
@@ -102,17 +113,35 @@ impl fmt::Debug for Minter {
 // === impl AdminToken ===
 
 impl AdminToken {
-    /// A fresh token.
+    /// A fresh token of an administrator.
     ///
     /// # Errors
     /// [`SealError::Randomness`].
     pub fn mint() -> Result<Self, SealError> {
-        let random = random_key()?;
-        let digits = Zeroizing::new(hex::encode(random.as_slice()));
-        Ok(Self(Zeroizing::new(format!("{ADMIN_PREFIX}{}", *digits))))
+        Self::with(ADMIN_PREFIX)
     }
 
-    /// The token itself: for the file, and for nothing else.
+    /// A fresh token of a service account.
+    ///
+    /// # Errors
+    /// [`SealError::Randomness`].
+    pub fn mint_service() -> Result<Self, SealError> {
+        Self::with(SERVICE_PREFIX)
+    }
+
+    fn with(prefix: &str) -> Result<Self, SealError> {
+        let random = random_key()?;
+        let digits = Zeroizing::new(hex::encode(random.as_slice()));
+        Ok(Self(Zeroizing::new(format!("{prefix}{}", *digits))))
+    }
+
+    /// The part that may be shown at any time: the prefix and eight digits of 64.
+    #[must_use]
+    pub fn public_prefix(&self) -> &str {
+        self.0.get(..PUBLIC_LENGTH).unwrap_or_default()
+    }
+
+    /// The token itself: for showing it once.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -121,6 +150,6 @@ impl AdminToken {
 
 impl fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{ADMIN_PREFIX}***")
+        write!(f, "{}***", self.0.get(..ADMIN_PREFIX.len()).unwrap_or_default())
     }
 }

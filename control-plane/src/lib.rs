@@ -2,7 +2,8 @@
 //! change, and streams signed snapshots to the replicas.
 //!
 //! Reading order: [`clock`] and [`store`], the only SQL there is, and the transaction in which everything happens; [`seal`]
-//! and [`private`], secrets at rest; [`audit`], the one writer of the log; [`keys`] and [`administrators`], what is minted and who may call;
+//! and [`private`], secrets at rest; [`audit`], the one writer of the log; [`keys`], what is minted;
+//! [`administrators`], [`principals`] and [`refusals`], who may call and who was turned away;
 //! [`change`], the shape of every administrative change; [`authority`], [`publish`], [`roster`] and [`fleet`], the replicas and
 //! what they are told; [`api`], the services; [`intake`], what replicas report; [`books`], [`alerts`],
 //! [`recalls`], [`lend`] and [`webhooks`], the books of budgets and who is told of them; [`catalogue`], models and prices; [`config`],
@@ -15,6 +16,8 @@ pub mod private;
 pub mod audit;
 pub mod keys;
 pub mod administrators;
+pub mod principals;
+pub mod refusals;
 pub mod change;
 pub mod base_url;
 pub mod authority;

@@ -11,6 +11,11 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, header};
+use tollgate_policy::{
+    id::UserId,
+    rbac::{Holder, Place, Reach},
+    time::UnixMillis,
+};
 use tollgate_proto::permission::{self, Permission};
 use tonic::{
     Status,
@@ -21,11 +26,18 @@ use tower::{Layer, Service};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
-use crate::administrators::{Administrators, Principal};
+use crate::{
+    clock,
+    principals::{Identity, Principal, Principals},
+    refusals::{Refusals, Refused},
+};
 
 /// Services that anybody who reaches the listener may call.
 const OPEN: [&str; 3] =
     ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
+
+/// The caller of a call whose token nobody knows.
+const NOBODY: &str = "unknown";
 
 /// The longest user agent that is remembered, in bytes.
 const USER_AGENT_BYTES_MAX: usize = 200;
@@ -34,6 +46,7 @@ const USER_AGENT_BYTES_MAX: usize = 200;
 #[derive(Clone, Debug)]
 pub struct Authorized {
     principal: Principal,
+    now: UnixMillis,
     permission: Permission,
     call: Arc<str>,
     source_address: Arc<str>,
@@ -42,13 +55,16 @@ pub struct Authorized {
 
 /// Makes the layer.
 #[derive(Clone, Debug)]
-pub struct Authorize(Arc<Administrators>);
+pub struct Authorize {
+    principals: Arc<Principals>,
+    refusals: Arc<Refusals>,
+}
 
 /// The layer around a service.
 #[derive(Clone, Debug)]
 pub struct Authorizing<S> {
     inner: S,
-    administrators: Arc<Administrators>,
+    authorize: Authorize,
 }
 
 // What is known of a call before it is admitted.
@@ -77,10 +93,49 @@ impl Authorized {
         self.principal.name()
     }
 
-    /// The permissions that the caller holds; `*` stands for all.
+    /// What kind of caller it is.
     #[must_use]
-    pub fn permissions(&self) -> Vec<String> {
-        self.principal.permissions()
+    pub const fn identity(&self) -> &Identity {
+        self.principal.identity()
+    }
+
+    /// What the caller holds.
+    #[must_use]
+    pub fn holder(&self) -> &Holder {
+        self.principal.holder()
+    }
+
+    /// When the call was admitted.
+    #[must_use]
+    pub const fn now(&self) -> UnixMillis {
+        self.now
+    }
+
+    /// Whether the caller may do this at a place.
+    #[must_use]
+    pub fn reaches(&self, place: &Place) -> bool {
+        self.holder().holds(self.now, self.permission, place)
+    }
+
+    /// Whether the caller may do this at a place for no other reason than that it is their own.
+    #[must_use]
+    pub fn is_mere_owner(&self, place: &Place) -> bool {
+        self.holder().holds_as_owner(self.now, self.permission, place)
+    }
+
+    /// Everywhere that the caller may do this.
+    #[must_use]
+    pub fn reach(&self) -> Reach {
+        self.holder().reach(self.now, self.permission)
+    }
+
+    /// The caller, when it is a person.
+    #[must_use]
+    pub const fn user(&self) -> Option<&UserId> {
+        match self.principal.identity() {
+            Identity::User(user, _) => Some(user),
+            Identity::Bootstrap | Identity::ServiceAccount(_) => None,
+        }
     }
 
     /// The permission under which this call was admitted.
@@ -111,10 +166,10 @@ impl Authorized {
 // === impl Authorize ===
 
 impl Authorize {
-    /// A layer that knows these administrators.
+    /// A layer that knows these callers, and writes down whom it refuses.
     #[must_use]
-    pub const fn new(administrators: Arc<Administrators>) -> Self {
-        Self(administrators)
+    pub const fn new(principals: Arc<Principals>, refusals: Arc<Refusals>) -> Self {
+        Self { principals, refusals }
     }
 }
 
@@ -122,7 +177,7 @@ impl<S> Layer<S> for Authorize {
     type Service = Authorizing<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Authorizing { inner, administrators: Arc::clone(&self.0) }
+        Authorizing { inner, authorize: self.clone() }
     }
 }
 
@@ -144,13 +199,13 @@ where
         // The clone that was polled ready is the one that is called.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
-        let administrators = Arc::clone(&self.administrators);
+        let authorize = self.authorize.clone();
         Box::pin(async move {
             if OPEN.iter().any(|open| request.uri().path().starts_with(open)) {
                 return inner.call(request).await;
             }
             let attempt = Attempt::of(&request);
-            match attempt.admit(&administrators).await {
+            match attempt.admit(&authorize).await {
                 Ok(by) => {
                     request.headers_mut().remove(header::AUTHORIZATION);
                     request.extensions_mut().insert(by);
@@ -174,27 +229,33 @@ impl Attempt {
         }
     }
 
-    async fn admit(self, administrators: &Administrators) -> Result<Authorized, Status> {
-        let token = self.token.as_ref().map_err(|text| self.refuse("unknown", Status::unauthenticated(*text)))?;
-        let principal = administrators.authenticate(token).await.map_err(Failure::from)?;
-        let principal = principal.ok_or_else(|| {
-            self.refuse("unknown", Status::unauthenticated("the token is not known: it may have been replaced"))
-        })?;
-        let permission = permission::required(&self.call)
-            .ok_or_else(|| self.refuse(principal.name(), Status::permission_denied("this call does not exist")))?;
-        let permission = permission.permission;
-        if permission != permission::PUBLIC && !principal.holds(permission) {
+    async fn admit(self, authorize: &Authorize) -> Result<Authorized, Status> {
+        let refused = async |principal: &str, status: Status| {
+            let refusal = Refused { principal, call: &self.call, source_address: &self.source_address };
+            authorize.refusals.refused(refusal, status).await
+        };
+        let token = match &self.token {
+            Ok(token) => token,
+            Err(text) => return Err(refused(NOBODY, Status::unauthenticated(*text)).await),
+        };
+        let Some(principal) = authorize.principals.authenticate(token).await.map_err(Failure::from)? else {
+            let text = "the token is not known: it may have expired, or been replaced or revoked";
+            return Err(refused(NOBODY, Status::unauthenticated(text)).await);
+        };
+        let Some(demanded) = permission::required(&self.call) else {
+            return Err(refused(principal.name(), Status::permission_denied("this call does not exist")).await);
+        };
+        let (permission, now) = (demanded.permission, UnixMillis::new(clock::now_ms()));
+        let held = match demanded.owned {
+            true => principal.holder().holds_somewhere(now, permission),
+            false => principal.holder().holds_everywhere(now, permission),
+        };
+        if permission != permission::PUBLIC && !held {
             let text = format!("this needs the permission {permission}, which {principal} does not hold");
-            return Err(self.refuse(principal.name(), Status::permission_denied(text)));
+            return Err(refused(principal.name(), Status::permission_denied(text)).await);
         }
         let Self { token: _, call, source_address, user_agent } = self;
-        Ok(Authorized { principal, permission, call, source_address, user_agent })
-    }
-
-    fn refuse(&self, principal: &str, status: Status) -> Status {
-        let (call, source) = (&*self.call, &*self.source_address);
-        tracing::warn!(principal, call, source, code = ?status.code(), "refused an admin call");
-        status
+        Ok(Authorized { principal, now, permission, call, source_address, user_agent })
     }
 }
 

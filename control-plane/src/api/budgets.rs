@@ -28,14 +28,14 @@ impl BudgetService for Admin {
         &self,
         request: Request<v1::ListBudgetsRequest>,
     ) -> Result<Response<v1::ListBudgetsResponse>, Status> {
-        let (_, message) = Authorized::take(request)?;
-        Ok(Response::new(self.budget_list(message).await?))
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.budget_list(&by, message).await?))
     }
 
     async fn get_budget(&self, request: Request<v1::GetBudgetRequest>) -> Result<Response<v1::BudgetStatus>, Status> {
-        let (_, message) = Authorized::take(request)?;
+        let (by, message) = Authorized::take(request)?;
         let mut txn = self.store.begin_read().await.map_err(Failure::from)?;
-        let status = status_of(&mut txn, &message.budget, UnixMillis::new(clock::now_ms())).await?;
+        let status = status_of(&mut txn, &by, &message.budget, UnixMillis::new(clock::now_ms())).await?;
         Ok(Response::new(status))
     }
 
@@ -65,16 +65,20 @@ impl BudgetService for Admin {
 }
 
 impl Admin {
-    async fn budget_list(&self, message: v1::ListBudgetsRequest) -> Result<v1::ListBudgetsResponse, Failure> {
+    async fn budget_list(
+        &self,
+        by: &Authorized,
+        message: v1::ListBudgetsRequest,
+    ) -> Result<v1::ListBudgetsResponse, Failure> {
         let v1::ListBudgetsRequest { page_size, page_token, filter } = message;
         let now = UnixMillis::new(clock::now_ms());
         let mut violations = Violations::default();
         let page = Page::read("budgets", &filter, page_size, &page_token, &mut violations);
         let after = page.created_after(&mut violations);
         let mut txn = self.store.begin_read().await?;
-        let owner = read_owner(&mut txn, &filter, &mut violations).await?;
+        let owner = read_owner(&mut txn, by, &filter, &mut violations).await?;
         let owner = violations.finish(Some(owner))?;
-        let rows = txn.budget_list(owner.as_deref(), after.as_ref(), page.limit(), now.get()).await?;
+        let rows = txn.budget_list(owner.as_deref(), &by.reach(), after.as_ref(), page.limit(), now.get()).await?;
         txn.end().await?;
         let place = |row: &Standing| format!("{}/{}", row.budget.created, row.budget.id);
         let (budgets, next_page_token) = page.write(&rows, |row| status(row, now), place);
@@ -86,14 +90,24 @@ impl Admin {
 ///
 /// # Errors
 /// [`Failure::NotFound`], or when the database cannot be read.
-pub(super) async fn status_of(txn: &mut Txn, budget: &str, now: UnixMillis) -> Result<v1::BudgetStatus, Failure> {
+pub(super) async fn status_of(
+    txn: &mut Txn,
+    by: &Authorized,
+    budget: &str,
+    now: UnixMillis,
+) -> Result<v1::BudgetStatus, Failure> {
     let missing = || Failure::NotFound { kind: BudgetId::NOUN, name: wire::shown(budget) };
-    let standing = txn.budget_find(budget, now.get()).await?.ok_or_else(missing)?;
+    let standing = txn.budget_find(budget, &by.reach(), now.get()).await?.ok_or_else(missing)?;
     Ok(status(&standing, now))
 }
 
-// The owner, by id, whose budgets a filter wants.
-async fn read_owner(txn: &mut Txn, filter: &str, violations: &mut Violations) -> Result<Option<String>, Failure> {
+// The owner, by id, whose budgets a filter wants. Who does not see everything is not told whether one exists.
+async fn read_owner(
+    txn: &mut Txn,
+    by: &Authorized,
+    filter: &str,
+    violations: &mut Violations,
+) -> Result<Option<String>, Failure> {
     let mut terms = Filter::read(filter, &["customer", "team", "user", "key"], violations);
     let mut owners = Vec::new();
     if let Some(named) = terms.text("customer") {
@@ -107,6 +121,9 @@ async fn read_owner(txn: &mut Txn, filter: &str, violations: &mut Violations) ->
     }
     if let Some(named) = terms.text("key") {
         owners.push(("key", txn.key_find(&named).await?.map(|found| found.id.to_string())));
+    }
+    if !by.reach().everything {
+        owners.iter_mut().for_each(|(_, found)| *found = Some(found.take().unwrap_or_default()));
     }
     for (kind, _) in owners.iter().filter(|(_, found)| found.is_none()) {
         violations.add("filter", format!("names a {kind} that does not exist"));

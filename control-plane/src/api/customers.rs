@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tollgate_audit::Fields;
-use tollgate_policy::{id::CustomerId, name::Name};
+use tollgate_policy::{id::CustomerId, name::Name, rbac::Place};
 use tollgate_proto::admin::v1::{self, customer_service_server::CustomerService};
 use tonic::{Request, Response, Status};
 
@@ -40,9 +40,9 @@ impl CustomerService for Admin {
     }
 
     async fn get_customer(&self, request: Request<v1::GetCustomerRequest>) -> Result<Response<v1::Customer>, Status> {
-        let (_, message) = Authorized::take(request)?;
+        let (by, message) = Authorized::take(request)?;
         let mut txn = self.store.begin_read().await.map_err(Failure::from)?;
-        let customer = find(&mut txn, &message.customer).await?;
+        let customer = find(&mut txn, &by, &message.customer).await?;
         Ok(Response::new(written(&customer)))
     }
 
@@ -50,8 +50,8 @@ impl CustomerService for Admin {
         &self,
         request: Request<v1::ListCustomersRequest>,
     ) -> Result<Response<v1::ListCustomersResponse>, Status> {
-        let (_, message) = Authorized::take(request)?;
-        Ok(Response::new(self.customer_list(message).await?))
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.customer_list(&by, message).await?))
     }
 
     async fn update_customer(
@@ -105,14 +105,21 @@ impl Admin {
         Ok(customer)
     }
 
-    async fn customer_list(&self, message: v1::ListCustomersRequest) -> Result<v1::ListCustomersResponse, Failure> {
+    async fn customer_list(
+        &self,
+        by: &Authorized,
+        message: v1::ListCustomersRequest,
+    ) -> Result<v1::ListCustomersResponse, Failure> {
         let v1::ListCustomersRequest { page_size, page_token, filter } = message;
         let mut violations = Violations::default();
         let page = Page::read("customers", &filter, page_size, &page_token, &mut violations);
         let after = page.created_after(&mut violations);
         let mut terms = Filter::read(&filter, &["name", "disabled"], &mut violations);
-        let filter =
-            CustomerFilter { name: terms.text_match("name"), disabled: terms.flag("disabled", &mut violations) };
+        let filter = CustomerFilter {
+            name: terms.text_match("name"),
+            disabled: terms.flag("disabled", &mut violations),
+            reach: by.reach(),
+        };
         let filter = violations.finish(Some(filter))?;
         let mut txn = self.store.begin_read().await?;
         let rows = txn.customer_list(&filter, after.as_ref(), page.limit()).await?;
@@ -130,7 +137,7 @@ impl Admin {
         let display_name = mask.of("display_name", || wire::display_name(&wire.display_name, &mut violations));
         let mut change = Change::begin(&self.store, by).await?;
         let old = match &named {
-            Some(named) => find(&mut change.txn, named).await?,
+            Some(named) => find(&mut change.txn, by, named).await?,
             None => return violations.finish(None),
         };
         wire::ensure_fresh(CustomerId::NOUN, &old.name, &wire.etag, &old.stamp)?;
@@ -158,7 +165,7 @@ impl Admin {
 
     async fn customer_delete(&self, by: &Authorized, named: &str, etag: &str) -> Result<(), Failure> {
         let mut change = Change::begin(&self.store, by).await?;
-        let customer = find(&mut change.txn, named).await?;
+        let customer = find(&mut change.txn, by, named).await?;
         wire::ensure_fresh(CustomerId::NOUN, &customer.name, etag, &customer.stamp)?;
         let target = target(&customer);
         let teams = change.txn.customer_teams(&customer.id).await?;
@@ -173,10 +180,15 @@ impl Admin {
     }
 }
 
-/// The customer with this id or name.
-pub(super) async fn find(txn: &mut Txn, named: &str) -> Result<Customer, Failure> {
+/// The customer with this id or name. One out of the caller's reach is not found.
+pub(super) async fn find(txn: &mut Txn, by: &Authorized, named: &str) -> Result<Customer, Failure> {
     let missing = || Failure::NotFound { kind: CustomerId::NOUN, name: wire::shown(named) };
-    txn.customer_find(named).await?.ok_or_else(missing)
+    txn.customer_find(named).await?.filter(|found| by.reaches(&place(found))).ok_or_else(missing)
+}
+
+/// Where a customer is.
+pub(super) fn place(customer: &Customer) -> Place {
+    Place { customer: Some(customer.id.clone()), ..Place::default() }
 }
 
 async fn ensure_free(txn: &mut Txn, name: &Name, own: Option<&CustomerId>) -> Result<(), Failure> {

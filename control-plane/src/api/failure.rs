@@ -38,6 +38,9 @@ pub enum Failure {
         /// What must be done first.
         sentence: String,
     },
+    /// The caller may not do this: PERMISSION_DENIED. The sentence says what is missing.
+    #[error("{0}")]
+    Denied(String),
     /// The object changed since the caller read it: ABORTED.
     #[error("the {kind} '{name}' has changed since it was read: read it again, and repeat the change")]
     Stale {
@@ -81,6 +84,7 @@ impl From<Failure> for Status {
                 let details = ErrorDetails::with_precondition_failure_violation("BLOCKED", subject, sentence);
                 Self::with_error_details(Code::FailedPrecondition, text, details)
             }
+            Failure::Denied(_) => Self::permission_denied(text),
             Failure::Stale { .. } => Self::aborted(text),
             Failure::Store(error) if error.is_transient() => {
                 log(&error);

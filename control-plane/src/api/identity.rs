@@ -16,7 +16,7 @@ impl IdentityService for Admin {
         let (by, v1::WhoAmIRequest {}) = Authorized::take(request)?;
         Ok(Response::new(v1::WhoAmIResponse {
             principal: by.principal().to_owned(),
-            permissions: by.permissions(),
+            permissions: permissions(&by),
             version: VERSION.to_owned(),
         }))
     }
@@ -25,6 +25,15 @@ impl IdentityService for Admin {
         let (_, v1::CheckRequest {}) = Authorized::take(request)?;
         Ok(Response::new(self.checked().await?))
     }
+}
+
+// What the caller holds somewhere: `*` for all of it everywhere.
+fn permissions(by: &Authorized) -> Vec<String> {
+    let mut held: Vec<String> =
+        by.holder().grants(by.now()).flat_map(|grant| grant.permissions.iter().map(str::to_owned)).collect();
+    held.sort_unstable();
+    held.dedup();
+    held
 }
 
 impl Admin {

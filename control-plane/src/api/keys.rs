@@ -1,20 +1,21 @@
 //! KeyService.
 
 mod fields;
+mod own;
 
-use tollgate_policy::{id::KeyId, name::Name};
+use tollgate_policy::{id::KeyId, name::Name, rbac::Place};
 use tollgate_proto::admin::v1::{self, key_service_server::KeyService};
 use tonic::{Request, Response, Status};
 
 use self::fields::{References, fields_of, target, written};
 use super::{
-    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, quotas::Asked,
-    violations::Violations, wire,
+    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, quotas::Asked, teams,
+    users, violations::Violations, wire,
 };
 use crate::{
     change::{Change, Done},
     store::{
-        Txn,
+        StoreError, Txn,
         keys::{Key, KeyFilter},
         quotas::Quota,
     },
@@ -45,15 +46,15 @@ impl KeyService for Admin {
     }
 
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::Key>, Status> {
-        let (_, message) = Authorized::take(request)?;
+        let (by, message) = Authorized::take(request)?;
         let mut txn = self.store.begin_read().await.map_err(Failure::from)?;
-        let key = find(&mut txn, &message.key).await?;
+        let key = find(&mut txn, &by, &message.key).await?;
         Ok(Response::new(written(&key)))
     }
 
     async fn list_keys(&self, request: Request<v1::ListKeysRequest>) -> Result<Response<v1::ListKeysResponse>, Status> {
-        let (_, message) = Authorized::take(request)?;
-        Ok(Response::new(self.key_list(message).await?))
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.key_list(&by, message).await?))
     }
 
     async fn update_key(&self, request: Request<v1::UpdateKeyRequest>) -> Result<Response<v1::Key>, Status> {
@@ -94,9 +95,12 @@ impl Admin {
         let mut violations = Violations::default();
         fields::refuse_output_only(&wire, &mut violations);
         let mut change = Change::begin(&self.store, by).await?;
-        let plain = fields::Plain::read(&wire, change.now, &mut violations);
-        let team = fields::owner(&mut change.txn, &wire.team, &mut violations).await?;
-        let references = References::of(&wire).resolve(&mut change.txn, &mut violations).await?;
+        let mut plain = fields::Plain::read(&wire, change.now, &mut violations);
+        let references = References::of(&wire).resolve(&mut change.txn, by, &mut violations).await?;
+        let team = fields::owner(&mut change.txn, by, &wire.team, references.user.as_ref(), &mut violations).await?;
+        if let (Some(team), Some(plain)) = (&team, &mut plain) {
+            own::constrain(&mut change, &wire, team, plain, &mut violations).await?;
+        }
         let asked = Asked::new(&wire.budgets, &wire.limits, wire.session_limit.as_ref());
         let quota = asked.read(&mut change, &Quota::default(), &mut violations).await?;
         let (plain, team) = violations.finish(plain.zip(team))?;
@@ -107,7 +111,7 @@ impl Admin {
             id,
             name: plain.name,
             display_name: plain.display_name,
-            team,
+            team: team.id,
             user: references.user,
             revoked: false,
             expires_ms: plain.expires_ms,
@@ -125,7 +129,7 @@ impl Admin {
         Ok(v1::KeySecret { key: Some(written(&key)), secret: token.expose().to_owned() })
     }
 
-    async fn key_list(&self, message: v1::ListKeysRequest) -> Result<v1::ListKeysResponse, Failure> {
+    async fn key_list(&self, by: &Authorized, message: v1::ListKeysRequest) -> Result<v1::ListKeysResponse, Failure> {
         let v1::ListKeysRequest { page_size, page_token, filter } = message;
         let mut violations = Violations::default();
         let page = Page::read("keys", &filter, page_size, &page_token, &mut violations);
@@ -134,20 +138,27 @@ impl Admin {
         let mut txn = self.store.begin_read().await?;
         let team = match terms.text("team") {
             Some(named) => {
-                let team = txn.team_find(&named).await?.ok_or("names a team that does not exist");
+                let team = txn.team_find(&named).await?.filter(|found| by.reaches(&teams::place(found)));
+                let team = team.ok_or("names a team that does not exist");
                 violations.take("filter", team).map(|team| team.id)
             }
             None => None,
         };
         let user = match terms.text("user") {
             Some(named) => {
-                let user = txn.user_find(&named).await?.ok_or("names a user that does not exist");
+                let user = users::find(&mut txn, by, &named).await.map_err(|_| "names a user that does not exist");
                 violations.take("filter", user).map(|user| user.id)
             }
             None => None,
         };
         let revoked = terms.word("state", fields::revoked_of_word, &mut violations);
-        let filter = violations.finish(Some(KeyFilter { name: terms.text_match("name"), team, user, revoked }))?;
+        let filter = violations.finish(Some(KeyFilter {
+            name: terms.text_match("name"),
+            team,
+            user,
+            revoked,
+            reach: by.reach(),
+        }))?;
         let rows = txn.key_list(&filter, after.as_ref(), page.limit()).await?;
         txn.end().await?;
         let (keys, next_page_token) = page.write_created(&rows, written, |row| (row.stamp, row.id.as_str()));
@@ -161,11 +172,16 @@ impl Admin {
         let named = wire::named(KeyId::NOUN, &wire.id, &wire.name, &mask, &mut violations);
         let mut change = Change::begin(&self.store, by).await?;
         let old = match &named {
-            Some(named) => find(&mut change.txn, named).await?,
+            Some(named) => find(&mut change.txn, by, named).await?,
             None => return violations.finish(None),
         };
         wire::ensure_fresh(KeyId::NOUN, &old.name, &wire.etag, &old.stamp)?;
+        let place = place(&mut change.txn, &old).await?;
+        own::ensure_changeable(by, &place, &mask)?;
         let new = fields::merged(&mut change, &old, &wire, &mask, &mut violations).await?;
+        if by.is_mere_owner(&place) {
+            own::ensure_within(&mut change, &new, &mut violations).await?;
+        }
         let new = violations.finish(Some(new))?;
         if new == old {
             return Ok(old);
@@ -176,7 +192,7 @@ impl Admin {
 
     async fn key_delete(&self, by: &Authorized, named: &str, etag: &str) -> Result<(), Failure> {
         let mut change = Change::begin(&self.store, by).await?;
-        let key = find(&mut change.txn, named).await?;
+        let key = find(&mut change.txn, by, named).await?;
         wire::ensure_fresh(KeyId::NOUN, &key.name, etag, &key.stamp)?;
         change.txn.key_delete(&key.id, change.revision).await?;
         change.finish(Done { target: &target(&key), before: Some(fields_of(&key)), ..Done::default() }).await?;
@@ -185,7 +201,7 @@ impl Admin {
 
     async fn key_rotate(&self, by: &Authorized, named: &str) -> Result<v1::KeySecret, Failure> {
         let mut change = Change::begin(&self.store, by).await?;
-        let old = find(&mut change.txn, named).await?;
+        let old = find(&mut change.txn, by, named).await?;
         let (token, hash) = self.minter.mint(&old.id)?;
         let new = Key { hash, prefix: token.public_prefix().to_owned(), ..old.clone() };
         let key = self.key_replace(change, &old, new, "").await?;
@@ -194,7 +210,7 @@ impl Admin {
 
     async fn key_set_revoked(&self, by: &Authorized, named: &str, revoked: bool, reason: &str) -> Result<Key, Failure> {
         let mut change = Change::begin(&self.store, by).await?;
-        let old = find(&mut change.txn, named).await?;
+        let old = find(&mut change.txn, by, named).await?;
         if old.revoked == revoked {
             return Ok(old);
         }
@@ -211,9 +227,17 @@ impl Admin {
     }
 }
 
-async fn find(txn: &mut Txn, named: &str) -> Result<Key, Failure> {
+/// The key with this id or name. One out of the caller's reach is not found.
+pub(super) async fn find(txn: &mut Txn, by: &Authorized, named: &str) -> Result<Key, Failure> {
     let missing = || Failure::NotFound { kind: KeyId::NOUN, name: wire::shown(named) };
-    txn.key_find(named).await?.ok_or_else(missing)
+    let key = txn.key_find(named).await?.ok_or_else(missing)?;
+    if by.reaches(&place(txn, &key).await?) { Ok(key) } else { Err(missing()) }
+}
+
+// Where a key is: in its team, and its user's.
+async fn place(txn: &mut Txn, key: &Key) -> Result<Place, StoreError> {
+    let place = txn.place_of_team(&key.team).await?;
+    Ok(Place { user: key.user.clone(), ..place })
 }
 
 async fn ensure_free(txn: &mut Txn, name: &Name, own: Option<&KeyId>) -> Result<(), Failure> {

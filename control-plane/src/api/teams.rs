@@ -7,6 +7,7 @@ use tollgate_audit::Fields;
 use tollgate_policy::{
     id::{CustomerId, TeamId},
     name::Name,
+    rbac::Place,
 };
 use tollgate_proto::admin::v1::{self, team_service_server::TeamService};
 use tonic::{Request, Response, Status};
@@ -14,6 +15,7 @@ use tonic::{Request, Response, Status};
 use super::{
     Admin,
     authorize::Authorized,
+    customers,
     failure::Failure,
     filter::Filter,
     mask::Mask,
@@ -31,6 +33,9 @@ use crate::{
     },
 };
 
+/// What is said of a reference to a team that does not exist, or not for the caller.
+pub(super) const NO_TEAM: &str = "is not the id or the name of a team";
+
 const CHANGEABLE: [&str; 7] =
     ["name", "display_name", "disabled", "budgets", "limits", "session_limit", "self_service"];
 
@@ -43,9 +48,9 @@ impl TeamService for Admin {
     }
 
     async fn get_team(&self, request: Request<v1::GetTeamRequest>) -> Result<Response<v1::Team>, Status> {
-        let (_, message) = Authorized::take(request)?;
+        let (by, message) = Authorized::take(request)?;
         let mut txn = self.store.begin_read().await.map_err(Failure::from)?;
-        let team = find(&mut txn, &message.team).await?;
+        let team = find(&mut txn, &by, &message.team).await?;
         Ok(Response::new(written(&team)))
     }
 
@@ -53,8 +58,8 @@ impl TeamService for Admin {
         &self,
         request: Request<v1::ListTeamsRequest>,
     ) -> Result<Response<v1::ListTeamsResponse>, Status> {
-        let (_, message) = Authorized::take(request)?;
-        Ok(Response::new(self.team_list(message).await?))
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.team_list(&by, message).await?))
     }
 
     async fn update_team(&self, request: Request<v1::UpdateTeamRequest>) -> Result<Response<v1::Team>, Status> {
@@ -96,7 +101,7 @@ impl Admin {
         let mut change = Change::begin(&self.store, by).await?;
         let name = wire::name(&name, &mut violations);
         let display_name = wire::display_name(&display_name, &mut violations);
-        let customer = owner(&mut change.txn, &customer, &mut violations).await?;
+        let customer = owner(&mut change.txn, by, &customer, &mut violations).await?;
         let asked = Asked::new(&budgets, &limits, session_limit.as_ref());
         let quota = asked.read(&mut change, &Quota::default(), &mut violations).await?;
         let self_service = self_service::read(self_service.as_ref(), &mut violations);
@@ -111,7 +116,11 @@ impl Admin {
         Ok(team)
     }
 
-    async fn team_list(&self, message: v1::ListTeamsRequest) -> Result<v1::ListTeamsResponse, Failure> {
+    async fn team_list(
+        &self,
+        by: &Authorized,
+        message: v1::ListTeamsRequest,
+    ) -> Result<v1::ListTeamsResponse, Failure> {
         let v1::ListTeamsRequest { page_size, page_token, filter } = message;
         let mut violations = Violations::default();
         let page = Page::read("teams", &filter, page_size, &page_token, &mut violations);
@@ -120,13 +129,14 @@ impl Admin {
         let mut txn = self.store.begin_read().await?;
         let customer = match terms.text("customer") {
             Some(named) => {
-                let customer = txn.customer_find(&named).await?.ok_or("names a customer that does not exist");
+                let customer = txn.customer_find(&named).await?.filter(|found| by.reaches(&customers::place(found)));
+                let customer = customer.ok_or("names a customer that does not exist");
                 violations.take("filter", customer).map(|customer| customer.id)
             }
             None => None,
         };
         let (name, disabled) = (terms.text_match("name"), terms.flag("disabled", &mut violations));
-        let filter = violations.finish(Some(TeamFilter { name, customer, disabled }))?;
+        let filter = violations.finish(Some(TeamFilter { name, customer, disabled, reach: by.reach() }))?;
         let rows = txn.team_list(&filter, after.as_ref(), page.limit()).await?;
         txn.end().await?;
         let (teams, next_page_token) = page.write_created(&rows, written, |row| (row.stamp, row.id.as_str()));
@@ -142,7 +152,7 @@ impl Admin {
         let display_name = mask.of("display_name", || wire::display_name(&wire.display_name, &mut violations));
         let mut change = Change::begin(&self.store, by).await?;
         let old = match &named {
-            Some(named) => find(&mut change.txn, named).await?,
+            Some(named) => find(&mut change.txn, by, named).await?,
             None => return violations.finish(None),
         };
         wire::ensure_fresh(TeamId::NOUN, &old.name, &wire.etag, &old.stamp)?;
@@ -174,7 +184,7 @@ impl Admin {
 
     async fn team_delete(&self, by: &Authorized, named: &str, etag: &str) -> Result<(), Failure> {
         let mut change = Change::begin(&self.store, by).await?;
-        let team = find(&mut change.txn, named).await?;
+        let team = find(&mut change.txn, by, named).await?;
         wire::ensure_fresh(TeamId::NOUN, &team.name, etag, &team.stamp)?;
         let target = target(&team);
         let (keys, users) = change.txn.team_members(&team.id).await?;
@@ -189,28 +199,40 @@ impl Admin {
     }
 }
 
-/// The team with this id or name.
-pub(super) async fn find(txn: &mut Txn, named: &str) -> Result<Team, Failure> {
+/// The team with this id or name. One out of the caller's reach is not found.
+pub(super) async fn find(txn: &mut Txn, by: &Authorized, named: &str) -> Result<Team, Failure> {
     let missing = || Failure::NotFound { kind: TeamId::NOUN, name: wire::shown(named) };
-    txn.team_find(named).await?.ok_or_else(missing)
+    txn.team_find(named).await?.filter(|found| by.reaches(&place(found))).ok_or_else(missing)
 }
 
-/// The team that a field refers to.
+/// Where a team is.
+pub(super) fn place(team: &Team) -> Place {
+    Place { customer: Some(team.customer.clone()), team: Some(team.id.clone()), user: None }
+}
+
+/// The team that a field refers to, within the caller's reach.
 pub(super) async fn referred(
     txn: &mut Txn,
+    by: &Authorized,
     named: &str,
     violations: &mut Violations,
 ) -> Result<Option<TeamId>, StoreError> {
-    let team = txn.team_find(named).await?.ok_or("is not the id or the name of a team");
-    Ok(violations.take(TeamId::NOUN, team).map(|team| team.id))
+    let team = txn.team_find(named).await?.filter(|found| by.reaches(&place(found)));
+    Ok(violations.take(TeamId::NOUN, team.ok_or(NO_TEAM)).map(|team| team.id))
 }
 
-async fn owner(txn: &mut Txn, named: &str, violations: &mut Violations) -> Result<Option<CustomerId>, StoreError> {
+async fn owner(
+    txn: &mut Txn,
+    by: &Authorized,
+    named: &str,
+    violations: &mut Violations,
+) -> Result<Option<CustomerId>, StoreError> {
     if named.is_empty() {
         violations.add("customer", "is required: name the customer that owns the team, by id or name");
         return Ok(None);
     }
-    let customer = txn.customer_find(named).await?.ok_or("is not the id or the name of a customer");
+    let customer = txn.customer_find(named).await?.filter(|found| by.reaches(&customers::place(found)));
+    let customer = customer.ok_or("is not the id or the name of a customer");
     Ok(violations.take("customer", customer).map(|customer| customer.id))
 }
 

@@ -1,6 +1,6 @@
 //! UsageService: questions over the ledger.
 
-use tollgate_policy::{id, usage::Outcome};
+use tollgate_policy::{id, rbac::Reach, usage::Outcome};
 use tollgate_proto::{
     convert::usage::Reported,
     usage::v1::{self, usage_service_server::UsageService},
@@ -23,21 +23,25 @@ impl UsageService for Admin {
         &self,
         request: Request<v1::SummarizeRequest>,
     ) -> Result<Response<v1::SummarizeResponse>, Status> {
-        let (_, message) = Authorized::take(request)?;
-        Ok(Response::new(self.usage_summarize(message).await?))
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.usage_summarize(&by, message).await?))
     }
 
     async fn list_records(
         &self,
         request: Request<v1::ListRecordsRequest>,
     ) -> Result<Response<v1::ListRecordsResponse>, Status> {
-        let (_, message) = Authorized::take(request)?;
-        Ok(Response::new(self.usage_records(message).await?))
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.usage_records(&by, message).await?))
     }
 }
 
 impl Admin {
-    async fn usage_summarize(&self, message: v1::SummarizeRequest) -> Result<v1::SummarizeResponse, Failure> {
+    async fn usage_summarize(
+        &self,
+        caller: &Authorized,
+        message: v1::SummarizeRequest,
+    ) -> Result<v1::SummarizeResponse, Failure> {
         let v1::SummarizeRequest { by, since, until, filter } = message;
         let mut violations = Violations::default();
         let by = dimension(by, &mut violations);
@@ -51,7 +55,7 @@ impl Admin {
         let terms = Filter::read(&filter, &SUMMARY_FIELDS, &mut violations);
         let (by, terms) = violations.finish(by.map(|by| (by, terms)))?;
         let mut txn = self.store.begin_read().await?;
-        let filter = resolved(&mut txn, terms).await?;
+        let filter = resolved(&mut txn, terms, caller.reach()).await?;
         let mut rows = txn.usage_summarize(by, &filter, since, until).await?;
         txn.end().await?;
         if by == By::Day {
@@ -60,7 +64,11 @@ impl Admin {
         Ok(v1::SummarizeResponse { rows: rows.into_iter().map(|row| written(by, row)).collect() })
     }
 
-    async fn usage_records(&self, message: v1::ListRecordsRequest) -> Result<v1::ListRecordsResponse, Failure> {
+    async fn usage_records(
+        &self,
+        caller: &Authorized,
+        message: v1::ListRecordsRequest,
+    ) -> Result<v1::ListRecordsResponse, Failure> {
         let v1::ListRecordsRequest { page_size, page_token, filter } = message;
         let mut violations = Violations::default();
         let page = Page::read("usage", &filter, page_size, &page_token, &mut violations);
@@ -72,7 +80,7 @@ impl Admin {
         let outcome = terms.word("outcome", of_word, &mut violations);
         let terms = violations.finish(Some(terms))?;
         let mut txn = self.store.begin_read().await?;
-        let filter = RecordFilter { usage: resolved(&mut txn, terms).await?, request_id, outcome };
+        let filter = RecordFilter { usage: resolved(&mut txn, terms, caller.reach()).await?, request_id, outcome };
         let mut rows = txn.usage_list(&filter, behind.as_ref(), page.limit()).await?;
         txn.end().await?;
         let next_page_token = page.cut(&mut rows, |row| place_text(&row.position()));
@@ -80,26 +88,32 @@ impl Admin {
     }
 }
 
-async fn resolved(txn: &mut Txn, mut terms: Filter) -> Result<UsageFilter, Failure> {
+async fn resolved(txn: &mut Txn, mut terms: Filter, reach: Reach) -> Result<UsageFilter, Failure> {
+    let whole = reach.everything;
     Ok(UsageFilter {
-        key: named(txn, By::Key, terms.text("key")).await?,
-        team: named(txn, By::Team, terms.text("team")).await?,
-        customer: named(txn, By::Customer, terms.text("customer")).await?,
-        user: named(txn, By::User, terms.text("user")).await?,
-        provider: named(txn, By::Provider, terms.text("provider")).await?,
+        key: named(txn, By::Key, terms.text("key"), whole).await?,
+        team: named(txn, By::Team, terms.text("team"), whole).await?,
+        customer: named(txn, By::Customer, terms.text("customer"), whole).await?,
+        user: named(txn, By::User, terms.text("user"), whole).await?,
+        provider: named(txn, By::Provider, terms.text("provider"), whole).await?,
         model: terms.text("model"),
         session: terms.text("session"),
+        reach,
     })
 }
 
-// A name becomes an id. An id is good as it is: usage outlives its object.
-async fn named(txn: &mut Txn, by: By, given: Option<String>) -> Result<Option<String>, Failure> {
+// A name becomes an id. An id is good as it is: usage outlives its object. Who does not see everything is not told whether a
+// name exists: there is no usage of it.
+async fn named(txn: &mut Txn, by: By, given: Option<String>, whole: bool) -> Result<Option<String>, Failure> {
     let Some((kind, name)) = by.noun().zip(given.as_deref()) else { return Ok(given) };
     let ulid = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('-'));
     if ulid.is_some_and(|ulid| ulid.len() == id::ULID_LENGTH) {
         return Ok(given);
     }
     let found = txn.usage_id(by, name).await?;
+    if found.is_none() && !whole {
+        return Ok(Some(String::new()));
+    }
     found.map(Some).ok_or_else(|| Failure::NotFound { kind, name: wire::shown(name) })
 }
 

@@ -2,12 +2,15 @@
 
 use serde_json::json;
 use tollgate_audit::Fields;
-use tollgate_policy::id::{TeamId, UserId};
+use tollgate_policy::{
+    id::{TeamId, UserId},
+    rbac::Place,
+};
 use tollgate_proto::admin::v1::{self, user_service_server::UserService};
 use tonic::{Request, Response, Status};
 
 use super::{
-    Admin,
+    Admin, administrators,
     authorize::Authorized,
     failure::Failure,
     filter::Filter,
@@ -42,9 +45,9 @@ impl UserService for Admin {
     }
 
     async fn get_user(&self, request: Request<v1::GetUserRequest>) -> Result<Response<v1::User>, Status> {
-        let (_, message) = Authorized::take(request)?;
+        let (by, message) = Authorized::take(request)?;
         let mut txn = self.store.begin_read().await.map_err(Failure::from)?;
-        let user = find(&mut txn, &message.user).await?;
+        let user = find(&mut txn, &by, &message.user).await?;
         Ok(Response::new(written(&user)))
     }
 
@@ -52,8 +55,8 @@ impl UserService for Admin {
         &self,
         request: Request<v1::ListUsersRequest>,
     ) -> Result<Response<v1::ListUsersResponse>, Status> {
-        let (_, message) = Authorized::take(request)?;
-        Ok(Response::new(self.user_list(message).await?))
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.user_list(&by, message).await?))
     }
 
     async fn update_user(&self, request: Request<v1::UpdateUserRequest>) -> Result<Response<v1::User>, Status> {
@@ -96,7 +99,7 @@ impl Admin {
         let name = wire::name(&name, &mut violations);
         let display_name = wire::display_name(&display_name, &mut violations);
         let email = read_email(&email, &mut violations);
-        let team = member_of(&mut change.txn, &team, &mut violations).await?;
+        let team = member_of(&mut change.txn, by, &team, &mut violations).await?;
         let asked = Asked::new(&budgets, &limits, session_limit.as_ref());
         let quota = asked.read(&mut change, &Quota::default(), &mut violations).await?;
         let (name, display_name) = violations.finish(wire::both((name, display_name)))?;
@@ -109,7 +112,11 @@ impl Admin {
         Ok(user)
     }
 
-    async fn user_list(&self, message: v1::ListUsersRequest) -> Result<v1::ListUsersResponse, Failure> {
+    async fn user_list(
+        &self,
+        by: &Authorized,
+        message: v1::ListUsersRequest,
+    ) -> Result<v1::ListUsersResponse, Failure> {
         let v1::ListUsersRequest { page_size, page_token, filter } = message;
         let mut violations = Violations::default();
         let page = Page::read("users", &filter, page_size, &page_token, &mut violations);
@@ -118,14 +125,15 @@ impl Admin {
         let mut txn = self.store.begin_read().await?;
         let team = match terms.text("team") {
             Some(named) => {
-                let team = txn.team_find(&named).await?.ok_or("names a team that does not exist");
+                let team = txn.team_find(&named).await?.filter(|found| by.reaches(&teams::place(found)));
+                let team = team.ok_or("names a team that does not exist");
                 violations.take("filter", team).map(|team| team.id)
             }
             None => None,
         };
         let (name, email) = (terms.text_match("name"), terms.text("email"));
         let disabled = terms.flag("disabled", &mut violations);
-        let filter = violations.finish(Some(UserFilter { name, email, team, disabled }))?;
+        let filter = violations.finish(Some(UserFilter { name, email, team, disabled, reach: by.reach() }))?;
         let rows = txn.user_list(&filter, after.as_ref(), page.limit()).await?;
         txn.end().await?;
         let (users, next_page_token) = page.write_created(&rows, written, |row| (row.stamp, row.id.as_str()));
@@ -141,13 +149,20 @@ impl Admin {
         let display_name = mask.of("display_name", || wire::display_name(&wire.display_name, &mut violations));
         let email = mask.of("email", || Some(read_email(&wire.email, &mut violations)));
         let mut change = Change::begin(&self.store, by).await?;
-        let team =
-            if mask.has("team") { Some(member_of(&mut change.txn, &wire.team, &mut violations).await?) } else { None };
+        let team = if mask.has("team") {
+            Some(member_of(&mut change.txn, by, &wire.team, &mut violations).await?)
+        } else {
+            None
+        };
         let old = match &named {
-            Some(named) => find(&mut change.txn, named).await?,
+            Some(named) => find(&mut change.txn, by, named).await?,
             None => return violations.finish(None),
         };
         wire::ensure_fresh(UserId::NOUN, &old.name, &wire.etag, &old.stamp)?;
+        let place = change.txn.place_of_user(&old.id, old.team.as_ref()).await?;
+        if by.is_mere_owner(&place) && CHANGEABLE.iter().any(|field| *field != "display_name" && mask.has(field)) {
+            return Err(Failure::Denied("of their own user people may change the display name alone".into()));
+        }
         let asked = Asked::new(&wire.budgets, &wire.limits, wire.session_limit.as_ref()).masked(&mask);
         let quota = asked.read(&mut change, &old.quota, &mut violations).await?;
         let quota = violations.finish(Some(quota))?;
@@ -164,8 +179,13 @@ impl Admin {
             return Ok(old);
         }
         ensure_free(&mut change.txn, &new).await?;
+        let administered = administrators::count(&mut change).await?;
         let new = User { stamp: change.updated(old.stamp), ..new };
         change.txn.user_update(&new).await?;
+        if new.disabled && !old.disabled {
+            change.txn.sessions_end(&new.id, change.revision).await?;
+            administrators::ensure_left(&mut change, administered).await?;
+        }
         let (before, after) = (Some(fields_of(&old)), Some(fields_of(&new)));
         change.finish(Done { target: &target(&new), before, after, ..Done::default() }).await?;
         Ok(new)
@@ -173,7 +193,7 @@ impl Admin {
 
     async fn user_delete(&self, by: &Authorized, named: &str, etag: &str) -> Result<(), Failure> {
         let mut change = Change::begin(&self.store, by).await?;
-        let user = find(&mut change.txn, named).await?;
+        let user = find(&mut change.txn, by, named).await?;
         wire::ensure_fresh(UserId::NOUN, &user.name, etag, &user.stamp)?;
         let target = target(&user);
         let keys = change.txn.user_keys(&user.id).await?;
@@ -183,20 +203,36 @@ impl Admin {
                 format!("user '{}' still has {keys}: delete them, or give them another user, first", user.name);
             return Err(Failure::Blocked { subject: target, sentence });
         }
+        let administered = administrators::count(&mut change).await?;
         change.txn.user_delete(&user.id, change.revision).await?;
+        administrators::ensure_left(&mut change, administered).await?;
         change.finish(Done { target: &target, before: Some(fields_of(&user)), ..Done::default() }).await?;
         Ok(())
     }
 }
 
-/// The user with this id or name.
-pub(super) async fn find(txn: &mut Txn, named: &str) -> Result<User, Failure> {
+/// The user with this id or name. One out of the caller's reach is not found.
+pub(super) async fn find(txn: &mut Txn, by: &Authorized, named: &str) -> Result<User, Failure> {
     let missing = || Failure::NotFound { kind: UserId::NOUN, name: wire::shown(named) };
-    txn.user_find(named).await?.ok_or_else(missing)
+    let user = txn.user_find(named).await?.ok_or_else(missing)?;
+    let place = txn.place_of_user(&user.id, user.team.as_ref()).await?;
+    if by.reaches(&place) { Ok(user) } else { Err(missing()) }
 }
 
-async fn member_of(txn: &mut Txn, named: &str, violations: &mut Violations) -> Result<Option<TeamId>, StoreError> {
-    if named.is_empty() { Ok(None) } else { teams::referred(txn, named, violations).await }
+// Without a team a user belongs to the whole, and so to those who administer all of it.
+async fn member_of(
+    txn: &mut Txn,
+    by: &Authorized,
+    named: &str,
+    violations: &mut Violations,
+) -> Result<Option<TeamId>, StoreError> {
+    if !named.is_empty() {
+        return teams::referred(txn, by, named, violations).await;
+    }
+    if !by.reaches(&Place::default()) {
+        violations.add("team", "is required: name a team in which you may manage users");
+    }
+    Ok(None)
 }
 
 async fn ensure_free(txn: &mut Txn, user: &User) -> Result<(), Failure> {

@@ -5,10 +5,13 @@ use std::{collections::BTreeMap, fmt};
 use tollgate_policy::{
     id::{CredentialId, KeyId, ProviderId, TeamId, UserId},
     name::Name,
+    rbac::Reach,
     token::KeyHash,
 };
 
-use super::{Position, Row, StoreError, TextMatch, Txn, organisation::Stamp, quotas::Quota, statement};
+use super::{
+    Position, Row, StoreError, TextMatch, Txn, organisation::Stamp, quotas::Quota, reach::Belonging, statement,
+};
 
 /// A virtual key, without its secret.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -56,7 +59,15 @@ pub struct KeyFilter {
     pub user: Option<UserId>,
     /// Whether revoked.
     pub revoked: Option<bool>,
+    /// Which the caller may see.
+    pub reach: Reach,
 }
+
+const KEYS: Belonging = Belonging {
+    customer: Some("(SELECT t.customer FROM teams t WHERE t.id = keys.team)"),
+    team: Some("team"),
+    user: Some("user_id"),
+};
 
 /// Each method fails as [`Txn::execute`] does.
 impl Txn {
@@ -73,7 +84,7 @@ impl Txn {
         after: Option<&Position>,
         limit: i64,
     ) -> Result<Vec<Key>, StoreError> {
-        let KeyFilter { name, team, user, revoked } = filter;
+        let KeyFilter { name, team, user, revoked, reach } = filter;
         let mut select = sql!("SELECT * FROM keys WHERE 1 = 1");
         if let Some(name) = name {
             name.narrow(&mut select, "name");
@@ -81,6 +92,7 @@ impl Txn {
         select.narrow("team", team.as_ref().map(TeamId::as_str));
         select.narrow("user_id", user.as_ref().map(UserId::as_str));
         select.narrow("revoked", *revoked);
+        KEYS.narrow(&mut select, reach);
         select.page(after, limit);
         self.owners(select, Key::read).await
     }

@@ -3,11 +3,13 @@
 use tollgate_policy::{
     id::{CustomerId, TeamId, UserId},
     name::Name,
+    rbac::Reach,
 };
 
 use super::{
     Position, Row, Statement, StoreError, TextMatch, Txn,
     quotas::Quota,
+    reach::Belonging,
     self_service::{self, SelfService},
 };
 
@@ -90,6 +92,8 @@ pub struct CustomerFilter {
     pub name: Option<TextMatch>,
     /// Whether disabled.
     pub disabled: Option<bool>,
+    /// Which the caller may see.
+    pub reach: Reach,
 }
 
 /// Which teams to list.
@@ -101,6 +105,8 @@ pub struct TeamFilter {
     pub customer: Option<CustomerId>,
     /// Whether disabled.
     pub disabled: Option<bool>,
+    /// Which the caller may see.
+    pub reach: Reach,
 }
 
 /// Which users to list.
@@ -114,7 +120,17 @@ pub struct UserFilter {
     pub team: Option<TeamId>,
     /// Whether disabled.
     pub disabled: Option<bool>,
+    /// Which the caller may see.
+    pub reach: Reach,
 }
+
+const CUSTOMERS: Belonging = Belonging { customer: Some("id"), team: None, user: None };
+const TEAMS: Belonging = Belonging { customer: Some("customer"), team: Some("id"), user: None };
+const USERS: Belonging = Belonging {
+    customer: Some("(SELECT t.customer FROM teams t WHERE t.id = users.team)"),
+    team: Some("team"),
+    user: Some("id"),
+};
 
 /// Customers. Each method fails as [`Txn::execute`] does.
 impl Txn {
@@ -131,12 +147,13 @@ impl Txn {
         after: Option<&Position>,
         limit: i64,
     ) -> Result<Vec<Customer>, StoreError> {
-        let CustomerFilter { name, disabled } = filter;
+        let CustomerFilter { name, disabled, reach } = filter;
         let mut select = sql!("SELECT * FROM customers WHERE 1 = 1");
         if let Some(name) = name {
             name.narrow(&mut select, "name");
         }
         select.narrow("disabled", *disabled);
+        CUSTOMERS.narrow(&mut select, reach);
         select.page(after, limit);
         self.owners(select, Customer::read).await
     }
@@ -182,6 +199,7 @@ impl Txn {
     pub async fn customer_delete(&mut self, id: &CustomerId, revision: i64) -> Result<(), StoreError> {
         self.execute(sql!("DELETE FROM customers WHERE id = $1", id.as_str())).await?;
         self.budgets_put(CustomerId::NOUN, id.as_str(), &[]).await?;
+        self.bindings_forget(id.as_str()).await?;
         self.tombstone(CustomerId::NOUN, id.as_str(), revision).await
     }
 
@@ -206,13 +224,14 @@ impl Txn {
         after: Option<&Position>,
         limit: i64,
     ) -> Result<Vec<Team>, StoreError> {
-        let TeamFilter { name, customer, disabled } = filter;
+        let TeamFilter { name, customer, disabled, reach } = filter;
         let mut select = sql!("SELECT * FROM teams WHERE 1 = 1");
         if let Some(name) = name {
             name.narrow(&mut select, "name");
         }
         select.narrow("customer", customer.as_ref().map(CustomerId::as_str));
         select.narrow("disabled", *disabled);
+        TEAMS.narrow(&mut select, reach);
         select.page(after, limit);
         self.owners(select, Team::read).await
     }
@@ -261,6 +280,7 @@ impl Txn {
     pub async fn team_delete(&mut self, id: &TeamId, revision: i64) -> Result<(), StoreError> {
         self.execute(sql!("DELETE FROM teams WHERE id = $1", id.as_str())).await?;
         self.budgets_put(TeamId::NOUN, id.as_str(), &[]).await?;
+        self.bindings_forget(id.as_str()).await?;
         self.tombstone(TeamId::NOUN, id.as_str(), revision).await
     }
 
@@ -296,7 +316,7 @@ impl Txn {
         after: Option<&Position>,
         limit: i64,
     ) -> Result<Vec<User>, StoreError> {
-        let UserFilter { name, email, team, disabled } = filter;
+        let UserFilter { name, email, team, disabled, reach } = filter;
         let mut select = sql!("SELECT * FROM users WHERE 1 = 1");
         if let Some(name) = name {
             name.narrow(&mut select, "name");
@@ -304,6 +324,7 @@ impl Txn {
         select.narrow("email", email.as_deref());
         select.narrow("team", team.as_ref().map(TeamId::as_str));
         select.narrow("disabled", *disabled);
+        USERS.narrow(&mut select, reach);
         select.page(after, limit);
         self.owners(select, User::read).await
     }
@@ -353,6 +374,7 @@ impl Txn {
     pub async fn user_delete(&mut self, id: &UserId, revision: i64) -> Result<(), StoreError> {
         self.execute(sql!("DELETE FROM users WHERE id = $1", id.as_str())).await?;
         self.budgets_put(UserId::NOUN, id.as_str(), &[]).await?;
+        self.bindings_forget(id.as_str()).await?;
         self.tombstone(UserId::NOUN, id.as_str(), revision).await
     }
 

@@ -126,6 +126,15 @@ impl Statement {
 // === impl TextMatch ===
 
 impl TextMatch {
+    /// Whether a text matches.
+    #[must_use]
+    pub fn matches(&self, text: &str) -> bool {
+        match self {
+            Self::Whole(whole) => text == whole,
+            Self::Prefix(prefix) => text.starts_with(prefix.as_str()),
+        }
+    }
+
     /// Narrows a statement whose `WHERE` is open to rows with a column that matches.
     pub fn narrow(&self, select: &mut Statement, column: &'static str) {
         match self {

@@ -6,12 +6,13 @@
 use tollgate_policy::id::{CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId};
 use tollgate_policy::{
     money::NanoUsd,
+    rbac::Reach,
     time::UnixMillis,
     usage::{Attribution, Outcome, Record, Tokens},
 };
 use tollgate_proto::convert::usage::{Gap, Reported};
 
-use super::{Row, Statement, StoreError, Txn};
+use super::{Row, Statement, StoreError, Txn, reach::Belonging};
 
 mod charges;
 mod insert;
@@ -43,7 +44,11 @@ pub struct UsageFilter {
     pub model: Option<String>,
     /// The agent's session.
     pub session: Option<String>,
+    /// Which the caller may see.
+    pub reach: Reach,
 }
+
+const USAGE: Belonging = Belonging { customer: Some("customer"), team: Some("team"), user: Some("user_id") };
 
 /// Which records are meant.
 #[derive(Clone, Debug, Default)]
@@ -137,7 +142,7 @@ impl Txn {
 
 impl UsageFilter {
     fn narrow(&self, select: &mut Statement) {
-        let Self { key, team, customer, user, provider, model, session } = self;
+        let Self { key, team, customer, user, provider, model, session, reach } = self;
         narrow(select, " AND key_id = ", key.as_deref());
         narrow(select, " AND team = ", team.as_deref());
         narrow(select, " AND customer = ", customer.as_deref());
@@ -145,6 +150,7 @@ impl UsageFilter {
         narrow(select, " AND provider = ", provider.as_deref());
         narrow(select, " AND model = ", model.as_deref());
         narrow(select, " AND session = ", session.as_deref());
+        USAGE.narrow(select, reach);
     }
 }
 

@@ -59,7 +59,7 @@ impl Admin {
         let terms = books.terms(&budget).ok_or_else(missing)?.clone();
         if let Some(made) = correction.made(&mut change.txn).await? {
             correction.ensure_same(&made, &terms)?;
-            return status_of(&mut change.txn, budget.as_str(), UnixMillis::new(now)).await;
+            return status_of(&mut change.txn, by, budget.as_str(), UnixMillis::new(now)).await;
         }
         let window = lock(&mut change.txn, &mut books, &terms, correction.at.unwrap_or(now), now).await?;
         let (before, after) = books.adjust(&window, correction.amount).unwrap_or_default();
@@ -71,7 +71,7 @@ impl Admin {
         if !entries.is_empty() {
             audit::append_all(&mut change.txn, &entries).await?;
         }
-        let status = status_of(&mut change.txn, budget.as_str(), UnixMillis::new(now)).await?;
+        let status = status_of(&mut change.txn, by, budget.as_str(), UnixMillis::new(now)).await?;
         let target = format!("{}/{budget}", BudgetId::NOUN);
         let Adjustment { id, window, amount, request_id, .. } = &adjustment;
         let before = wire::fields([("settled_nano_usd", json!(before.get()))]);

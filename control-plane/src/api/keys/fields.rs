@@ -7,10 +7,12 @@ use tollgate_audit::Fields;
 use tollgate_policy::{
     id::{CredentialId, KeyId, ProviderId, TeamId, UserId},
     name::Name,
+    rbac::{Place, Reach},
 };
 use tollgate_proto::admin::v1;
 
 use super::super::{
+    authorize::Authorized,
     failure::Failure,
     mask::Mask,
     providers,
@@ -21,9 +23,11 @@ use super::super::{
 };
 use crate::{
     change::Change,
-    store::{StoreError, Txn, keys::Key},
+    store::{StoreError, Txn, keys::Key, organisation::Team},
 };
 
+/// What is said of a reference to a user who does not exist, or not for the caller.
+const NO_USER: &str = "is not the id or the name of a user";
 /// The most providers, and the most credentials, that one key names.
 const REFERENCES_MAX: usize = 64;
 /// How much of a key's hash the log shows, to tell two secrets apart: 12 hexadecimal digits.
@@ -71,8 +75,13 @@ impl<'a> References<'a> {
         Self { user: &wire.user, providers: &wire.providers, credentials: &wire.credentials }
     }
 
-    pub(super) async fn resolve(self, txn: &mut Txn, violations: &mut Violations) -> Result<Resolved, StoreError> {
-        let user = resolve_user(txn, self.user, violations).await?;
+    pub(super) async fn resolve(
+        self,
+        txn: &mut Txn,
+        by: &Authorized,
+        violations: &mut Violations,
+    ) -> Result<Resolved, StoreError> {
+        let user = resolve_user(txn, by, self.user, violations).await?;
         let providers = resolve_providers(txn, self.providers, violations).await?;
         let credentials = resolve_credentials(txn, self.credentials, violations).await?;
         ensure_reachable(&providers, &credentials, violations);
@@ -106,7 +115,8 @@ pub(super) async fn merged(
         new.tags = tags;
     }
     if mask.has("user") {
-        new.user = resolve_user(&mut change.txn, &wire.user, violations).await?;
+        let by = change.by();
+        new.user = resolve_user(&mut change.txn, by, &wire.user, violations).await?;
     }
     if mask.has("providers") || mask.has("credentials") {
         let own: Vec<_> = old.credentials.iter().map(CredentialId::to_string).collect();
@@ -123,17 +133,21 @@ pub(super) async fn merged(
     Ok(new)
 }
 
-/// The team that owns a new key.
+/// The team that owns a new key of a user. Where the caller may not create such a key, there is no team for them.
 pub(super) async fn owner(
     txn: &mut Txn,
+    by: &Authorized,
     named: &str,
+    user: Option<&UserId>,
     violations: &mut Violations,
-) -> Result<Option<TeamId>, StoreError> {
+) -> Result<Option<Team>, StoreError> {
     if named.is_empty() {
         violations.add("team", "is required: name the team that owns the key, by id or name");
         return Ok(None);
     }
-    teams::referred(txn, named, violations).await
+    let reached = |team: &Team| by.reaches(&Place { user: user.cloned(), ..teams::place(team) });
+    let team = txn.team_find(named).await?.filter(reached);
+    Ok(violations.take(TeamId::NOUN, team.ok_or(teams::NO_TEAM)))
 }
 
 pub(super) fn refuse_output_only(wire: &v1::Key, violations: &mut Violations) {
@@ -164,12 +178,23 @@ fn read_expiry(wire: &v1::Key, now: i64, violations: &mut Violations) -> Option<
     violations.take("expire_time", (at > now).then_some(at).ok_or("is in the past"))
 }
 
-async fn resolve_user(txn: &mut Txn, named: &str, violations: &mut Violations) -> Result<Option<UserId>, StoreError> {
+// A key without a user is nobody's own: whoever may create only their own gets theirs.
+async fn resolve_user(
+    txn: &mut Txn,
+    by: &Authorized,
+    named: &str,
+    violations: &mut Violations,
+) -> Result<Option<UserId>, StoreError> {
     if named.is_empty() {
-        return Ok(None);
+        let Reach { everything, customers, teams, own } = by.reach();
+        return Ok(own.filter(|_| !everything && customers.is_empty() && teams.is_empty()));
     }
-    let user = txn.user_find(named).await?.ok_or("is not the id or the name of a user");
-    Ok(violations.take("user", user).map(|user| user.id))
+    let Some(user) = txn.user_find(named).await? else {
+        violations.add("user", NO_USER);
+        return Ok(None);
+    };
+    let place = txn.place_of_user(&user.id, user.team.as_ref()).await?;
+    Ok(violations.take("user", by.reaches(&place).then_some(user.id).ok_or(NO_USER)))
 }
 
 async fn resolve_providers(

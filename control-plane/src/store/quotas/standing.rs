@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use tollgate_policy::{id::BudgetId, money::NanoUsd, time::UnixMillis, window::Window};
+use tollgate_policy::{id::BudgetId, money::NanoUsd, rbac::Reach, time::UnixMillis, window::Window};
 
 use super::{Budget, SLOT_MS};
-use crate::store::{Position, Row, Statement, StoreError, Txn};
+use crate::store::{Position, Row, Statement, StoreError, Txn, reach::Belonging};
 
 /// A budget, whose it is, and how it stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -42,25 +42,44 @@ pub struct WindowBooks {
     pub leased: NanoUsd,
 }
 
+// A budget belongs to its owner, and to those above.
+const BUDGETS: Belonging = Belonging {
+    customer: Some(
+        "CASE owner_kind WHEN 'customer' THEN owner WHEN 'team' THEN (SELECT t.customer FROM teams t WHERE t.id = owner)
+         WHEN 'user' THEN (SELECT t.customer FROM users u JOIN teams t ON t.id = u.team WHERE u.id = owner)
+         ELSE (SELECT t.customer FROM keys k JOIN teams t ON t.id = k.team WHERE k.id = owner) END",
+    ),
+    team: Some(
+        "CASE owner_kind WHEN 'team' THEN owner WHEN 'user' THEN (SELECT u.team FROM users u WHERE u.id = owner)
+         WHEN 'key' THEN (SELECT k.team FROM keys k WHERE k.id = owner) END",
+    ),
+    user: Some(
+        "CASE owner_kind WHEN 'user' THEN owner WHEN 'key' THEN (SELECT k.user_id FROM keys k WHERE k.id = owner) END",
+    ),
+};
+
 /// Each method fails as [`Txn::execute`] does.
 impl Txn {
     /// The budgets of an owner, by its id, or of every one, in the order of creation.
     pub async fn budget_list(
         &mut self,
         owner: Option<&str>,
+        reach: &Reach,
         after: Option<&Position>,
         limit: i64,
         now_ms: i64,
     ) -> Result<Vec<Standing>, StoreError> {
         let mut select = sql!("SELECT * FROM budgets WHERE retired = 0");
         select.narrow("owner", owner);
+        BUDGETS.narrow(&mut select, reach);
         select.page(after, limit);
         self.budgets_standing(select, now_ms).await
     }
 
-    /// The budget with this id, unless it is retired.
-    pub async fn budget_find(&mut self, id: &str, now_ms: i64) -> Result<Option<Standing>, StoreError> {
-        let select = sql!("SELECT * FROM budgets WHERE retired = 0 AND id = $1", id);
+    /// The budget with this id, unless it is retired or out of reach.
+    pub async fn budget_find(&mut self, id: &str, reach: &Reach, now_ms: i64) -> Result<Option<Standing>, StoreError> {
+        let mut select = sql!("SELECT * FROM budgets WHERE retired = 0 AND id = $1", id);
+        BUDGETS.narrow(&mut select, reach);
         Ok(self.budgets_standing(select, now_ms).await?.pop())
     }
 

@@ -1,0 +1,122 @@
+//! Who calls the admin API: the bootstrap administrator, people, and programs; each known by a token of its own kind.
+//!
+//! What a caller holds is read from the database at each call: what was given or taken a moment ago counts.
+
+use std::{fmt, sync::Arc};
+
+use tollgate_policy::{
+    id::{ServiceAccountId, SessionId, UserId},
+    rbac::Holder,
+};
+
+use crate::{
+    administrators::{Administrators, BOOTSTRAP},
+    clock,
+    keys::{ADMIN_PREFIX, Minter, SERVICE_PREFIX},
+    store::{Store, StoreError},
+};
+
+/// No token of ours is longer: what is longer is not hashed.
+const TOKEN_BYTES_MAX: usize = 256;
+
+/// Knows callers by their tokens.
+#[derive(Debug)]
+pub struct Principals {
+    store: Store,
+    minter: Arc<Minter>,
+    administrators: Arc<Administrators>,
+}
+
+/// Somebody who was authenticated, and what they hold.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    name: Arc<str>,
+    identity: Identity,
+    holder: Arc<Holder>,
+}
+
+/// What kind of caller it is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Identity {
+    /// The bootstrap administrator.
+    Bootstrap,
+    /// A person; with the session, unless it was a token of the identity provider.
+    User(UserId, Option<SessionId>),
+    /// A program.
+    ServiceAccount(ServiceAccountId),
+}
+
+// === impl Principals ===
+
+impl Principals {
+    /// The callers that this database knows.
+    #[must_use]
+    pub const fn new(store: Store, minter: Arc<Minter>, administrators: Arc<Administrators>) -> Self {
+        Self { store, minter, administrators }
+    }
+
+    /// Finds whose token this is. `None`: nobody's, or of somebody who is disabled.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn authenticate(&self, token: &str) -> Result<Option<Principal>, StoreError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Ok(None);
+        }
+        if token.starts_with(ADMIN_PREFIX) {
+            let known = self.administrators.authenticate(token).await?;
+            return Ok(known.then(Principal::bootstrap));
+        }
+        if token.starts_with(SERVICE_PREFIX) {
+            return self.service_account(token).await;
+        }
+        Ok(None)
+    }
+
+    async fn service_account(&self, token: &str) -> Result<Option<Principal>, StoreError> {
+        let (hash, now) = (self.minter.service_hash(token), clock::now_ms());
+        let mut txn = self.store.begin_read().await?;
+        let Some((account, is_old)) = txn.service_account_of_token(&hash, now).await? else { return Ok(None) };
+        let holder = Holder::new(None, txn.grants_of_account(&account).await?);
+        txn.end().await?;
+        if is_old {
+            let mut txn = self.store.begin().await?;
+            txn.service_account_token_used(&hash, now).await?;
+            txn.commit().await?;
+        }
+        let name = format!("{}/{account}", ServiceAccountId::NOUN).into();
+        Ok(Some(Principal { name, identity: Identity::ServiceAccount(account), holder: Arc::new(holder) }))
+    }
+}
+
+// === impl Principal ===
+
+impl Principal {
+    fn bootstrap() -> Self {
+        Self { name: BOOTSTRAP.into(), identity: Identity::Bootstrap, holder: Arc::new(Holder::everything()) }
+    }
+
+    /// The name: `administrator/bootstrap`, `user/<id>`, `service-account/<id>`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What kind of caller it is.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn holder(&self) -> &Holder {
+        &self.holder
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
