@@ -24,6 +24,9 @@ mod quotas;
 #[path = "suite/access.rs"]
 mod access;
 #[cfg(test)]
+#[path = "suite/roles.rs"]
+mod roles;
+#[cfg(test)]
 #[path = "suite/history.rs"]
 mod history;
 #[cfg(test)]

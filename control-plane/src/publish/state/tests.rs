@@ -112,6 +112,7 @@ fn begun(keys: usize) -> State {
         display_name: String::new(),
         customer: customer.id.clone(),
         disabled: false,
+        self_service: None,
         quota: Quota::default(),
         stamp: STAMP,
     };
