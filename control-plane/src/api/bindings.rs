@@ -162,12 +162,17 @@ struct Known {
 async fn find(txn: &mut Txn, by: &Authorized, named: &str) -> Result<Binding, Failure> {
     let missing = || Failure::NotFound { kind: BindingId::NOUN, name: wire::shown(named) };
     let binding = txn.binding_find(named).await?.ok_or_else(missing)?;
-    let place = match (&binding.scope, &binding.subject) {
+    let user = match &binding.subject {
+        Subject::User(user) => txn.user_find(user.as_str()).await?,
+        Subject::Group(_) | Subject::ServiceAccount(_) => None,
+    };
+    let place = match (&binding.scope, &user) {
         (Scope::Customer(customer), _) => Place { customer: Some(customer.clone()), ..Place::default() },
         (Scope::Team(team), _) => txn.place_of_team(team).await?,
-        (Scope::Own, Subject::User(user)) => Place { user: Some(user.clone()), ..Place::default() },
+        (Scope::Own, Some(user)) => txn.place_of_user(&user.id, user.team.as_ref()).await?,
         _ => Place::default(),
     };
+    let place = Place { user: user.map(|user| user.id), ..place };
     if by.reaches(&place) { Ok(binding) } else { Err(missing()) }
 }
 

@@ -65,12 +65,16 @@ pub struct BindingFilter {
     pub reach: Reach,
 }
 
-// A binding belongs where it holds; one of what somebody owns, to its owner.
+// A binding belongs where it holds, one of what somebody owns where that is; and to its subject.
 const BELONGING: Belonging = Belonging {
     customer: Some(
-        "CASE b.scope_kind WHEN 'customer' THEN b.scope WHEN 'team' THEN (SELECT t.customer FROM teams t WHERE t.id = b.scope) END",
+        "CASE b.scope_kind WHEN 'customer' THEN b.scope WHEN 'team' THEN (SELECT t.customer FROM teams t WHERE t.id = b.scope)
+         WHEN 'own' THEN (SELECT t.customer FROM users u JOIN teams t ON t.id = u.team WHERE u.id = b.subject) END",
     ),
-    team: Some("CASE b.scope_kind WHEN 'team' THEN b.scope END"),
+    team: Some(
+        "CASE b.scope_kind WHEN 'team' THEN b.scope
+         WHEN 'own' THEN (SELECT u.team FROM users u WHERE u.id = b.subject) END",
+    ),
     user: Some("CASE b.subject_kind WHEN 'user' THEN b.subject END"),
 };
 

@@ -26,8 +26,10 @@ use tollgate_proto::{
     usage::v1::usage_service_client::UsageServiceClient,
 };
 use tollgate_settings::Reader;
+use prost::bytes::{Buf as _, BufMut as _};
 use tonic::{
     Code, Request, Status,
+    codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
@@ -291,8 +293,51 @@ impl World {
     }
 }
 
+/// Half of the encryption key of every test.
+pub(crate) const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff";
+
+/// Carries messages that are encoded already.
+#[derive(Clone, Copy)]
+pub(crate) struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let mut bytes = vec![0; buffer.remaining()];
+        buffer.copy_to_slice(&mut bytes);
+        Ok(Some(bytes))
+    }
+}
+
 pub(crate) fn config(place: &Place, directory: &str) -> Config {
-    let key = "00112233445566778899aabbccddeeff".repeat(2);
+    let key = ENCRYPTION_KEY.repeat(2);
     let file = format!(
         "data_dir = '{}'\nadmin_listen = '127.0.0.1:0'\nfleet_listen = '127.0.0.1:0'\nhttp_listen = '127.0.0.1:0'\nencryption_key = '{key}'",
         place.directory.join(directory).display()
