@@ -3,11 +3,12 @@
 mod fields;
 mod own;
 
-use tollgate_policy::{id::KeyId, name::Name, rbac::Place};
+use tollgate_policy::{id::KeyId, name::Name, rbac::Place, token::Token};
 use tollgate_proto::admin::v1::{self, key_service_server::KeyService};
 use tonic::{Request, Response, Status};
 
-use self::fields::{References, fields_of, target, written};
+pub(super) use self::fields::target;
+use self::fields::{References, fields_of, written};
 use super::{
     Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, quotas::Asked, teams,
     users, violations::Violations, wire,
@@ -42,7 +43,8 @@ const REASON_MAX: usize = 500;
 impl KeyService for Admin {
     async fn create_key(&self, request: Request<v1::CreateKeyRequest>) -> Result<Response<v1::KeySecret>, Status> {
         let (by, message) = Authorized::take(request)?;
-        Ok(Response::new(self.key_create(&by, message.key.unwrap_or_default()).await?))
+        let (key, token) = self.key_create(&by, message.key.unwrap_or_default()).await?;
+        Ok(Response::new(v1::KeySecret { key: Some(written(&key)), secret: token.expose().to_owned() }))
     }
 
     async fn get_key(&self, request: Request<v1::GetKeyRequest>) -> Result<Response<v1::Key>, Status> {
@@ -91,7 +93,8 @@ impl KeyService for Admin {
 }
 
 impl Admin {
-    async fn key_create(&self, by: &Authorized, wire: v1::Key) -> Result<v1::KeySecret, Failure> {
+    /// Creates a key, and returns it with its secret.
+    pub(super) async fn key_create(&self, by: &Authorized, wire: v1::Key) -> Result<(Key, Token), Failure> {
         let mut violations = Violations::default();
         fields::refuse_output_only(&wire, &mut violations);
         let mut change = Change::begin(&self.store, by).await?;
@@ -126,7 +129,7 @@ impl Admin {
         };
         change.txn.key_insert(&key).await?;
         change.finish(Done { target: &target(&key), after: Some(fields_of(&key)), ..Done::default() }).await?;
-        Ok(v1::KeySecret { key: Some(written(&key)), secret: token.expose().to_owned() })
+        Ok((key, token))
     }
 
     async fn key_list(&self, by: &Authorized, message: v1::ListKeysRequest) -> Result<v1::ListKeysResponse, Failure> {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
+use prost::bytes::{Buf as _, BufMut as _};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -26,7 +27,6 @@ use tollgate_proto::{
     usage::v1::usage_service_client::UsageServiceClient,
 };
 use tollgate_settings::Reader;
-use prost::bytes::{Buf as _, BufMut as _};
 use tonic::{
     Code, Request, Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},

@@ -245,7 +245,7 @@ fn bounded<'a>(field: &str, list: &'a [String], violations: &mut Violations) -> 
 }
 
 /// What the log calls the key.
-pub(super) fn target(key: &Key) -> String {
+pub(in crate::api) fn target(key: &Key) -> String {
     format!("{}/{}", KeyId::NOUN, key.id)
 }
 
