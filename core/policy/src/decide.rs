@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::{
+    credential::{Claims, Untimely, Verified},
     id::CredentialId,
     refusal::{Refusal, RefusalKind},
     snapshot::{Dialect, Key, Model, Provider, Quota, Snapshot},
@@ -14,11 +15,13 @@ use crate::{
     usage::Attribution,
 };
 
-/// Who is calling. Only [`authenticate`] makes one.
+/// Who is calling. Only [`authenticate`] and [`authenticate_credential`] make one.
 #[derive(Clone, Debug)]
 pub struct Caller {
     key: Arc<Key>,
     customer: crate::id::CustomerId,
+    // By which the caller acts as the key, if not by the key itself.
+    credential: Option<Arc<Verified>>,
 }
 
 /// What is asked for, as far as policy cares.
@@ -72,16 +75,59 @@ pub fn authenticate(snapshot: &Snapshot, now: UnixMillis, hash: &KeyHash) -> Res
         ));
     };
     let customer = standing(snapshot, now, key)?;
-    Ok(Caller { key: Arc::clone(key), customer })
+    Ok(Caller { key: Arc::clone(key), customer, credential: None })
+}
+
+/// Decides whom a developer's credential stands for: the user's own key, with all that holds for it. That the key itself was
+/// rotated changes nothing.
+///
+/// # Errors
+/// Refuses a credential that does not hold at this instant, whose signing key was withdrawn, whose session has ended, or whose
+/// key is not its user's; otherwise as [`authenticate`] does.
+pub fn authenticate_credential(
+    snapshot: &Snapshot,
+    now: UnixMillis,
+    verified: &Arc<Verified>,
+) -> Result<Caller, Refusal> {
+    let claims = verified.claims();
+    if !snapshot.token_keys().iter().any(|key| verified.was_signed_by(key)) {
+        return Err(unsigned());
+    }
+    claims.check(now).map_err(untimely)?;
+    let (key, customer) = represented(snapshot, now, claims)?;
+    Ok(Caller { key: Arc::clone(key), customer, credential: Some(Arc::clone(verified)) })
+}
+
+/// What is said of a credential that none of the keys in force has signed, or that is damaged.
+#[must_use]
+pub fn unsigned() -> Refusal {
+    Refusal::new(
+        RefusalKind::Unauthenticated,
+        "The Tollgate credential is damaged, or was not issued by this Tollgate. Run `tollgate token` again.",
+    )
 }
 
 /// Decides again for a caller that was admitted under an older snapshot.
 ///
 /// # Errors
-/// Refuses as [`authenticate`] does; a rotated key counts as revoked.
+/// As [`readmit`].
 pub fn reconsider(snapshot: &Snapshot, now: UnixMillis, caller: &Caller) -> Result<(), Refusal> {
+    readmit(snapshot, now, caller).map(|_| ())
+}
+
+/// Decides again, and returns the caller as this snapshot has it.
+///
+/// # Errors
+/// Refuses as [`authenticate`] and [`authenticate_credential`] do; a rotated key counts as revoked, except for a credential.
+pub fn readmit(snapshot: &Snapshot, now: UnixMillis, caller: &Caller) -> Result<Caller, Refusal> {
+    if let Some(verified) = &caller.credential {
+        return authenticate_credential(snapshot, now, verified);
+    }
     match snapshot.key_by_id(&caller.key.id) {
-        Some(key) if key.hash == caller.key.hash => standing(snapshot, now, key).map(|_| ()),
+        Some(key) if key.hash == caller.key.hash => {
+            let customer = standing(snapshot, now, key)?;
+            Ok(Caller { key: Arc::clone(key), customer, credential: None })
+        }
         _ => Err(Refusal::new(RefusalKind::KeyRevoked, revoked(&caller.key))),
     }
 }
@@ -162,6 +208,12 @@ impl Caller {
         &self.key
     }
 
+    /// What the caller's credential says; `None`: the caller presented the key itself.
+    #[must_use]
+    pub fn credential(&self) -> Option<&Claims> {
+        self.credential.as_ref().map(|verified| verified.claims())
+    }
+
     /// To whom a visit of this caller is attributed.
     #[must_use]
     pub fn attribution(&self, session: Arc<str>, agent: Arc<str>, parent_agent: Arc<str>) -> Attribution {
@@ -185,6 +237,39 @@ impl Granted {
     pub fn targets(&self) -> &[Target] {
         &self.targets
     }
+}
+
+fn untimely(untimely: Untimely) -> Refusal {
+    match untimely {
+        Untimely::Expired => Refusal::new(
+            RefusalKind::KeyExpired,
+            "The Tollgate credential has expired. Run `tollgate token` again, or have your client run it (apiKeyHelper).",
+        ),
+        Untimely::Early => Refusal::new(
+            RefusalKind::Unauthenticated,
+            "The Tollgate credential does not hold yet: the clocks of Tollgate's machines differ. Tell your platform team.",
+        ),
+        Untimely::Long => unsigned(),
+    }
+}
+
+// The key as which a credential acts, in good standing.
+fn represented<'s>(
+    snapshot: &'s Snapshot,
+    now: UnixMillis,
+    claims: &Claims,
+) -> Result<(&'s Arc<Key>, crate::id::CustomerId), Refusal> {
+    let revoked = |sentence| Refusal::new(RefusalKind::KeyRevoked, sentence);
+    if snapshot.has_ended(&claims.session) {
+        return Err(revoked("The session of the Tollgate credential has ended. Run `tollgate login`, then `tollgate token` again."));
+    }
+    let Some(key) = snapshot.key_by_id(&claims.key) else {
+        return Err(revoked("The Tollgate key of the credential is gone. Run `tollgate token` again to choose another."));
+    };
+    if key.user.as_ref() != Some(&claims.user) {
+        return Err(revoked("The Tollgate key of the credential is not yours any more. Run `tollgate token` again to choose another."));
+    }
+    Ok((key, standing(snapshot, now, key)?))
 }
 
 // Whether the key is in good standing, and which customer answers for it.

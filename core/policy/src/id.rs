@@ -93,11 +93,11 @@ ids! {
     ReplicaId = "replica";
     /// Names a budget.
     BudgetId = "budget";
-    /// Names the session of somebody who is signed in.
+    /// Names a user's session.
     SessionId = "session";
     /// Names a custom role.
     RoleId = "role";
-    /// Names a binding of a role.
+    /// Names the binding of a role.
     BindingId = "binding";
     /// Names a service account.
     ServiceAccountId = "service-account";
@@ -117,6 +117,8 @@ mod tests {
         assert_eq!(id.as_str(), "key-01k9zq3v5m8c4t2n7r6x0w1y9b");
         assert_eq!(KeyId::parse(id.as_str()).unwrap(), id);
         assert_eq!(id.ulid(), "01k9zq3v5m8c4t2n7r6x0w1y9b");
+        let account = ServiceAccountId::from_ulid(id.ulid()).unwrap();
+        assert_eq!((account.as_str(), account.ulid()), ("service-account-01k9zq3v5m8c4t2n7r6x0w1y9b", id.ulid()));
         for bad in ["", "key-", "team-01k9zq3v5m8c4t2n7r6x0w1y9b", "key-01K9ZQ3V5M8C4T2N7R6X0W1Y9B", "key-01k9"] {
             assert!(KeyId::parse(bad).is_err(), "{bad}");
         }

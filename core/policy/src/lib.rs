@@ -1,7 +1,7 @@
 //! What Tollgate decides, as pure functions: no clock, no randomness, no I/O.
 //!
-//! Reading order: the words ([`id`], [`name`], [`money`], [`time`]); what a virtual key looks like ([`token`]); which models a
-//! pattern admits ([`pattern`]); what a token costs ([`price`]); what an owner may spend and how fast ([`window`], [`budget`],
+//! Reading order: the words ([`id`], [`name`], [`money`], [`time`]); what a virtual key looks like ([`token`]), and what a
+//! developer's short-lived credential for one ([`credential`]); which models a pattern admits ([`pattern`]); what a token costs ([`price`]); what an owner may spend and how fast ([`window`], [`budget`],
 //! [`limit`]), and what that is counted with ([`rate`], [`runaway`]); the state that every decision reads ([`snapshot`]); the
 //! decision itself ([`decide`]) and its negative ([`refusal`]); what administrators may do ([`rbac`]); the money that is lent to replicas ([`lend`]), held while a
 //! request runs ([`lease`]), borrowed and given back ([`borrow`]); and what is remembered of it ([`usage`]).
@@ -11,6 +11,7 @@ pub mod name;
 pub mod money;
 pub mod time;
 pub mod token;
+pub mod credential;
 pub mod pattern;
 pub mod price;
 pub mod window;

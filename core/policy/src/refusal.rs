@@ -15,11 +15,11 @@ pub enum RefusalKind {
     TooLarge,
     /// The body did not arrive in time.
     Timeout,
-    /// No credential, two that differ, or one that is not a known key.
+    /// No credential, two that differ, or one that is neither a known key nor a developer's credential that holds.
     Unauthenticated,
-    /// The key was revoked.
+    /// The key was revoked, or the session of a developer's credential has ended.
     KeyRevoked,
-    /// The key has expired.
+    /// The key, or a developer's credential for it, has expired.
     KeyExpired,
     /// The key's user, team or customer is disabled.
     OwnerDisabled,

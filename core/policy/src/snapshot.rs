@@ -5,7 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use self::keys::Keys;
 use crate::{
     budget::Budget,
-    id::{CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId},
+    credential::TokenKey,
+    id::{CredentialId, CustomerId, KeyId, ProviderId, SessionId, TeamId, UserId},
     limit::{RateLimit, SessionLimit},
     pattern::{Pattern, Patterns},
     price::Price,
@@ -160,6 +161,15 @@ pub struct Model {
     pub price: Option<Price>,
 }
 
+/// A user's session that was ended: the credentials that were issued in it no longer hold.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct EndedSession {
+    /// Its id.
+    pub id: SessionId,
+    /// The instant at which the last credential of it has expired, and it may be forgotten.
+    pub until: UnixMillis,
+}
+
 /// One object, new or changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Object {
@@ -175,6 +185,10 @@ pub enum Object {
     Provider(Provider),
     /// A model.
     Model(Model),
+    /// A key that signs developers' credentials.
+    TokenKey(TokenKey),
+    /// A session that was ended.
+    EndedSession(EndedSession),
 }
 
 /// Names one object.
@@ -192,6 +206,10 @@ pub enum ObjectRef {
     Provider(ProviderId),
     /// A model, by vendor and name.
     Model(Arc<str>, Arc<str>),
+    /// A key that signs developers' credentials, by its id.
+    TokenKey(Arc<str>),
+    /// A session that was ended.
+    EndedSession(SessionId),
 }
 
 /// The state of one revision. Cloning shares every map that does not change.
@@ -204,6 +222,9 @@ pub struct Snapshot {
     keys: Keys,
     providers: Arc<Vec<Arc<Provider>>>,
     models: Arc<Catalogue>,
+    // One, and during a rotation two: they are looked through in order.
+    token_keys: Arc<Vec<Arc<TokenKey>>>,
+    ended_sessions: Arc<HashMap<SessionId, EndedSession>>,
 }
 
 /// Models by vendor, by name and by alias.
@@ -265,6 +286,18 @@ impl Snapshot {
         self.keys.of_id(id)
     }
 
+    /// The keys that sign developers' credentials.
+    #[must_use]
+    pub fn token_keys(&self) -> &[Arc<TokenKey>] {
+        &self.token_keys
+    }
+
+    /// Whether the session was ended. It stays ended until it is forgotten: its credentials have expired by then.
+    #[must_use]
+    pub fn has_ended(&self, session: &SessionId) -> bool {
+        self.ended_sessions.contains_key(session)
+    }
+
     /// The team with this id.
     #[must_use]
     pub fn team(&self, id: &TeamId) -> Option<&Team> {
@@ -320,6 +353,14 @@ impl Snapshot {
                 providers.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
             }
             Object::Model(model) => Arc::make_mut(&mut self.models).put(model),
+            Object::TokenKey(key) => {
+                let keys = Arc::make_mut(&mut self.token_keys);
+                keys.retain(|other| other.id() != key.id());
+                keys.push(Arc::new(key));
+            }
+            Object::EndedSession(ended) => {
+                Arc::make_mut(&mut self.ended_sessions).insert(ended.id.clone(), ended);
+            }
         }
     }
 
@@ -337,6 +378,10 @@ impl Snapshot {
             ObjectRef::Key(id) => self.keys.remove(&id),
             ObjectRef::Provider(id) => Arc::make_mut(&mut self.providers).retain(|provider| provider.id != id),
             ObjectRef::Model(vendor, name) => Arc::make_mut(&mut self.models).remove(&vendor, &name),
+            ObjectRef::TokenKey(id) => Arc::make_mut(&mut self.token_keys).retain(|key| key.id() != &*id),
+            ObjectRef::EndedSession(id) => {
+                Arc::make_mut(&mut self.ended_sessions).remove(&id);
+            }
         }
     }
 }

@@ -8,11 +8,12 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use http::Uri;
 use prost::Message;
 use tollgate_policy::{
-    id::{CredentialId, CustomerId, InvalidId, KeyId, ProviderId, TeamId, UserId},
+    credential::TokenKey,
+    id::{CredentialId, CustomerId, InvalidId, KeyId, ProviderId, SessionId, TeamId, UserId},
     money::NanoUsd,
     pattern::{Pattern, Patterns},
     price::{Price, Rates},
-    snapshot::{Credential, Customer, Dialect, Key, Model, Object, ObjectRef, Provider, Quota, Team, User},
+    snapshot::{Credential, Customer, Dialect, EndedSession, Key, Model, Object, ObjectRef, Provider, Quota, Team, User},
     time::UnixMillis,
     token::KeyHash,
 };
@@ -96,6 +97,19 @@ impl From<&Model> for v1::ModelItem {
     }
 }
 
+impl From<&TokenKey> for v1::TokenKeyItem {
+    fn from(key: &TokenKey) -> Self {
+        Self { public_key: key.public_key().to_vec().into() }
+    }
+}
+
+impl From<&EndedSession> for v1::EndedSessionItem {
+    fn from(ended: &EndedSession) -> Self {
+        let EndedSession { id: _, until } = ended;
+        Self { until_ms: until.get() }
+    }
+}
+
 impl From<&Price> for v1::PriceItem {
     fn from(price: &Price) -> Self {
         let Price { rates, long_context, web_search } = price;
@@ -163,6 +177,8 @@ impl Decoder {
             v1::ItemKind::Key => Object::Key(self.key(id, canonical(body)?)?),
             v1::ItemKind::Provider => Object::Provider(provider(id, canonical(body)?)?),
             v1::ItemKind::Model => Object::Model(model(id, canonical(body)?)?),
+            v1::ItemKind::TokenKey => Object::TokenKey(token_key(id, canonical(body)?)?),
+            v1::ItemKind::EndedSession => Object::EndedSession(ended_session(id, canonical(body)?)?),
         })
     }
 
@@ -215,6 +231,18 @@ fn user(id: &str, body: v1::UserItem) -> Field<User> {
     let v1::UserItem { name, disabled, quota } = body;
     let (id, quota) = (parsed("id", id, UserId::parse)?, allowed(quota)?);
     Ok(User { id, name: text("name", &name)?, disabled, quota })
+}
+
+fn token_key(id: &str, body: v1::TokenKeyItem) -> Field<TokenKey> {
+    let v1::TokenKeyItem { public_key } = body;
+    let public_key = public_key.as_ref().try_into().map_err(|_| problem("public_key", "is not of 32 bytes"))?;
+    TokenKey::new(id, public_key).map_err(|error| problem("id", error))
+}
+
+fn ended_session(id: &str, body: v1::EndedSessionItem) -> Field<EndedSession> {
+    let v1::EndedSessionItem { until_ms } = body;
+    let until = i64::try_from(unsigned("until_ms", until_ms)?).unwrap_or(i64::MAX);
+    Ok(EndedSession { id: parsed("id", id, SessionId::parse)?, until: UnixMillis::new(until) })
 }
 
 fn provider(id: &str, body: v1::ProviderItem) -> Field<Provider> {
@@ -320,6 +348,8 @@ fn reference(kind: i32, id: &str) -> Field<ObjectRef> {
             let (vendor, name) = id.split_once('/').ok_or_else(|| problem("id", "is not <vendor>/<model>"))?;
             ObjectRef::Model(text("id", vendor)?, text("id", name)?)
         }
+        v1::ItemKind::TokenKey => ObjectRef::TokenKey(text("id", id)?),
+        v1::ItemKind::EndedSession => ObjectRef::EndedSession(parsed("id", id, SessionId::parse)?),
     })
 }
 
@@ -336,6 +366,8 @@ fn noun(kind: v1::ItemKind) -> &'static str {
         v1::ItemKind::Key => "key",
         v1::ItemKind::Provider => "provider",
         v1::ItemKind::Model => "model",
+        v1::ItemKind::TokenKey => "token key",
+        v1::ItemKind::EndedSession => "ended session",
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tollgate_dialect::Weight;
 use tollgate_policy::{
     decide::{self, Caller, Granted as Grant},
-    refusal::{Refusal, RefusalKind},
+    refusal::Refusal,
     snapshot::Dialect,
 };
 
@@ -47,17 +47,8 @@ fn decide(
     caller: Caller,
     model: &str,
 ) -> Result<(Caller, Grant), Refusal> {
-    let caller = if Arc::ptr_eq(pinned, newest) { caller } else { again(newest, &caller)? };
+    // The key as the newest policy has it.
+    let caller = if Arc::ptr_eq(pinned, newest) { caller } else { decide::readmit(&newest.snapshot, clock::wall(), &caller)? };
     let grant = decide::authorize(&newest.snapshot, &caller, &decide::Ask { dialect: Dialect::Anthropic, model })?;
     Ok((caller, grant))
-}
-
-// The key as the newest policy has it. One that is gone or rotated was known a moment ago: say that it was revoked.
-fn again(newest: &Current, caller: &Caller) -> Result<Caller, Refusal> {
-    let now = clock::wall();
-    decide::reconsider(&newest.snapshot, now, caller)?;
-    decide::authenticate(&newest.snapshot, now, &caller.key().hash).map_err(|refusal| match refusal.kind() {
-        RefusalKind::Unauthenticated => Refusal::new(RefusalKind::KeyRevoked, refusal.public().to_owned()),
-        _ => refusal,
-    })
 }

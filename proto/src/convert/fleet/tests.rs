@@ -230,6 +230,24 @@ fn an_item_that_is_not_one_is_refused() {
 }
 
 #[test]
+fn keys_of_credentials_and_ended_sessions_come_back_as_they_were() {
+    let key = TokenKey::new("0123456789abcdef", [7; 32]).unwrap();
+    let ended = EndedSession { id: SessionId::parse(&id("session")).unwrap(), until: UnixMillis::new(9) };
+    let key_item = item(v1::ItemKind::TokenKey, key.id().to_owned(), &v1::TokenKeyItem::from(&key));
+    let ended_item = item(v1::ItemKind::EndedSession, ended.id.to_string(), &v1::EndedSessionItem::from(&ended));
+    assert_eq!(Object::try_from(&key_item), Ok(Object::TokenKey(key)));
+    assert_eq!(Object::try_from(&ended_item), Ok(Object::EndedSession(ended)));
+    for (item, field) in [
+        (item(v1::ItemKind::TokenKey, "UPPER".into(), &v1::TokenKeyItem { public_key: vec![7; 32].into() }), "id"),
+        (item(v1::ItemKind::TokenKey, "a".into(), &v1::TokenKeyItem { public_key: vec![7; 31].into() }), "public_key"),
+        (item(v1::ItemKind::EndedSession, id("user"), &v1::EndedSessionItem { until_ms: 9 }), "id"),
+        (item(v1::ItemKind::EndedSession, id("session"), &v1::EndedSessionItem { until_ms: -9 }), "until_ms"),
+    ] {
+        assert_eq!(Object::try_from(&item).expect_err(field).field(), field);
+    }
+}
+
+#[test]
 fn a_reference_names_one_object_of_a_known_kind() {
     for (kind, id, good) in [
         (v1::ItemKind::Customer, id("customer"), true),
@@ -240,13 +258,17 @@ fn a_reference_names_one_object_of_a_known_kind() {
         (v1::ItemKind::Model, "meta/llama/large".into(), true),
         (v1::ItemKind::Model, "meta".into(), false),
         (v1::ItemKind::Model, "/x".into(), false),
+        (v1::ItemKind::TokenKey, "0123456789abcdef".into(), true),
+        (v1::ItemKind::TokenKey, String::new(), false),
+        (v1::ItemKind::EndedSession, id("session"), true),
+        (v1::ItemKind::EndedSession, id("user"), false),
         (v1::ItemKind::Key, id("team"), false),
         (v1::ItemKind::Unspecified, id("key"), false),
     ] {
         let gone = v1::ItemRef { kind: kind.into(), id: id.clone() };
         assert_eq!(ObjectRef::try_from(&gone).is_ok(), good, "{kind:?} {id}");
     }
-    assert!(ObjectRef::try_from(&v1::ItemRef { kind: 7, id: id("key") }).is_err());
+    assert!(ObjectRef::try_from(&v1::ItemRef { kind: 9, id: id("key") }).is_err());
     let model = ObjectRef::try_from(&v1::ItemRef { kind: 6, id: "meta/llama/large".into() }).unwrap();
     assert_eq!(model, ObjectRef::Model("meta".into(), "llama/large".into()));
 }
