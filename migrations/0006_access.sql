@@ -77,7 +77,8 @@ CREATE TABLE scim_users (
 CREATE INDEX scim_users_external ON scim_users (external_id);
 
 -- A user who is signed in. Tokens are kept as HMAC-SHA256 under the pepper. `ended` is 1 once it was signed out or revoked:
--- replicas are told until the last token that it issued has expired. `revision` is that of the end, 0 before.
+-- replicas are told until the row is deleted, with a tombstone. `tokens_expire_time` is when the last credential that was issued
+-- in it expires, 0 when none was. `revision` is that of the end, 0 before.
 CREATE TABLE sessions (
     id TEXT PRIMARY KEY,
     user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -99,6 +100,15 @@ CREATE TABLE sessions (
 CREATE INDEX sessions_user ON sessions (user_id);
 CREATE INDEX sessions_expire ON sessions (expire_time);
 CREATE INDEX sessions_revision ON sessions (revision);
+
+-- The public keys with which replicas verify developers' short-lived credentials: one, and after a rotation two. `id` is the
+-- `kid` of what the key signs; the private key is in `secrets` under the purpose `token-signer` and this id.
+CREATE TABLE token_keys (
+    id TEXT PRIMARY KEY,
+    public_key BYTEA NOT NULL,
+    create_time BIGINT NOT NULL,
+    revision BIGINT NOT NULL
+);
 
 -- Sign-ins that have begun: an authorisation code flow at an issuer, a device flow, a code to be exchanged. One row is used
 -- once. `body` is JSON.

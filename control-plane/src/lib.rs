@@ -2,7 +2,7 @@
 //! change, and streams signed snapshots to the replicas.
 //!
 //! Reading order: [`clock`] and [`store`], the only SQL there is, and the transaction in which everything happens; [`seal`]
-//! and [`private`], secrets at rest; [`audit`], the one writer of the log; [`keys`], what is minted;
+//! and [`private`], secrets at rest; [`audit`], the one writer of the log; [`keys`] and [`tokens`], what is minted and signed;
 //! [`administrators`], [`principals`] and [`refusals`], who may call and who was turned away;
 //! [`change`], the shape of every administrative change; [`authority`], [`publish`], [`roster`] and [`fleet`], the replicas and
 //! what they are told; [`api`], the services; [`intake`], what replicas report; [`books`], [`alerts`],
@@ -15,6 +15,7 @@ pub mod seal;
 pub mod private;
 pub mod audit;
 pub mod keys;
+pub mod tokens;
 pub mod administrators;
 pub mod principals;
 pub mod refusals;

@@ -47,6 +47,7 @@ pub mod providers;
 pub mod keys;
 pub mod replicas;
 pub mod models;
+pub mod token_keys;
 pub mod changes;
 pub mod audit;
 pub mod usage;

@@ -3,12 +3,16 @@
 use std::collections::HashMap;
 
 use tollgate_policy::{
+    credential::TokenKey,
     id::ProviderId,
-    snapshot::{Model, Object, ObjectRef},
+    snapshot::{EndedSession, Model, Object, ObjectRef},
 };
 use tollgate_proto::{
     convert::fleet::{InvalidItem, item},
-    fleet::v1::{CredentialItem, CustomerItem, Item, ItemKind, KeyItem, ModelItem, ProviderItem, TeamItem, UserItem},
+    fleet::v1::{
+        CredentialItem, CustomerItem, EndedSessionItem, Item, ItemKind, KeyItem, ModelItem, ProviderItem, TeamItem,
+        TokenKeyItem, UserItem,
+    },
     push,
 };
 
@@ -115,6 +119,14 @@ pub(crate) fn model(row: &Model) -> Item {
     item(ItemKind::Model, push::model_id(&row.vendor, &row.name), &ModelItem::from(row))
 }
 
+pub(crate) fn token_key(row: &TokenKey) -> Item {
+    item(ItemKind::TokenKey, row.id().to_owned(), &TokenKeyItem::from(row))
+}
+
+pub(crate) fn ended_session(row: &EndedSession) -> Item {
+    item(ItemKind::EndedSession, row.id.to_string(), &EndedSessionItem::from(row))
+}
+
 fn credential(row: &Credential) -> CredentialItem {
     let Credential { id, name, reference, weight, disabled, fingerprint: _ } = row;
     CredentialItem {
@@ -135,6 +147,8 @@ pub(crate) fn gone(object: &ObjectRef) -> Name {
         ObjectRef::Key(id) => (ItemKind::Key, id.to_string()),
         ObjectRef::Provider(id) => (ItemKind::Provider, id.to_string()),
         ObjectRef::Model(vendor, name) => (ItemKind::Model, push::model_id(vendor, name)),
+        ObjectRef::TokenKey(id) => (ItemKind::TokenKey, id.to_string()),
+        ObjectRef::EndedSession(id) => (ItemKind::EndedSession, id.to_string()),
     };
     (kind.into(), id)
 }

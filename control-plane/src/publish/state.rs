@@ -119,7 +119,19 @@ impl State {
 
     /// Remembers what changed after `since`, which is in the state already.
     pub(crate) fn remember(&mut self, since: i64, changes: &Changes) {
-        let Changes { epoch: _, revision, customers, teams, users, keys, providers, models, tombstones } = changes;
+        let Changes {
+            epoch: _,
+            revision,
+            customers,
+            teams,
+            users,
+            keys,
+            providers,
+            models,
+            token_keys,
+            ended_sessions,
+            tombstones,
+        } = changes;
         let name = |kind: ItemKind, id: &dyn ToString| (i32::from(kind), id.to_string());
         let mut names: BTreeSet<Name> = tombstones.iter().map(items::gone).collect();
         names.extend(customers.iter().map(|row| name(ItemKind::Customer, &row.id)));
@@ -127,6 +139,8 @@ impl State {
         names.extend(users.iter().map(|row| name(ItemKind::User, &row.id)));
         names.extend(keys.iter().map(|row| name(ItemKind::Key, &row.id)));
         names.extend(models.iter().map(|row| name(ItemKind::Model, &push::model_id(&row.vendor, &row.name))));
+        names.extend(token_keys.iter().map(|row| name(ItemKind::TokenKey, &row.id())));
+        names.extend(ended_sessions.iter().map(|row| name(ItemKind::EndedSession, &row.id)));
         // A provider may have changed with the models of its vendor; there are few of them.
         names.extend(self.providers.keys().map(items::provider_name));
         names.extend(providers.iter().map(|row| items::provider_name(&row.id)));
@@ -195,7 +209,19 @@ impl State {
     }
 
     fn put_all(&mut self, changes: &Changes) -> BTreeSet<Name> {
-        let Changes { epoch: _, revision: _, customers, teams, users, keys, providers, models, tombstones } = changes;
+        let Changes {
+            epoch: _,
+            revision: _,
+            customers,
+            teams,
+            users,
+            keys,
+            providers,
+            models,
+            token_keys,
+            ended_sessions,
+            tombstones,
+        } = changes;
         let mut names = BTreeSet::new();
         for gone in tombstones.iter().map(items::gone) {
             self.providers.retain(|id, _| gone != items::provider_name(id));
@@ -204,6 +230,8 @@ impl State {
         }
         let plain = customers.iter().map(items::customer).chain(teams.iter().map(items::team));
         let plain = plain.chain(users.iter().map(items::user)).chain(keys.iter().map(items::key));
+        let plain = plain.chain(token_keys.iter().map(items::token_key));
+        let plain = plain.chain(ended_sessions.iter().map(items::ended_session));
         for item in plain.chain(models.iter().map(items::model)) {
             names.insert(self.put(item));
         }

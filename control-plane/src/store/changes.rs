@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use tollgate_policy::{
-    id::{CustomerId, KeyId, ProviderId, TeamId, UserId},
-    snapshot::{Model, ObjectRef},
+    credential::TokenKey,
+    id::{CustomerId, KeyId, ProviderId, SessionId, TeamId, UserId},
+    snapshot::{EndedSession, Model, ObjectRef},
 };
 
 use super::{
@@ -33,6 +34,10 @@ pub struct Changes {
     pub providers: Vec<Provider>,
     /// Models of the catalogue, with the price that holds.
     pub models: Vec<Model>,
+    /// Keys that sign developers' credentials.
+    pub token_keys: Vec<TokenKey>,
+    /// Sessions that were ended and had issued credentials.
+    pub ended_sessions: Vec<EndedSession>,
     /// What was deleted. Empty for the whole state.
     pub tombstones: Vec<ObjectRef>,
 }
@@ -66,6 +71,8 @@ impl Txn {
             keys: self.owners(sql!("SELECT * FROM keys WHERE revision > $1", after), Key::read).await?,
             providers: self.changed_providers(after).await?,
             models: self.models_changed(after).await?,
+            token_keys: self.token_keys_changed(after).await?,
+            ended_sessions: self.sessions_ended(after).await?,
             tombstones: self.changed_tombstones(after).await?,
         })
     }
@@ -117,6 +124,8 @@ fn tombstone(row: &Row) -> Result<ObjectRef, StoreError> {
         UserId::NOUN => ObjectRef::User(row.parsed("id", UserId::parse)?),
         KeyId::NOUN => ObjectRef::Key(row.parsed("id", KeyId::parse)?),
         ProviderId::NOUN => ObjectRef::Provider(row.parsed("id", ProviderId::parse)?),
+        SessionId::NOUN => ObjectRef::EndedSession(row.parsed("id", SessionId::parse)?),
+        TOKEN_KEY => ObjectRef::TokenKey(row.text("id")?.into()),
         MODEL => row.parsed("id", |id| match id.split_once('/') {
             Some((vendor, name)) => Ok(ObjectRef::Model(vendor.into(), name.into())),
             None => Err("not vendor/name"),
@@ -127,3 +136,5 @@ fn tombstone(row: &Row) -> Result<ObjectRef, StoreError> {
 
 /// The kind of a model's tombstone.
 pub const MODEL: &str = "model";
+/// The kind of the tombstone of a key that signs credentials.
+pub const TOKEN_KEY: &str = "token-key";

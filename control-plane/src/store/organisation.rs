@@ -372,6 +372,7 @@ impl Txn {
 
     /// Deletes a user, retires the budgets, and remembers that they are gone.
     pub async fn user_delete(&mut self, id: &UserId, revision: i64) -> Result<(), StoreError> {
+        self.user_sessions_forget(id, revision).await?;
         self.execute(sql!("DELETE FROM users WHERE id = $1", id.as_str())).await?;
         self.budgets_put(UserId::NOUN, id.as_str(), &[]).await?;
         self.bindings_forget(id.as_str()).await?;

@@ -89,6 +89,8 @@ fn changes(revision: i64) -> Changes {
         keys: vec![],
         providers: vec![],
         models: vec![],
+        token_keys: vec![],
+        ended_sessions: vec![],
         tombstones: vec![],
     }
 }
