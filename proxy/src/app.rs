@@ -282,7 +282,7 @@ async fn tick(holder: Arc<Holder>, stop: CancellationToken) {
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let cut = holder.tick(clock::wall());
         if cut > 0 {
-            tracing::info!(cut, "open visits were cut: their keys have expired");
+            tracing::info!(cut, "open visits were cut: their keys or credentials have expired");
         }
     }
 }

@@ -2,7 +2,7 @@
 //! value and with private fields, so that skipping one does not compile.
 //!
 //! Beside the rooms: [`fund`], the budgets of an attempt, and [`pace`], how fast its caller may go; [`ticket`], the promise that a visit is settled; [`route`], which operation a path names;
-//! [`credential`], the client's key; [`passage`], which headers pass; [`discovery`], the list of models; [`identity`], the
+//! [`credential`], the client's key or credential; [`passage`], which headers pass; [`discovery`], the list of models; [`identity`], the
 //! ids of requests.
 
 mod ticket;
@@ -53,6 +53,7 @@ use self::{
 };
 use crate::{
     clock,
+    credentials::Credentials,
     current::Holder,
     funds::Funds,
     rates::Rates,
@@ -82,6 +83,7 @@ pub(crate) struct Gate {
     funds: Arc<Funds>,
     rates: Rates,
     sessions: Arc<SessionBook>,
+    credentials: Credentials,
     lingering: Lingering,
     door: Door,
     sampler: Sampler,
@@ -127,7 +129,7 @@ async fn pass(gate: &Gate, ticket: Box<Ticket>, request: Request<Incoming>) -> V
         Received::Probe(ticket) => return Ok(probe(ticket)),
         Received::Arrival(arrival) => arrival,
     };
-    let visitor = authenticate::authenticate(arrival)?;
+    let visitor = authenticate::authenticate(gate, arrival)?;
     if visitor.operation() == Operation::Models {
         return discovery::discover(visitor).map(|answer| answer.map(Body::whole));
     }
@@ -169,6 +171,7 @@ impl Gate {
             sampler,
             first_byte_timeout,
             silence_max,
+            credentials: Credentials::default(),
             request_ids: RequestIds::new(),
             words: Words::default(),
             visits: AtomicU64::new(1),

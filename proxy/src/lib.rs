@@ -1,7 +1,7 @@
 //! One stateless proxy replica: it enforces the control plane's policy on every request, and reports what happened.
 //!
 //! Reading order: [`app`], how the parts fit together, from [`config`] and [`program`]; then what holds now ([`current`], and
-//! [`visits`], what is open), the way of a request (`listen`, `gate` with its nine rooms, [`rates`], [`funds`], `upstream`,
+//! [`visits`], what is open), who a developer's credential stands for ([`credentials`]), the way of a request (`listen`, `gate` with its nine rooms, [`rates`], [`funds`], `upstream`,
 //! `refuse`), what is remembered of it ([`spool`], [`report`]), and how the policy arrives ([`membership`], [`sync`], `cache`).
 //! `status` and `metrics` tell operators how it goes.
 
@@ -12,6 +12,7 @@ pub mod clock;
 
 pub mod current;
 pub mod visits;
+pub mod credentials;
 mod listen;
 mod gate;
 pub mod rates;

@@ -261,13 +261,19 @@ fn represented<'s>(
 ) -> Result<(&'s Arc<Key>, crate::id::CustomerId), Refusal> {
     let revoked = |sentence| Refusal::new(RefusalKind::KeyRevoked, sentence);
     if snapshot.has_ended(&claims.session) {
-        return Err(revoked("The session of the Tollgate credential has ended. Run `tollgate login`, then `tollgate token` again."));
+        return Err(revoked(
+            "The session of the Tollgate credential has ended. Run `tollgate login`, then `tollgate token` again.",
+        ));
     }
     let Some(key) = snapshot.key_by_id(&claims.key) else {
-        return Err(revoked("The Tollgate key of the credential is gone. Run `tollgate token` again to choose another."));
+        return Err(revoked(
+            "The Tollgate key of the credential is gone. Run `tollgate token` again to choose another.",
+        ));
     };
     if key.user.as_ref() != Some(&claims.user) {
-        return Err(revoked("The Tollgate key of the credential is not yours any more. Run `tollgate token` again to choose another."));
+        return Err(revoked(
+            "The Tollgate key of the credential is not yours any more. Run `tollgate token` again to choose another.",
+        ));
     }
     Ok((key, standing(snapshot, now, key)?))
 }

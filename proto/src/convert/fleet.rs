@@ -13,7 +13,9 @@ use tollgate_policy::{
     money::NanoUsd,
     pattern::{Pattern, Patterns},
     price::{Price, Rates},
-    snapshot::{Credential, Customer, Dialect, EndedSession, Key, Model, Object, ObjectRef, Provider, Quota, Team, User},
+    snapshot::{
+        Credential, Customer, Dialect, EndedSession, Key, Model, Object, ObjectRef, Provider, Quota, Team, User,
+    },
     time::UnixMillis,
     token::KeyHash,
 };

@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
-use tollgate_policy::decide::{self, Caller};
+use tollgate_policy::{
+    decide::{self, Caller},
+    refusal::Refusal,
+};
 
 use super::{
+    Gate,
+    credential::Lifted,
     receive::{Arrival, Message},
     route::Operation,
     ticket::{Ticket, Verdict},
@@ -28,11 +33,9 @@ pub(super) struct Visitor {
 }
 
 /// Finds out who calls.
-pub(super) fn authenticate(arrival: Arrival) -> Verdict<Visitor> {
-    let Arrival { mut ticket, current, token, message } = arrival;
-    let hash = token.hash(&current.pepper);
-    drop(token);
-    match decide::authenticate(&current.snapshot, clock::wall(), &hash) {
+pub(super) fn authenticate(gate: &Gate, arrival: Arrival) -> Verdict<Visitor> {
+    let Arrival { mut ticket, current, lifted, message } = arrival;
+    match decide(gate, &current, lifted) {
         Ok(caller) => {
             let headers = &message.headers;
             ticket.attribution =
@@ -40,6 +43,15 @@ pub(super) fn authenticate(arrival: Arrival) -> Verdict<Visitor> {
             Ok(Visitor { ticket, current, caller, message })
         }
         Err(refusal) => Err(ticket.refuse(refusal).leaving(message.body)),
+    }
+}
+
+// What was lifted off the headers ends here.
+fn decide(gate: &Gate, current: &Current, lifted: Lifted) -> Result<Caller, Refusal> {
+    let now = clock::wall();
+    match lifted {
+        Lifted::Key(token) => decide::authenticate(&current.snapshot, now, &token.hash(&current.pepper)),
+        Lifted::Credential(presented) => gate.credentials.authenticate(&current.snapshot, now, &presented),
     }
 }
 

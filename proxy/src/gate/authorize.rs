@@ -48,7 +48,8 @@ fn decide(
     model: &str,
 ) -> Result<(Caller, Grant), Refusal> {
     // The key as the newest policy has it.
-    let caller = if Arc::ptr_eq(pinned, newest) { caller } else { decide::readmit(&newest.snapshot, clock::wall(), &caller)? };
+    let caller =
+        if Arc::ptr_eq(pinned, newest) { caller } else { decide::readmit(&newest.snapshot, clock::wall(), &caller)? };
     let grant = decide::authorize(&newest.snapshot, &caller, &decide::Ask { dialect: Dialect::Anthropic, model })?;
     Ok((caller, grant))
 }

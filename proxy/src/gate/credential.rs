@@ -1,10 +1,12 @@
-//! Lifts the client's credential off the headers. Behind this door nobody sees it again.
+//! Lifts the client's credential off the headers: a virtual key, or a developer's short-lived credential for one. Behind this
+//! door nobody sees it again.
 
 use http::{
     HeaderMap, HeaderName,
     header::{AUTHORIZATION, PROXY_AUTHORIZATION},
 };
 use tollgate_policy::{
+    credential::{self, Presented},
     refusal::{Refusal, RefusalKind},
     token::{InvalidToken, Token},
 };
@@ -17,11 +19,21 @@ const BARE: [HeaderName; 3] = [
     HeaderName::from_static("api-key"),
 ];
 
+/// What a client presented, well-formed.
+#[derive(Debug)]
+pub(super) enum Lifted {
+    /// A virtual key.
+    Key(Token),
+    /// A developer's credential for one.
+    Credential(Presented),
+}
+
 /// Takes every credential out of the headers and parses the one that they agree on.
 ///
 /// # Errors
-/// Refuses when there is none, when two differ, and what is not a virtual key by shape or checksum.
-pub(super) fn lift(headers: &mut HeaderMap) -> Result<Token, Refusal> {
+/// Refuses when there is none, when two differ, what is not a virtual key by shape or checksum, and what begins like a
+/// short-lived credential and does not have its shape.
+pub(super) fn lift(headers: &mut HeaderMap) -> Result<Lifted, Refusal> {
     let presented = collect(headers);
     headers.remove(AUTHORIZATION);
     headers.remove(PROXY_AUTHORIZATION);
@@ -29,7 +41,12 @@ pub(super) fn lift(headers: &mut HeaderMap) -> Result<Token, Refusal> {
         headers.remove(name);
     }
     let text = presented?;
-    Token::parse(&text).map_err(|invalid| {
+    if text.starts_with(credential::PREFIX) {
+        return Presented::parse(&text).map(Lifted::Credential).map_err(|_| {
+            refused("The Tollgate credential is damaged: it is not whole. Run `tollgate token` again, and pass on all of what it prints.")
+        });
+    }
+    Token::parse(&text).map(Lifted::Key).map_err(|invalid| {
         refused(match invalid {
             InvalidToken::Shape => {
                 "The credential is not a Tollgate key. Set ANTHROPIC_AUTH_TOKEN (or your client's API key) to the key that your \
@@ -89,13 +106,24 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        let token = lift(&mut headers).map(|token| token.expose().to_owned());
+        let token = lift(&mut headers).map(|lifted| match lifted {
+            Lifted::Key(token) => token.expose().to_owned(),
+            Lifted::Credential(presented) => presented.expose().to_owned(),
+        });
         (token.map_err(|refusal| refusal.public().to_owned()), headers)
+    }
+
+    // The shape of a short-lived credential; nobody has signed it.
+    fn credential() -> String {
+        format!("tgt_{}.{}.{}", "a".repeat(60), "b".repeat(300), "c".repeat(86))
     }
 
     #[test]
     fn a_key_is_taken_from_each_header_that_clients_use() {
-        let one = key(1);
+        [key(1), credential()].into_iter().for_each(taken_from_each_header);
+    }
+
+    fn taken_from_each_header(one: String) {
         let bearer = format!("Bearer {one}");
         for pairs in [
             vec![("authorization", bearer.clone())],
@@ -126,6 +154,10 @@ mod tests {
             (vec![("x-api-key", "sk-ant-api03-whatever".into())], "not a Tollgate key"),
             (vec![("x-api-key", String::new())], "not a Tollgate key"),
             (vec![("x-api-key", damaged)], "damaged"),
+            (vec![("x-api-key", one.clone()), ("api-key", credential())], "Two different"),
+            (vec![("x-api-key", credential().replacen('.', "", 1))], "tollgate token"),
+            (vec![("x-api-key", credential().replacen('a', &"a".repeat(1_024), 1))], "tollgate token"),
+            (vec![("x-api-key", credential().replacen("tgt_", "tgu_", 1))], "not a Tollgate key"),
         ] {
             let (token, headers) = lifted(&pairs);
             let sentence = token.expect_err("refused");

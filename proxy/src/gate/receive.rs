@@ -5,14 +5,13 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, Request, Uri, Version, header::CONTENT_ENCODING, header::HOST, uri::Authority};
 use hyper::body::Incoming;
-use tollgate_policy::{
-    refusal::{Refusal, RefusalKind},
-    token::Token,
-};
+use tollgate_policy::refusal::{Refusal, RefusalKind};
 use tollgate_telemetry::{Traceparent, span, traceparent};
 
 use super::{
-    Gate, credential, passage,
+    Gate,
+    credential::{self, Lifted},
+    passage,
     route::{Operation, route},
     ticket::{Ticket, Trace, Verdict},
 };
@@ -36,7 +35,7 @@ pub(super) enum Received {
 pub(super) struct Arrival {
     pub(super) ticket: Box<Ticket>,
     pub(super) current: Arc<Current>,
-    pub(super) token: Token,
+    pub(super) lifted: Lifted,
     pub(super) message: Message,
 }
 
@@ -52,7 +51,7 @@ pub(super) fn receive(gate: &Gate, mut ticket: Box<Ticket>, request: Request<Inc
     let (head, body) = request.into_parts();
     let mut message = Message { headers: head.headers, uri: head.uri, body };
     // The credential leaves the headers before anything is done that could print them.
-    let token = credential::lift(&mut message.headers);
+    let lifted = credential::lift(&mut message.headers);
     let operation = match route(&head.method, message.uri.path()) {
         Ok(operation) => operation,
         Err((refusal, detail)) => return Err(ticket.refuse(refusal).with(detail).leaving(message.body)),
@@ -69,13 +68,13 @@ pub(super) fn receive(gate: &Gate, mut ticket: Box<Ticket>, request: Request<Inc
         Ok(current) => current,
         Err(refusal) => return Err(ticket.refuse(refusal).leaving(message.body)),
     };
-    let token = match token {
-        Ok(token) => token,
+    let lifted = match lifted {
+        Ok(lifted) => lifted,
         Err(refusal) => return Err(ticket.refuse(refusal).leaving(message.body)),
     };
     ticket.revision = current.snapshot.revision();
     passage::outbound(&mut message.headers);
-    Ok(Received::Arrival(Arrival { ticket, current, token, message }))
+    Ok(Received::Arrival(Arrival { ticket, current, lifted, message }))
 }
 
 fn ready(gate: &Gate) -> Result<Arc<Current>, Refusal> {

@@ -29,6 +29,8 @@ use crate::{
     upstream,
 };
 
+mod credentials;
+
 const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9";
 const WHOLE: &str = r#"{"type":"message","model":"claude-x","usage":{"input_tokens":3,"output_tokens":5}}"#;
 const BODY: &str = r#"{"model":"claude-x","max_tokens":9,"messages":[]}"#;

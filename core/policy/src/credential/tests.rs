@@ -291,12 +291,7 @@ fn a_credential_acts_as_its_users_own_key_while_everything_above_it_stands() {
             "customer",
         ),
         ("signer gone", gone(ObjectRef::TokenKey("one".into())), RefusalKind::Unauthenticated, "tollgate token"),
-        (
-            "signer replaced",
-            put(Object::TokenKey(token_key("one", 3))),
-            RefusalKind::Unauthenticated,
-            "tollgate token",
-        ),
+        ("signer replaced", put(Object::TokenKey(token_key("one", 3))), RefusalKind::Unauthenticated, "tollgate token"),
     ] {
         let refusal = reconsider(&snapshot, UnixMillis::new(ISSUED * 1_000), &caller).expect_err(name);
         assert_eq!(refusal.kind(), kind, "{name}");
