@@ -5,10 +5,12 @@ use std::{fmt, fs::File, path::Path, time::Duration};
 use http::Uri;
 use tollgate_proto::{
     admin::v1::{
-        budget_service_client::BudgetServiceClient, customer_service_client::CustomerServiceClient,
-        identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
-        model_service_client::ModelServiceClient, provider_service_client::ProviderServiceClient,
-        replica_service_client::ReplicaServiceClient, team_service_client::TeamServiceClient,
+        binding_service_client::BindingServiceClient, budget_service_client::BudgetServiceClient,
+        customer_service_client::CustomerServiceClient, identity_service_client::IdentityServiceClient,
+        key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
+        provider_service_client::ProviderServiceClient, replica_service_client::ReplicaServiceClient,
+        role_service_client::RoleServiceClient, service_account_service_client::ServiceAccountServiceClient,
+        session_service_client::SessionServiceClient, team_service_client::TeamServiceClient,
         user_service_client::UserServiceClient,
     },
     audit::v1::audit_service_client::AuditServiceClient,
@@ -65,6 +67,10 @@ services! {
     providers: ProviderServiceClient,
     models: ModelServiceClient,
     budgets: BudgetServiceClient,
+    roles: RoleServiceClient,
+    bindings: BindingServiceClient,
+    service_accounts: ServiceAccountServiceClient,
+    sessions: SessionServiceClient,
     replicas: ReplicaServiceClient,
     identity: IdentityServiceClient,
     audit: AuditServiceClient,

@@ -10,6 +10,10 @@ pub(crate) mod key;
 pub(crate) mod provider;
 pub(crate) mod model;
 pub(crate) mod budget;
+pub(crate) mod role;
+pub(crate) mod binding;
+pub(crate) mod service_account;
+pub(crate) mod session;
 pub(crate) mod replica;
 pub(crate) mod audit;
 pub(crate) mod usage;
@@ -59,6 +63,18 @@ pub(crate) enum Command {
     /// Budgets: how they stand, what replicas have borrowed of them, and corrections
     #[command(subcommand)]
     Budget(budget::BudgetCommand),
+    /// Roles: named sets of permissions
+    #[command(subcommand)]
+    Role(role::RoleCommand),
+    /// Bindings: who holds which role, where, and until when
+    #[command(subcommand)]
+    Binding(binding::BindingCommand),
+    /// Service accounts: programs that call the admin API, and their tokens
+    #[command(subcommand)]
+    ServiceAccount(service_account::ServiceAccountCommand),
+    /// Sessions: the people who are signed in
+    #[command(subcommand)]
+    Session(session::SessionCommand),
     /// Proxy replicas
     #[command(subcommand)]
     Replica(replica::ReplicaCommand),
@@ -153,6 +169,10 @@ async fn call(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Provider(command) => command.run(context).await,
         Command::Model(command) => command.run(context).await,
         Command::Budget(command) => command.run(context).await,
+        Command::Role(command) => command.run(context).await,
+        Command::Binding(command) => command.run(context).await,
+        Command::ServiceAccount(command) => command.run(context).await,
+        Command::Session(command) => command.run(context).await,
         Command::Replica(command) => command.run(context).await,
         Command::Audit(command) => command.run(context).await,
         Command::Usage(command) => command.run(context).await,

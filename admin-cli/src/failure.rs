@@ -169,7 +169,21 @@ impl From<Status> for Failure {
 fn not_found(resource_type: &str, name: &str) -> Failure {
     let noun = noun(resource_type);
     let message = format!("there is no {noun} {name:?}");
-    let listed = ["customer", "team", "user", "key", "provider", "model", "replica", "budget"].contains(&noun.as_str());
+    let listed = [
+        "customer",
+        "team",
+        "user",
+        "key",
+        "provider",
+        "model",
+        "replica",
+        "budget",
+        "role",
+        "binding",
+        "service-account",
+        "session",
+    ];
+    let listed = listed.contains(&noun.as_str());
     let failure = Failure::new("not_found", message);
     if listed { failure.hint(format!("`tollgate {noun} list` shows what there is")) } else { failure }
 }

@@ -1,6 +1,6 @@
 //! The `tollgate` command line: what administrators and automation type.
 //!
-//! Reading order: what a run reads and writes ([`surroundings`]); what people type ([`arguments`], [`literals`], [`quota`]); which control
+//! Reading order: what a run reads and writes ([`surroundings`]); what people type ([`arguments`], [`literals`], [`quota`], [`access`]); which control
 //! plane and whose token ([`settings`], [`client`]); how results and failures are shown ([`output`], [`failure`]); one file a
 //! noun ([`commands`]); and the declarative file, from text to plan to calls ([`declare`]).
 
@@ -8,6 +8,7 @@ mod surroundings;
 mod arguments;
 mod literals;
 mod quota;
+mod access;
 mod settings;
 mod client;
 mod output;

@@ -15,6 +15,8 @@ use zeroize::Zeroizing;
 /// The longest name and value of a tag, in characters.
 const TAG_NAME_MAX: usize = 63;
 const TAG_VALUE_MAX: usize = 255;
+/// The longest name of a group, in characters.
+const GROUP_MAX: usize = 256;
 /// The greatest weight of a credential.
 pub(crate) const WEIGHT_MAX: i32 = 1_000;
 
@@ -109,6 +111,15 @@ pub(crate) fn duration(text: &str) -> Result<SignedDuration, String> {
     fixed.map_err(|_| "must not count months or years, whose length varies".to_owned())
 }
 
+/// Parses how long something is good, in whole seconds.
+pub(crate) fn life(text: &str) -> Result<prost_types::Duration, String> {
+    let life = duration(text)?;
+    if life.subsec_nanos() != 0 {
+        return Err("must be whole seconds".to_owned());
+    }
+    Ok(prost_types::Duration { seconds: life.as_secs(), nanos: 0 })
+}
+
 /// Parses an instant in RFC 3339, or a day as its midnight in UTC; cut to milliseconds, which is what the server keeps.
 pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     let parsed: Result<Timestamp, jiff::Error> = match text.parse::<Timestamp>() {
@@ -135,6 +146,24 @@ pub(crate) fn reference(text: &str) -> Result<String, String> {
         return Err("must be the id or the name of an object".to_owned());
     }
     Ok(text.to_owned())
+}
+
+/// Parses the name of a group, as an identity provider writes it.
+pub(crate) fn group(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.chars().count() > GROUP_MAX || text.chars().any(char::is_control) {
+        return Err(format!("must be a group's name of at most {GROUP_MAX} characters"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Parses what a role permits: `key.create`, `key.*` or `*`. Which ones there are, the control plane knows.
+pub(crate) fn permission(text: &str) -> Result<String, String> {
+    let word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    match text.split_once('.') {
+        Some((resource, action)) if word(resource) && (action == "*" || word(action)) => Ok(text.to_owned()),
+        None if text == "*" => Ok(text.to_owned()),
+        _ => Err("must be a permission such as key.create, key.* or *".to_owned()),
+    }
 }
 
 /// Parses a model pattern, with or without a leading `!`.
@@ -285,6 +314,19 @@ mod tests {
         for bad in ["1mo", "1y", "0s", "10"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_permission_names_a_resource_and_an_action() {
+        for good in ["key.create", "service-account.*", "*"] {
+            assert!(permission(good).is_ok(), "{good}");
+        }
+        for bad in ["", "key", "*.read", "key.", "Key.read", "key.read.all", "key create"] {
+            assert!(permission(bad).is_err(), "{bad}");
+        }
+        assert!(group("Security Team").is_ok() && group("").is_err() && group("a\nb").is_err());
+        assert_eq!(life("8h").unwrap().seconds, 28_800);
+        assert!(life("1500ms").is_err());
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(crate) enum Noun {
     Customer,
     Team,
     User,
+    ServiceAccount,
     Provider,
 }
 
@@ -57,6 +58,10 @@ async fn one(context: &Context, noun: Noun, id: &str) -> Result<Vec<(String, Str
         Noun::User => {
             context.client.users().get_user(v1::GetUserRequest { user: id.to_owned() }).await?.into_inner().name
         }
+        Noun::ServiceAccount => {
+            let request = v1::GetServiceAccountRequest { service_account: id.to_owned() };
+            context.client.service_accounts().get_service_account(request).await?.into_inner().name
+        }
         Noun::Provider => {
             // A provider brings its credentials, whose ids are names as well.
             let request = v1::GetProviderRequest { provider: id.to_owned() };
@@ -79,6 +84,11 @@ async fn all(context: &Context, noun: Noun) -> Result<Vec<(String, String)>, Fai
         Noun::User => {
             super::user::all(context, None, String::new()).await?.into_iter().map(|each| (each.id, each.name)).collect()
         }
+        Noun::ServiceAccount => super::service_account::all(context, None, String::new())
+            .await?
+            .into_iter()
+            .map(|each| (each.id, each.name))
+            .collect(),
         Noun::Provider => {
             super::provider::all(context, None, String::new()).await?.into_iter().flat_map(provider_names).collect()
         }

@@ -1,5 +1,7 @@
 //! `tollgate team`: the groups that own keys.
 
+mod self_service;
+
 use clap::Subcommand;
 use serde::Serialize;
 use tollgate_proto::admin::v1;
@@ -21,6 +23,7 @@ use crate::{
     literals::{name, printed, reference},
     output::{Answer, View},
 };
+use self_service::{SelfServiceArguments, SelfServiceChange, SelfServiceView};
 
 /// What to do with teams.
 #[derive(Debug, Subcommand)]
@@ -40,6 +43,8 @@ pub(crate) enum TeamCommand {
         display_name: Option<String>,
         #[command(flatten)]
         quota: Box<QuotaArguments>,
+        #[command(flatten)]
+        self_service: Box<SelfServiceArguments>,
     },
     /// Show one team
     #[command(after_help = "Example: tollgate team get platform")]
@@ -69,6 +74,8 @@ pub(crate) enum TeamCommand {
         switch: Switch,
         #[command(flatten)]
         quota: Box<QuotaChange>,
+        #[command(flatten)]
+        self_service: Box<SelfServiceChange>,
     },
     /// Delete a team that has no keys and no users
     #[command(after_help = "Example: tollgate team delete platform")]
@@ -86,6 +93,7 @@ struct TeamView {
     disabled: bool,
     #[serde(flatten)]
     quota: QuotaView,
+    self_service: Option<SelfServiceView>,
     etag: String,
     create_time: Option<String>,
     update_time: Option<String>,
@@ -95,7 +103,7 @@ impl TeamCommand {
     pub(crate) async fn run(self, context: &Context) -> Result<Answer, Failure> {
         let mut client = context.client.teams();
         let team = match self {
-            Self::Create { name, customer, display_name, quota } => {
+            Self::Create { name, customer, display_name, quota, self_service } => {
                 let Quota { budgets, limits, session_limit } = quota.new_quota()?;
                 let team = v1::Team {
                     name: name.into_name(),
@@ -104,6 +112,7 @@ impl TeamCommand {
                     budgets,
                     limits,
                     session_limit,
+                    self_service: self_service.wire(None)?,
                     ..v1::Team::default()
                 };
                 client.create_team(v1::CreateTeamRequest { team: Some(team) }).await?
@@ -114,7 +123,7 @@ impl TeamCommand {
                 let found = all(context, listing.limit, filter.text()).await?;
                 return context.format.list(&views(context, found).await);
             }
-            Self::Update { team, name, display_name, switch, quota } => {
+            Self::Update { team, name, display_name, switch, quota, self_service } => {
                 let mut changed = Changed::default();
                 let Quota { budgets, limits, session_limit } = quota.changed(&mut changed)?;
                 let mut wanted = v1::Team {
@@ -126,8 +135,15 @@ impl TeamCommand {
                     session_limit,
                     ..v1::Team::default()
                 };
+                changed.field("self_service", self_service.is_given().then_some(()));
                 let update_mask = Some(changed.mask()?);
-                wanted.id = client.get_team(v1::GetTeamRequest { team }).await?.into_inner().id;
+                let held = client.get_team(v1::GetTeamRequest { team }).await?.into_inner();
+                // What was read last is the ground of the change, so that nothing is taken back unseen.
+                if self_service.is_given() {
+                    wanted.etag = held.etag;
+                    wanted.self_service = self_service.wire(held.self_service)?;
+                }
+                wanted.id = held.id;
                 client.update_team(v1::UpdateTeamRequest { team: Some(wanted), update_mask }).await?
             }
             Self::Delete(Deletion { name, etag }) => {
@@ -172,12 +188,25 @@ impl TeamView {
             budgets,
             limits,
             session_limit,
-            self_service: _,
+            self_service,
         } = team;
+        let self_service = self_service.map(SelfServiceView::new);
         let quota = QuotaView::new(budgets, limits, session_limit, names);
         let customer_name = names.of(&customer);
         let (create_time, update_time) = (printed(create_time.as_ref()), printed(update_time.as_ref()));
-        Self { id, name, display_name, customer, customer_name, disabled, quota, etag, create_time, update_time }
+        Self {
+            id,
+            name,
+            display_name,
+            customer,
+            customer_name,
+            disabled,
+            quota,
+            self_service,
+            etag,
+            create_time,
+            update_time,
+        }
     }
 }
 
@@ -194,6 +223,7 @@ impl View for TeamView {
         ];
         fields.extend(self.quota.fields());
         fields.extend([
+            ("self_service", self.self_service.as_ref().map(SelfServiceView::line).unwrap_or_default()),
             ("id", self.id.clone()),
             ("etag", self.etag.clone()),
             ("created", self.create_time.clone().unwrap_or_default()),
