@@ -26,7 +26,7 @@ use tonic::{
 use crate::{failure::Failure, settings::Settings, surroundings::read_bounded};
 
 /// As whom the audit log knows this program.
-const USER_AGENT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("tollgate/", env!("CARGO_PKG_VERSION"));
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long one call may take: a page of a thousand objects, or a report over a large ledger.
@@ -121,7 +121,7 @@ fn trust(ca: Option<&Path>) -> Result<ClientTlsConfig, Failure> {
 }
 
 /// The deepest cause, which is the one that says something: `Connection refused`, not `transport error`.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
     let mut deepest = error;
     while let Some(source) = deepest.source() {
         deepest = source;
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     fn settings(server: &str, ca: Option<&str>) -> Settings {
-        Settings { server: server.to_owned(), token: None, ca: ca.map(Into::into), notes: Vec::new() }
+        Settings { server: server.to_owned(), ca: ca.map(Into::into), ..Settings::default() }
     }
 
     #[test]

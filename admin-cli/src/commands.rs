@@ -18,6 +18,8 @@ pub(crate) mod replica;
 pub(crate) mod audit;
 pub(crate) mod usage;
 pub(crate) mod identity;
+pub(crate) mod login;
+pub(crate) mod token;
 pub(crate) mod declarative;
 pub(crate) mod completions;
 
@@ -93,6 +95,15 @@ pub(crate) enum Command {
     /// Print the declarative file of everything, without secrets
     #[command(after_help = declarative::EXPORT_HELP)]
     Export,
+    /// Sign in, so that the other commands need no token
+    #[command(after_help = login::LOGIN_HELP)]
+    Login(login::Login),
+    /// End your session and forget it
+    #[command(after_help = "Example: tollgate logout")]
+    Logout,
+    /// Print a short-lived credential for one of your own keys
+    #[command(after_help = token::TOKEN_HELP)]
+    Token(token::Token),
     /// Show whose token this is and what it may do
     #[command(after_help = "Example: tollgate whoami")]
     Whoami,
@@ -138,7 +149,14 @@ pub(crate) async fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Result
         Command::Diff(diff) => Declarative::Diff(diff.read(surroundings)?),
         other => Declarative::None(other),
     };
-    let settings = Settings::read(&global, surroundings)?;
+    let mut settings = Settings::read(&global, surroundings)?;
+    let command = match command {
+        Declarative::None(Command::Login(login)) => return login.run(&settings, global.format, surroundings).await,
+        Declarative::None(Command::Logout) => return login::logout(&settings, global.format, surroundings).await,
+        Declarative::None(Command::Token(token)) => return token.run(settings, global.format, surroundings).await,
+        other => other,
+    };
+    settings.signed_in(surroundings).await?;
     let called = async {
         let client = Client::connect(&settings).await?;
         let context = Context { client, format: global.format, now: surroundings.now };
@@ -179,9 +197,13 @@ async fn call(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Export => declarative::export(context).await,
         Command::Whoami => identity::whoami(context).await,
         Command::Check => identity::check(context).await,
-        Command::Apply(_) | Command::Diff(_) | Command::Completions(_) | Command::Version => {
-            Err(Failure::new("internal", "this command runs without a connection"))
-        }
+        Command::Apply(_)
+        | Command::Diff(_)
+        | Command::Completions(_)
+        | Command::Version
+        | Command::Login(_)
+        | Command::Logout
+        | Command::Token(_) => Err(Failure::new("internal", "this command runs without a connection")),
     }
 }
 

@@ -121,8 +121,8 @@ impl Failure {
 
 const UNAVAILABLE_HINT: &str = "check the address (--server or TOLLGATE_SERVER), or start a control plane: tollgate-standalone on one \
      machine, tollgate-control-plane otherwise";
-const TOKEN_HINT: &str = "give an administrator's token with --token-file or TOLLGATE_TOKEN_FILE (or --token, TOLLGATE_TOKEN); the \
-     first one lies in <data-dir>/admin-token of the control plane";
+const TOKEN_HINT: &str = "sign in with `tollgate login`, or give a token with --token-file or TOLLGATE_TOKEN_FILE (or --token, TOLLGATE_TOKEN); the \
+     first administrator's lies in <data-dir>/admin-token of the control plane";
 
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {

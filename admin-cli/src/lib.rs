@@ -1,7 +1,7 @@
 //! The `tollgate` command line: what administrators and automation type.
 //!
 //! Reading order: what a run reads and writes ([`surroundings`]); what people type ([`arguments`], [`literals`], [`quota`], [`access`]); which control
-//! plane and whose token ([`settings`], [`client`]); how results and failures are shown ([`output`], [`failure`]); one file a
+//! plane and whose token ([`sign_in`], [`settings`], [`client`]); how results and failures are shown ([`output`], [`failure`]); one file a
 //! noun ([`commands`]); and the declarative file, from text to plan to calls ([`declare`]).
 
 mod surroundings;
@@ -9,6 +9,7 @@ mod arguments;
 mod literals;
 mod quota;
 mod access;
+mod sign_in;
 mod settings;
 mod client;
 mod output;

@@ -1,4 +1,5 @@
-//! Which control plane and whose token: from flags, the environment, the profile file, or the standalone's data directory.
+//! Which control plane and whose token: from flags, the environment, the profile file, the session of who signed in, or the
+//! standalone's data directory.
 //! What stands nearer to the command wins.
 
 use std::{
@@ -15,18 +16,26 @@ use zeroize::Zeroizing;
 use crate::{
     arguments::Global,
     failure::Failure,
+    sign_in::sessions::Sessions,
     surroundings::{Surroundings, read_bounded},
 };
 
 /// Where a control plane listens unless it is told otherwise.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:7070";
+/// At which port of the same host people sign in unless something else is said.
+const LOGIN_PORT: u16 = 7072;
 
 /// The settled connection.
+#[derive(Default)]
 pub(crate) struct Settings {
     /// The URL of the control plane.
     pub(crate) server: String,
     /// The caller's token, if one was found.
     pub(crate) token: Option<Zeroizing<String>>,
+    /// Whether nobody named that token: it lies in the data directory, and a session is preferred to it.
+    pub(crate) implicit: bool,
+    /// Where the data directory says that people sign in.
+    announced_login: Option<String>,
     /// The file of the certificate authority that is trusted, instead of the system's.
     pub(crate) ca: Option<PathBuf>,
     /// What the caller should know.
@@ -44,9 +53,10 @@ struct Profile {
 }
 
 /// The part of `<data-dir>/endpoints.json` that is of use here.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Endpoints {
     admin: Option<String>,
+    http: Option<String>,
 }
 
 impl Settings {
@@ -57,17 +67,64 @@ impl Settings {
     pub(crate) fn read(global: &Global, surroundings: &Surroundings<'_>) -> Result<Self, Failure> {
         let profile = Profile::read(surroundings)?;
         let data_dir = surroundings.variable("TOLLGATE_DATA_DIR").map(PathBuf::from);
+        let announced = data_dir.as_deref().and_then(announced).unwrap_or_default();
         let given = global.server.clone().or_else(|| surroundings.variable("TOLLGATE_SERVER").map(str::to_owned));
         let server = match given.or_else(|| profile.server.clone()) {
             Some(server) => server,
-            None => data_dir.as_deref().and_then(announced).unwrap_or_else(|| DEFAULT_SERVER.to_owned()),
+            None => announced.admin.clone().unwrap_or_else(|| DEFAULT_SERVER.to_owned()),
         };
-        let token = token(global, surroundings, &profile, data_dir.filter(|_| is_loopback(&server)).as_deref())?;
+        let announced_login = announced.http.filter(|_| announced.admin.as_ref() == Some(&server));
+        let named = token(global, surroundings, &profile)?;
+        let implicit = named.is_none();
+        // Nobody named this file: when it is not there, the control plane says that a token is missing.
+        let bootstrap = data_dir.filter(|_| implicit && is_loopback(&server));
+        let bootstrap = bootstrap.map(|directory| directory.join("admin-token")).filter(|path| path.exists());
+        let token = named.or(bootstrap.map(|path| token_of(&path)).transpose()?);
         let ca = global.ca.clone().or_else(|| surroundings.variable("TOLLGATE_CA").map(PathBuf::from)).or(profile.ca);
-        let exposed = token.is_some() && server.starts_with("http://") && !is_loopback(&server);
-        let notes = exposed
-            .then(|| format!("warning: the token travels to {server} without encryption; use https where you can"));
-        Ok(Self { server, token, ca, notes: notes.into_iter().collect() })
+        let mut settings = Self { server, token, implicit, announced_login, ca, notes: Vec::new() };
+        settings.warn();
+        Ok(settings)
+    }
+
+    /// Takes the session that is kept for this control plane, when no token was named.
+    ///
+    /// # Errors
+    /// A session that ended or cannot be refreshed.
+    pub(crate) async fn signed_in(&mut self, surroundings: &Surroundings<'_>) -> Result<(), Failure> {
+        let Some(sessions) = Sessions::at(surroundings).filter(|_| self.implicit) else { return Ok(()) };
+        let current = sessions.current(&self.server, self.ca.as_deref(), surroundings.now);
+        if let Some(token) = Box::pin(current).await? {
+            self.token = Some(token.expose().clone());
+            self.warn();
+        }
+        Ok(())
+    }
+
+    /// Where people sign in to this control plane, when nothing else is said.
+    pub(crate) fn login_url(&self, surroundings: &Surroundings<'_>) -> Result<String, Failure> {
+        let named = surroundings.variable("TOLLGATE_LOGIN_URL").map(str::to_owned);
+        let derived = || {
+            let uri: Uri = self.server.parse().ok()?;
+            Some(format!("{}://{}:{LOGIN_PORT}", uri.scheme_str()?, uri.host()?))
+        };
+        let found = named.or_else(|| self.announced_login.clone()).or_else(derived);
+        found.ok_or_else(|| {
+            Failure::usage(format!("the server {:?} must be a URL such as {DEFAULT_SERVER}", self.server))
+        })
+    }
+
+    /// The certificate authority for an address of this control plane. One that speaks http needs none.
+    pub(crate) fn ca_of(&self, url: &str) -> Option<&Path> {
+        self.ca.as_deref().filter(|_| url.starts_with("https://"))
+    }
+
+    fn warn(&mut self) {
+        let server = &self.server;
+        let exposed = self.token.is_some() && server.starts_with("http://") && !is_loopback(server);
+        if exposed && self.notes.is_empty() {
+            let text = format!("warning: the token travels to {server} without encryption; use https where you can");
+            self.notes.push(text);
+        }
     }
 }
 
@@ -75,7 +132,6 @@ fn token(
     global: &Global,
     surroundings: &Surroundings<'_>,
     profile: &Profile,
-    data_dir: Option<&Path>,
 ) -> Result<Option<Zeroizing<String>>, Failure> {
     if let Some(token) = &global.token {
         return Ok(Some(token.clone()));
@@ -92,12 +148,7 @@ fn token(
     if let Some(token) = &profile.token {
         return Ok(Some(Zeroizing::new(token.clone())));
     }
-    if let Some(path) = &profile.token_file {
-        return token_of(path).map(Some);
-    }
-    // Nobody named this file: when it is not there, the control plane says that a token is missing.
-    let bootstrap = data_dir.map(|directory| directory.join("admin-token")).filter(|path| path.exists());
-    bootstrap.map(|path| token_of(&path)).transpose()
+    profile.token_file.as_deref().map(token_of).transpose()
 }
 
 fn token_of(path: &Path) -> Result<Zeroizing<String>, Failure> {
@@ -114,13 +165,13 @@ fn read_file(path: &Path) -> io::Result<String> {
 }
 
 // The standalone says where it listens; a file that is missing or odd leaves the default.
-fn announced(data_dir: &Path) -> Option<String> {
+fn announced(data_dir: &Path) -> Option<Endpoints> {
     let text = read_file(&data_dir.join("endpoints.json")).ok()?;
-    serde_json::from_str::<Endpoints>(&text).ok()?.admin
+    serde_json::from_str(&text).ok()
 }
 
 /// Whether the address is this machine's own.
-fn is_loopback(server: &str) -> bool {
+pub(crate) fn is_loopback(server: &str) -> bool {
     let Ok(uri) = server.parse::<Uri>() else { return false };
     let Some(host) = uri.host() else { return false };
     let bare = host.trim_start_matches('[').trim_end_matches(']');

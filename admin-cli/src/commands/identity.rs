@@ -3,7 +3,10 @@
 use serde::Serialize;
 use tollgate_proto::admin::v1;
 
-use super::Context;
+use super::{
+    Context,
+    names::{Names, Noun},
+};
 use crate::{
     failure::Failure,
     output::{Answer, Format, View},
@@ -13,6 +16,8 @@ use crate::{
 #[derive(Serialize)]
 struct CallerView {
     principal: String,
+    /// The user behind the principal, if it is one.
+    user: Option<String>,
     permissions: Vec<String>,
     version: String,
 }
@@ -32,7 +37,11 @@ struct StateView {
 pub(crate) async fn whoami(context: &Context) -> Result<Answer, Failure> {
     let v1::WhoAmIResponse { principal, permissions, version } =
         context.client.identity().who_am_i(v1::WhoAmIRequest {}).await?.into_inner();
-    context.format.item(&CallerView { principal, permissions, version })
+    let mut names = Names::default();
+    let id = principal.strip_prefix("user/");
+    names.learn(context, Noun::User, id).await;
+    let user = id.map(|id| names.of(id));
+    context.format.item(&CallerView { principal, user, permissions, version })
 }
 
 /// Shows the state of the control plane; warnings also go to standard error when people read.
@@ -55,6 +64,7 @@ impl View for CallerView {
         let permissions = if self.permissions == ["*"] { "all".to_owned() } else { self.permissions.join(" ") };
         vec![
             ("principal", self.principal.clone()),
+            ("user", self.user.clone().unwrap_or_default()),
             ("permissions", permissions),
             ("control plane", self.version.clone()),
         ]
