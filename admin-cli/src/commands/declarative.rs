@@ -33,6 +33,19 @@ pub(crate) const EXPORT_HELP: &str = "Example: tollgate export > tollgate.yaml
 References such as env://NAME are kept. A secret that the control plane stores is written as stored://FINGERPRINT, which apply
 reads as: keep it, if it is still this one.";
 
+/// What an export writes.
+const EVERYTHING: [Kind; 9] = [
+    Kind::Customer,
+    Kind::Team,
+    Kind::User,
+    Kind::Provider,
+    Kind::Model,
+    Kind::Key,
+    Kind::Role,
+    Kind::ServiceAccount,
+    Kind::Binding,
+];
+
 /// The file.
 #[derive(Args, Debug)]
 pub(crate) struct Source {
@@ -154,8 +167,7 @@ impl DiffReady {
 
 /// Prints the declarative file of everything.
 pub(crate) async fn export(context: &Context) -> Result<Answer, Failure> {
-    let lists =
-        lists(context, &[Kind::Customer, Kind::Team, Kind::User, Kind::Provider, Kind::Model, Kind::Key], &[]).await?;
+    let lists = lists(context, &EVERYTHING, &[]).await?;
     let document = State::new(lists).export();
     match context.format {
         Format::Json => context.format.document(&document, bare_table),
@@ -183,7 +195,8 @@ fn needs(document: &Document) -> Vec<Kind> {
     let mut needs = document.sections.clone();
     for kind in &document.sections {
         needs.extend(match kind {
-            Kind::Customer | Kind::Provider | Kind::Model => &[][..],
+            Kind::Customer | Kind::Provider | Kind::Model | Kind::Role | Kind::ServiceAccount => &[][..],
+            Kind::Binding => &[Kind::Role, Kind::ServiceAccount, Kind::User, Kind::Team, Kind::Customer],
             Kind::Team => &[Kind::Customer],
             Kind::User => &[Kind::Team],
             Kind::Key => &[Kind::Team, Kind::User, Kind::Provider],
@@ -216,6 +229,15 @@ async fn lists(context: &Context, needs: &[Kind], declared: &[Model]) -> Result<
     }
     if needs.contains(&Kind::Key) {
         lists.keys = super::key::all(context, None, String::new()).await?;
+    }
+    if needs.contains(&Kind::Role) {
+        lists.roles = super::role::all(context, None, String::new()).await?;
+    }
+    if needs.contains(&Kind::ServiceAccount) {
+        lists.service_accounts = super::service_account::all(context, None, String::new()).await?;
+    }
+    if needs.contains(&Kind::Binding) {
+        lists.bindings = super::binding::all(context, None, String::new()).await?;
     }
     if needs.contains(&Kind::Model) {
         lists.models = models(context, declared).await?;

@@ -1,6 +1,8 @@
 //! Carries out a plan, step by step. Each step changes one object, under the etag that the plan saw; a step that fails ends
 //! the run, and what was done before it is reported.
 
+mod access;
+
 use std::collections::BTreeMap;
 
 use prost_types::FieldMask;
@@ -62,6 +64,9 @@ impl Progress {
                 provider(client, Write::Update(trimmed, vec!["credentials".to_owned()])).await?;
             }
             Call::Model(model, _) => drop(client.models().set_model(v1::SetModelRequest { model: Some(model) }).await?),
+            Call::Role(write) => access::role(client, write).await?,
+            Call::ServiceAccount(write) => access::service_account(client, write).await?,
+            Call::Binding { ends, begins } => access::binding(client, ends, begins).await?,
             Call::ModelReset(model) => drop(client.models().reset_model(v1::ResetModelRequest { model }).await?),
             Call::Key { write, revoked, id } => self.key(client, write, revoked, id).await?,
         }

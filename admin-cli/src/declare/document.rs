@@ -1,5 +1,6 @@
 //! What a declarative file can say. The same types describe what the control plane has, with every field set.
 
+pub(crate) mod access;
 pub(crate) mod quota;
 
 use std::{collections::BTreeMap, fmt};
@@ -11,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::tree::Place;
 use crate::literals::is_reference;
+use access::{Binding, Role, SelfServed, ServiceAccount};
 use quota::Quota;
 
 /// With what a secret begins that stays as it is.
@@ -18,7 +20,7 @@ pub(crate) const STORED_PREFIX: &str = "stored://";
 
 /// A noun of the file, in the order in which changes are made: what is referred to comes first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     Provider,
     Model,
@@ -26,6 +28,9 @@ pub(crate) enum Kind {
     Team,
     User,
     Key,
+    Role,
+    ServiceAccount,
+    Binding,
 }
 
 /// The whole file.
@@ -43,6 +48,12 @@ pub(crate) struct Document {
     pub(crate) users: Vec<User>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) keys: Vec<Key>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) roles: Vec<Role>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) service_accounts: Vec<ServiceAccount>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bindings: Vec<Binding>,
     /// The sections that the file has, be they empty: pruning touches no others.
     #[serde(skip)]
     pub(crate) sections: Vec<Kind>,
@@ -74,6 +85,9 @@ pub(crate) struct Team {
     pub(crate) disabled: Option<bool>,
     #[serde(flatten)]
     pub(crate) quota: Quota,
+    /// `none` for nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) self_service: Option<SelfServed>,
     #[serde(skip)]
     pub(crate) place: Place,
 }
@@ -266,6 +280,9 @@ impl Kind {
             Self::Provider => "providers",
             Self::Model => "models",
             Self::Key => "keys",
+            Self::Role => "roles",
+            Self::ServiceAccount => "service_accounts",
+            Self::Binding => "bindings",
         }
     }
 
@@ -278,6 +295,9 @@ impl Kind {
             Self::Provider => "provider",
             Self::Model => "model",
             Self::Key => "key",
+            Self::Role => "role",
+            Self::ServiceAccount => "service-account",
+            Self::Binding => "binding",
         }
     }
 }

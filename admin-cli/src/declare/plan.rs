@@ -1,5 +1,6 @@
 //! What would change, as a pure function of what the control plane has and what the file says.
 
+mod access;
 mod credentials;
 mod resolve;
 mod wire;
@@ -74,6 +75,13 @@ pub(crate) enum Call {
     /// The whole row, and whether it is new.
     Model(v1::Model, bool),
     ModelReset(String),
+    Role(Write<v1::Role>),
+    ServiceAccount(Write<v1::ServiceAccount>),
+    /// The id and etag of the binding that ends, and the one that takes its place.
+    Binding {
+        ends: Option<(String, String)>,
+        begins: Option<v1::Binding>,
+    },
     Key {
         write: Option<Write<v1::Key>>,
         revoked: Option<bool>,
@@ -118,6 +126,9 @@ pub(crate) fn plan(state: &State, document: &Document, prune: bool) -> Result<Pl
     drafting.teams();
     drafting.users();
     drafting.keys();
+    drafting.roles();
+    drafting.service_accounts();
+    drafting.bindings();
     if prune {
         drafting.prune();
     }
@@ -148,6 +159,9 @@ impl fmt::Debug for Call {
             Self::Model(..) => "Model",
             Self::ModelReset(_) => "ModelReset",
             Self::Key { .. } => "Key",
+            Self::Role(_) => "Role",
+            Self::ServiceAccount(_) => "ServiceAccount",
+            Self::Binding { .. } => "Binding",
         })
     }
 }
@@ -283,8 +297,10 @@ impl Drafting<'_> {
         }
     }
 
-    // Keys first and providers last: what refers goes before what is referred to.
+    // Bindings and keys first and providers last: what refers goes before what is referred to.
     fn prune(&mut self) {
+        self.prune_bindings();
+        self.prune_access();
         let (state, document) = (self.state, self.document);
         let sections = &document.sections;
         let gone = |kind: Kind, names: Vec<&String>, declared: Vec<&String>| -> Vec<String> {
@@ -353,7 +369,7 @@ impl Drafting<'_> {
                 | Call::Provider(Write::Create(_))
                 | Call::Model(_, true)
                 | Call::Key { write: Some(Write::Create(_)), .. }
-        );
+        ) || access::creates(&call);
         let action = if created { Action::Create } else { Action::Update };
         self.plan.steps.push(Step { kind, name: name.to_owned(), action, changes, call });
     }

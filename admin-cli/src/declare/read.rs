@@ -1,5 +1,6 @@
 //! Reads a declarative file. Every mistake is reported, with its line, and nothing is ignored.
 
+mod access;
 mod fields;
 mod quota;
 
@@ -42,6 +43,14 @@ fn add(document: &mut Document, tree: &Node, mistakes: &mut Vec<Mistake>) {
     document.users.extend(section(&mut fields, Kind::User, &mut document.sections, user));
     document.keys.extend(section(&mut fields, Kind::Key, &mut document.sections, key));
     document.providers.extend(section(&mut fields, Kind::Provider, &mut document.sections, provider));
+    document.roles.extend(section(&mut fields, Kind::Role, &mut document.sections, access::role));
+    document.service_accounts.extend(section(
+        &mut fields,
+        Kind::ServiceAccount,
+        &mut document.sections,
+        access::service_account,
+    ));
+    document.bindings.extend(section(&mut fields, Kind::Binding, &mut document.sections, access::binding));
     document.models.extend(section(&mut fields, Kind::Model, &mut document.sections, model));
     fields.close();
 }
@@ -79,6 +88,7 @@ fn team(mut fields: Fields<'_, '_>) -> Team {
         display_name: fields.text("display_name"),
         disabled: fields.boolean("disabled"),
         quota: quota(&mut fields),
+        self_service: access::self_service(&mut fields),
     };
     fields.close();
     team
@@ -263,12 +273,17 @@ fn base_url(text: &str) -> Result<String, String> {
 }
 
 fn repeated(document: &Document, mistakes: &mut Vec<Mistake>) {
-    let Document { providers, models, customers, teams, users, keys, sections: _ } = document;
+    let Document { providers, models, customers, teams, users, keys, roles, service_accounts, bindings, sections: _ } =
+        document;
     unique(Kind::Provider, providers.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
     unique(Kind::Model, models.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
     unique(Kind::Customer, customers.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
     unique(Kind::Team, teams.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
     unique(Kind::User, users.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
+    unique(Kind::Role, roles.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
+    unique(Kind::ServiceAccount, service_accounts.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
+    let titles: Vec<_> = bindings.iter().map(|each| (each.title(), each.place)).collect();
+    unique(Kind::Binding, titles.iter().map(|each| (each.0.as_str(), each.1)), mistakes);
     unique(Kind::Key, keys.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
 }
 

@@ -1,5 +1,7 @@
 //! What the control plane has, in the words of the declarative file: every field set, names instead of ids, lists in order.
 
+mod access;
+
 use std::collections::BTreeMap;
 
 use tollgate_policy::money::NanoUsd;
@@ -7,9 +9,12 @@ use tollgate_proto::admin::v1;
 
 use super::document::{
     Credential, Customer, Document, Dollars, Expires, Key, LongContext, Model, Provider, Rates, Secret, Team, Tier,
-    User, quota::Quota,
+    User,
+    access::{Binding, SelfServed, ServiceAccount},
+    quota::Quota,
 };
 use crate::{commands::names::provider_names, literals::from_wire, quota::ordered};
+use access::{ExistingRole, existing_role, existing_self_service, existing_service_account};
 
 /// How the catalogue says that a price was set here.
 const OVERRIDE: &str = "override";
@@ -23,6 +28,9 @@ pub(crate) struct Lists {
     pub(crate) providers: Vec<v1::Provider>,
     pub(crate) models: Vec<v1::Model>,
     pub(crate) keys: Vec<v1::Key>,
+    pub(crate) roles: Vec<v1::Role>,
+    pub(crate) service_accounts: Vec<v1::ServiceAccount>,
+    pub(crate) bindings: Vec<v1::Binding>,
 }
 
 /// The objects by name.
@@ -34,6 +42,10 @@ pub(crate) struct State {
     pub(crate) providers: BTreeMap<String, Existing<Provider>>,
     pub(crate) models: BTreeMap<String, ExistingModel>,
     pub(crate) keys: BTreeMap<String, Existing<Key>>,
+    pub(crate) roles: BTreeMap<String, ExistingRole>,
+    pub(crate) service_accounts: BTreeMap<String, Existing<ServiceAccount>>,
+    /// By what tells them apart, as people read it.
+    pub(crate) bindings: BTreeMap<String, Existing<Binding>>,
     names: BTreeMap<String, String>,
 }
 
@@ -57,11 +69,13 @@ pub(crate) struct ExistingModel {
 impl State {
     /// Reads what the control plane returned.
     pub(crate) fn new(lists: Lists) -> Self {
-        let Lists { customers, teams, users, providers, models, keys } = lists;
+        let Lists { customers, teams, users, providers, models, keys, roles, service_accounts, bindings } = lists;
         let mut names: BTreeMap<String, String> = BTreeMap::new();
         names.extend(customers.iter().map(|each| (each.id.clone(), each.name.clone())));
         names.extend(teams.iter().map(|each| (each.id.clone(), each.name.clone())));
         names.extend(users.iter().map(|each| (each.id.clone(), each.name.clone())));
+        names.extend(roles.iter().map(|each| (each.id.clone(), each.name.clone())));
+        names.extend(service_accounts.iter().map(|each| (each.id.clone(), each.name.clone())));
         names.extend(providers.iter().cloned().flat_map(provider_names));
         let mut state = Self { names, ..Self::default() };
         state.customers =
@@ -70,6 +84,12 @@ impl State {
         state.users = users.into_iter().map(|each| (each.name.clone(), state.existing_user(each))).collect();
         state.providers = providers.into_iter().map(|each| (each.name.clone(), existing_provider(each))).collect();
         state.models = models.into_iter().map(existing_model).map(|each| (each.value.name.clone(), each)).collect();
+        state.roles = roles.into_iter().map(|each| (each.name.clone(), existing_role(each))).collect();
+        state.service_accounts =
+            service_accounts.into_iter().map(|each| (each.name.clone(), existing_service_account(each))).collect();
+        let bindings = bindings.into_iter().filter_map(|each| state.existing_binding(each));
+        let bindings = bindings.map(|each| (each.value.title(), each)).collect();
+        state.bindings = bindings;
         state.keys = keys.into_iter().map(|each| (each.name.clone(), state.existing_key(each))).collect();
         state
     }
@@ -102,6 +122,7 @@ impl State {
                 .map(|each| Team {
                     disabled: braked(each.disabled),
                     quota: each.quota.clone().braking(),
+                    self_service: each.self_service.clone().filter(|served| *served != SelfServed::None),
                     ..each.clone()
                 })
                 .collect(),
@@ -117,6 +138,11 @@ impl State {
             keys: values(&self.keys)
                 .map(|each| Key { revoked: braked(each.revoked), quota: each.quota.clone().braking(), ..each.clone() })
                 .collect(),
+            roles: self.roles.values().filter(|each| !each.system).map(|each| each.held.value.clone()).collect(),
+            service_accounts: values(&self.service_accounts)
+                .map(|each| ServiceAccount { disabled: braked(each.disabled), ..each.clone() })
+                .collect(),
+            bindings: values(&self.bindings).cloned().collect(),
             sections: Vec::new(),
         }
     }
@@ -166,7 +192,7 @@ impl State {
             budgets,
             limits,
             session_limit,
-            self_service: _,
+            self_service,
         } = team;
         let quota = self.quota(budgets, limits, session_limit);
         let customer = Some(self.name_of(&customer));
@@ -176,6 +202,7 @@ impl State {
             display_name: Some(display_name),
             disabled: Some(disabled),
             quota,
+            self_service: Some(existing_self_service(self_service)),
             ..Team::default()
         };
         Existing { id, etag, value }

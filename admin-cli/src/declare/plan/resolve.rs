@@ -4,11 +4,14 @@
 use std::collections::BTreeSet;
 
 use crate::declare::{
-    document::{Document, Key, Kind, quota::Quota},
+    document::{Document, Key, Kind, access::Binding, quota::Quota},
     state::State,
     tree::{Mistake, Place},
 };
-use crate::quota::ordered;
+use crate::{
+    access::{Scope, Subject},
+    quota::ordered,
+};
 
 /// What can be referred to once the file has been applied.
 struct Known {
@@ -16,6 +19,8 @@ struct Known {
     teams: BTreeSet<String>,
     users: BTreeSet<String>,
     providers: BTreeSet<String>,
+    roles: BTreeSet<String>,
+    service_accounts: BTreeSet<String>,
     /// `provider/credential`.
     credentials: BTreeSet<String>,
     mistakes: Vec<Mistake>,
@@ -44,6 +49,12 @@ pub(super) fn resolve(state: &State, document: &Document, prune: bool) -> Result
     }
     for key in &mut document.keys {
         known.key(state, key);
+    }
+    for role in &mut document.roles {
+        role.permissions = role.permissions.take().map(ordered);
+    }
+    for binding in &mut document.bindings {
+        known.binding(state, binding);
     }
     let Known { mut mistakes, .. } = known;
     mistakes.sort();
@@ -79,6 +90,20 @@ impl Known {
                 state.users.keys().collect(),
                 document.users.iter().map(|each| &each.name).collect(),
             ),
+            // The program's roles are there whatever a file says.
+            roles: state
+                .roles
+                .iter()
+                .filter(|held| held.1.system || stays(Kind::Role))
+                .map(|held| held.0)
+                .chain(document.roles.iter().map(|each| &each.name))
+                .cloned()
+                .collect(),
+            service_accounts: both(
+                Kind::ServiceAccount,
+                state.service_accounts.keys().collect(),
+                document.service_accounts.iter().map(|each| &each.name).collect(),
+            ),
             providers,
             credentials,
             mistakes: Vec::new(),
@@ -104,6 +129,23 @@ impl Known {
             ordered(list)
         });
         *credentials = meant;
+    }
+
+    fn binding(&mut self, state: &State, binding: &mut Binding) {
+        let title = binding.title();
+        let about = (Kind::Binding, title.as_str(), binding.place);
+        self.one(state, Some(&mut binding.role), about, Kind::Role);
+        match &mut binding.subject {
+            Subject::User(user) => self.one(state, Some(user), about, Kind::User),
+            Subject::ServiceAccount(account) => self.one(state, Some(account), about, Kind::ServiceAccount),
+            // Groups live at the identity provider, and may be there before anybody who is in them.
+            Subject::Group(_) => {}
+        }
+        match &mut binding.scope {
+            Scope::Customer(customer) => self.one(state, Some(customer), about, Kind::Customer),
+            Scope::Team(team) => self.one(state, Some(team), about, Kind::Team),
+            Scope::Everywhere | Scope::Own => {}
+        }
     }
 
     // Only with names can budgets be put in order.
@@ -141,7 +183,9 @@ impl Known {
             Kind::Customer => &self.customers,
             Kind::Team => &self.teams,
             Kind::User => &self.users,
-            Kind::Provider | Kind::Model | Kind::Key => &self.providers,
+            Kind::Role => &self.roles,
+            Kind::ServiceAccount => &self.service_accounts,
+            Kind::Provider | Kind::Model | Kind::Key | Kind::Binding => &self.providers,
         };
         if !known.contains(reference) {
             let (from, name, place) = about;

@@ -3,7 +3,9 @@
 use tollgate_proto::admin::v1;
 
 use crate::{
-    declare::document::{Customer, Dollars, Expires, Key, LongContext, Model, Provider, Rates, Team, Tier, User},
+    declare::document::{
+        Customer, Dollars, Expires, Key, LongContext, Model, Provider, Rates, Team, Tier, User, access::SelfServed,
+    },
     literals::to_wire,
 };
 
@@ -25,7 +27,7 @@ pub(super) fn customer(declared: &Customer, id: &str, etag: &str) -> v1::Custome
 }
 
 pub(super) fn team(declared: &Team, id: &str, etag: &str) -> v1::Team {
-    let Team { name, customer, display_name, disabled, quota, place: _ } = declared.clone();
+    let Team { name, customer, display_name, disabled, quota, self_service, place: _ } = declared.clone();
     let (budgets, limits, session_limit) = quota.into_wire();
     v1::Team {
         id: id.to_owned(),
@@ -40,7 +42,10 @@ pub(super) fn team(declared: &Team, id: &str, etag: &str) -> v1::Team {
         budgets,
         limits,
         session_limit,
-        self_service: None,
+        self_service: match self_service {
+            Some(SelfServed::Granted(granted)) => Some(granted.into_wire()),
+            Some(SelfServed::None) | None => None,
+        },
     }
 }
 

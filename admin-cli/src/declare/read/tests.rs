@@ -71,7 +71,7 @@ fn three_mistakes_are_reported_together() {
         mistakes(text),
         [
             "2:13: customers[0].name: must be 1 to 63 characters of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit",
-            "5:5: teams[0].custmer: there is no such field, did you mean customer? There are name, customer, display_name, disabled, budgets, limits, session_limit",
+            "5:5: teams[0].custmer: there is no such field, did you mean customer? There are name, customer, display_name, disabled, budgets, limits, session_limit, self_service",
             "7:40: keys[0].models: must be a list, not a text",
         ]
     );
@@ -88,7 +88,7 @@ fn what_belongs_to_a_later_version_is_refused_by_name_and_line() {
             "7:5: keys[0].tools: is not supported by this version of tollgate",
         ]
     );
-    for word in ["guardrails", "mcp_servers", "roles", "bindings"] {
+    for word in ["guardrails", "mcp_servers"] {
         assert_eq!(
             mistakes(&format!("{word}: []\n")),
             [format!("1:1: {word}: is not supported by this version of tollgate")]

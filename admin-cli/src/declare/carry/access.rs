@@ -1,0 +1,57 @@
+//! Carries out what is planned of roles, service accounts and bindings.
+
+use tollgate_proto::admin::v1;
+
+use super::paths;
+use crate::{client::Client, declare::plan::Write, failure::Failure};
+
+pub(super) async fn role(client: &Client, write: Write<v1::Role>) -> Result<(), Failure> {
+    let mut roles = client.roles();
+    match write {
+        Write::Create(role) => {
+            roles.create_role(v1::CreateRoleRequest { role: Some(role) }).await?;
+        }
+        Write::Update(role, mask) => {
+            roles.update_role(v1::UpdateRoleRequest { role: Some(role), update_mask: paths(mask) }).await?;
+        }
+        Write::Delete { id, etag } => {
+            roles.delete_role(v1::DeleteRoleRequest { role: id, etag }).await?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn service_account(client: &Client, write: Write<v1::ServiceAccount>) -> Result<(), Failure> {
+    let mut accounts = client.service_accounts();
+    match write {
+        Write::Create(account) => {
+            let request = v1::CreateServiceAccountRequest { service_account: Some(account) };
+            accounts.create_service_account(request).await?;
+        }
+        Write::Update(account, mask) => {
+            let service_account = Some(account);
+            let request = v1::UpdateServiceAccountRequest { service_account, update_mask: paths(mask) };
+            accounts.update_service_account(request).await?;
+        }
+        Write::Delete { id: service_account, etag } => {
+            accounts.delete_service_account(v1::DeleteServiceAccountRequest { service_account, etag }).await?;
+        }
+    }
+    Ok(())
+}
+
+/// One of a role, a subject and a scope is allowed, so the old one goes first.
+pub(super) async fn binding(
+    client: &Client,
+    ends: Option<(String, String)>,
+    begins: Option<v1::Binding>,
+) -> Result<(), Failure> {
+    let mut bindings = client.bindings();
+    if let Some((binding, etag)) = ends {
+        bindings.delete_binding(v1::DeleteBindingRequest { binding, etag }).await?;
+    }
+    if begins.is_some() {
+        bindings.create_binding(v1::CreateBindingRequest { binding: begins }).await?;
+    }
+    Ok(())
+}
