@@ -1,6 +1,9 @@
 //! Whole conversations: a command line, a control plane that speaks the wire, and what came out.
 
+mod access;
+mod authority;
 mod fake;
+mod sign_in;
 
 use std::{collections::BTreeMap, ffi::OsString, io};
 

@@ -1,6 +1,7 @@
 //! A control plane that keeps its objects in memory and speaks the wire. It knows the rules that the command line relies on:
 //! ids and names, etags, masks, pages, and that a credential stays while a key names it.
 
+mod access;
 mod keys;
 mod quota;
 
@@ -43,6 +44,11 @@ struct World {
     keys: Vec<Key>,
     providers: Vec<Provider>,
     models: Vec<Model>,
+    roles: Vec<Role>,
+    bindings: Vec<Binding>,
+    service_accounts: Vec<ServiceAccount>,
+    /// How many short-lived credentials were given.
+    issued: u64,
     literals: BTreeMap<String, String>,
     counter: u64,
     refused_key: Option<String>,
@@ -77,6 +83,13 @@ impl Fake {
             .add_service(provider_service_server::ProviderServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(model_service_server::ModelServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(budget_service_server::BudgetServiceServer::with_interceptor(plane.clone(), authorize))
+            .add_service(role_service_server::RoleServiceServer::with_interceptor(plane.clone(), authorize))
+            .add_service(binding_service_server::BindingServiceServer::with_interceptor(plane.clone(), authorize))
+            .add_service(service_account_service_server::ServiceAccountServiceServer::with_interceptor(
+                plane.clone(),
+                authorize,
+            ))
+            .add_service(session_service_server::SessionServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(replica_service_server::ReplicaServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(identity_service_server::IdentityServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(audit::audit_service_server::AuditServiceServer::with_interceptor(plane.clone(), authorize))
@@ -108,6 +121,7 @@ impl Fake {
 fn authorize(request: Request<()>) -> Result<Request<()>, Status> {
     match request.metadata().get("authorization") {
         Some(value) if value.as_bytes() == format!("Bearer {TOKEN}").as_bytes() => Ok(request),
+        Some(value) if value.as_bytes().starts_with(b"Bearer tgu_access-") => Ok(request),
         _ => Err(Status::unauthenticated("a token is missing or not known")),
     }
 }
@@ -307,8 +321,15 @@ noun!(team_service_server::TeamService, "team", Team, team, teams,
     update_team UpdateTeamRequest, delete_team DeleteTeamRequest,
     new |world, team| { team.customer = world.customer(&team.customer)?; world.budgets(&mut team.budgets, &[]) },
     changed ["name" => name, "display_name" => display_name, "disabled" => disabled,
-        "budgets" => budgets, "limits" => limits, "session_limit" => session_limit],
+        "budgets" => budgets, "limits" => limits, "session_limit" => session_limit, "self_service" => self_service],
     settle |world, team, held| world.budgets(&mut team.budgets, &held.budgets));
+
+noun!(role_service_server::RoleService, "role", Role, role, roles,
+    create_role CreateRoleRequest, get_role GetRoleRequest, list_roles ListRolesRequest ListRolesResponse,
+    update_role UpdateRoleRequest, delete_role DeleteRoleRequest,
+    new |_, _| Ok(()),
+    changed ["name" => name, "display_name" => display_name, "permissions" => permissions],
+    settle |_, _, _| Ok(()));
 
 noun!(user_service_server::UserService, "user", User, user, users,
 create_user CreateUserRequest, get_user GetUserRequest, list_users ListUsersRequest ListUsersResponse,

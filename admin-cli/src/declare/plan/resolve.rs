@@ -53,8 +53,14 @@ pub(super) fn resolve(state: &State, document: &Document, prune: bool) -> Result
     for role in &mut document.roles {
         role.permissions = role.permissions.take().map(ordered);
     }
+    let mut titles = BTreeSet::new();
     for binding in &mut document.bindings {
         known.binding(state, binding);
+        // An id and a name may mean the same, which the text does not show.
+        if !titles.insert(binding.title()) {
+            let text = format!("the binding {:?} is declared already", binding.title());
+            known.mistakes.push(Mistake { place: binding.place, text });
+        }
     }
     let Known { mut mistakes, .. } = known;
     mistakes.sort();

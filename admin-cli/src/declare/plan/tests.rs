@@ -91,6 +91,7 @@ fn lists() -> Lists {
             etag: etag(),
             ..Default::default()
         }],
+        ..Lists::default()
     }
 }
 

@@ -120,12 +120,79 @@ prop_compose! {
     }
 }
 
+fn self_service() -> impl Strategy<Value = Option<v1::SelfService>> {
+    let life = |least: i64, most: i64| {
+        option::of((least..=most).prop_map(|seconds| prost_types::Duration { seconds, nanos: 0 }))
+    };
+    let granted = (1..=100_i32, life(3_600, 366 * 86_400), life(900, 43_200), collection::vec("!?[a-z*]{1,6}", 0..3));
+    option::of(granted.prop_map(|(keys_max, key_life_max, token_life_max, models)| v1::SelfService {
+        keys_max,
+        key_life_max,
+        token_life_max,
+        models,
+    }))
+}
+
+type Access = (Vec<v1::Role>, Vec<v1::ServiceAccount>, Vec<v1::Binding>);
+
+// Each subject gets the role in each scope at most once, as the control plane keeps it.
+fn access() -> impl Strategy<Value = Access> {
+    let ends = collection::vec(option::of(0..4_102_444_800_000_i64), 12);
+    let permissions = collection::vec("[a-z]{1,5}\\.([a-z]{1,5}|\\*)", 0..4);
+    (permissions, prose(), any::<bool>(), "\\PC{1,12}", ends, collection::vec(any::<bool>(), 12)).prop_map(
+        |(permissions, display_name, disabled, group, ends, kept)| {
+            use v1::binding::{Scope, Subject};
+            let roles = vec![
+                v1::Role {
+                    id: "role-0".into(),
+                    name: "auditor".into(),
+                    display_name: display_name.clone(),
+                    permissions,
+                    ..Default::default()
+                },
+                v1::Role { id: "admin".into(), name: "admin".into(), system: true, ..Default::default() },
+            ];
+            let accounts = vec![v1::ServiceAccount {
+                id: "service-account-0".into(),
+                name: "ci".into(),
+                display_name,
+                disabled,
+                ..Default::default()
+            }];
+            let subjects = [
+                Subject::User("user-0".into()),
+                Subject::Group(group),
+                Subject::ServiceAccount("service-account-0".into()),
+            ];
+            let scopes = [
+                None,
+                Some(Scope::Own(true)),
+                Some(Scope::Team("team-0".into())),
+                Some(Scope::Customer("customer-0".into())),
+            ];
+            let pairs =
+                subjects.iter().flat_map(|subject| scopes.iter().map(move |scope| (subject.clone(), scope.clone())));
+            let bindings = pairs.zip(ends.into_iter().zip(kept)).enumerate().filter(|(_, (_, (_, kept)))| *kept);
+            let bindings = bindings.map(|(at, ((subject, scope), (end, _)))| v1::Binding {
+                id: format!("binding-{at}"),
+                role: if at % 2 == 0 { "auditor".into() } else { "admin".into() },
+                subject: Some(subject),
+                scope,
+                expire_time: end.map(|ms| crate::literals::to_wire(jiff::Timestamp::from_millisecond(ms).unwrap())),
+                ..Default::default()
+            });
+            (roles, accounts, bindings.collect())
+        },
+    )
+}
+
 prop_compose! {
     fn world()(
         customers in names("c"), teams in names("t"), users in names("u"), keys in names("k"), text in prose(), disabled in any::<bool>(),
-        quotas in proptest::array::uniform4(quota())
+        quotas in proptest::array::uniform4(quota()), self_service in self_service(), access in access()
     )(
         customers in Just(customers), teams in Just(teams), users in Just(users), text in Just(text), disabled in Just(disabled), quotas in Just(quotas),
+        self_service in Just(self_service), access in Just(access),
         keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1))
     ) -> Lists {
         let [customer, team, user, owner] = quotas;
@@ -146,14 +213,14 @@ prop_compose! {
             }).collect(),
             teams: teams.into_iter().enumerate().map(numbered("team")).map(|(id, name)| v1::Team {
                 id, name, customer: "customer-0".into(), display_name: text.clone(), disabled, budgets: team.0.clone(),
-                limits: team.1.clone(), session_limit: team.2, ..Default::default()
+                limits: team.1.clone(), session_limit: team.2, self_service: self_service.clone(), ..Default::default()
             }).collect(),
             users: users.into_iter().enumerate().map(numbered("user")).map(|(id, name)| v1::User {
                 id, name, email: text.clone(), team: "team-0".into(), display_name: text.clone(), disabled,
                 budgets: user.0.clone(), limits: user.1.clone(), session_limit: user.2, ..Default::default()
             }).collect(),
             models: vec![models.0, models.1],
-            providers, keys,
+            providers, keys, roles: access.0, service_accounts: access.1, bindings: access.2,
         }
     }
 }
