@@ -35,7 +35,7 @@ pub(crate) struct Settings {
     /// Whether nobody named that token: it lies in the data directory, and a session is preferred to it.
     pub(crate) implicit: bool,
     /// Where the data directory says that people sign in.
-    announced_login: Option<String>,
+    pub(crate) announced_login: Option<String>,
     /// The file of the certificate authority that is trusted, instead of the system's.
     pub(crate) ca: Option<PathBuf>,
     /// What the caller should know.

@@ -74,7 +74,7 @@ pub(crate) enum ServiceAccountCommand {
         #[command(flatten)]
         named: Named,
         /// The token's name
-        #[arg(value_parser = reference)]
+        #[arg(id = "token_name", value_name = "TOKEN", value_parser = reference)]
         token: String,
     },
 }

@@ -75,6 +75,13 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("{scheme}://{}", listener.local_addr().unwrap());
         let plane = Plane::default();
+        let program = ["admin", "viewer", "developer", "team-lead"].map(|name| Role {
+            id: name.to_owned(),
+            name: name.to_owned(),
+            system: true,
+            ..Default::default()
+        });
+        plane.world().roles.extend(program);
         let router = server
             .add_service(customer_service_server::CustomerServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(team_service_server::TeamServiceServer::with_interceptor(plane.clone(), authorize))

@@ -8,12 +8,8 @@ use super::{Plane, World, found, page};
 
 impl World {
     fn role(&self, named: &str) -> Result<String, Status> {
-        let all = ["admin", "viewer", "developer", "team-lead"].into_iter().map(str::to_owned);
-        let mut all = all.chain(
-            self.roles.iter().filter(|each| each.id == named || each.name == named).map(|each| each.name.clone()),
-        );
-        let role = self.roles.iter().find(|each| each.id == named).map_or(named, |each| each.name.as_str());
-        found("role", named, all.find(|name| name == role))
+        let role = self.roles.iter().find(|each| each.id == named || each.name == named);
+        found("role", named, role.map(|each| each.name.clone()))
     }
 
     fn service_account(&self, named: &str) -> Result<String, Status> {
@@ -43,7 +39,7 @@ impl binding_service_server::BindingService for Plane {
         let same = |held: &&Binding| {
             (&held.role, &held.subject, &held.scope) == (&binding.role, &binding.subject, &binding.scope)
         };
-        if world.bindings.iter().find(same).is_some() {
+        if world.bindings.iter().any(|held| same(&held)) {
             return Err(Status::already_exists("the role is bound so already"));
         }
         (binding.id, binding.etag) = (world.next("binding"), world.next("etag"));
