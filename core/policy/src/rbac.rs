@@ -172,7 +172,7 @@ impl Permissions {
         let read = |text: &str| {
             let matches = |permission: &&str| permits(text, permission);
             let shaped = text == "*" || text.strip_suffix(".*").unwrap_or(text).chars().all(|letter| letter != '*');
-            (shaped && known.iter().any(|permission| matches(&permission)))
+            (shaped && known.iter().any(matches))
                 .then(|| text.to_owned())
                 .ok_or_else(|| UnknownPermission(text.chars().filter(|c| !c.is_control()).take(80).collect()))
         };
