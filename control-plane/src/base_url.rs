@@ -72,11 +72,21 @@ pub fn parse(text: &str, allow_private: bool) -> Result<String, InvalidBaseUrl> 
     Ok(format!("{scheme}://{}{path}", authority.as_str().to_ascii_lowercase()))
 }
 
-fn is_private(host: &str) -> bool {
+/// Whether an address is one that is not reachable over the public internet.
+#[must_use]
+pub fn is_private_address(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_private_v4(address),
+        IpAddr::V6(address) => is_private_v6(address),
+    }
+}
+
+/// Whether a host, as it stands in a URL, names this machine or a private network.
+#[must_use]
+pub fn is_private(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.');
     match bare.parse() {
-        Ok(IpAddr::V4(address)) => is_private_v4(address),
-        Ok(IpAddr::V6(address)) => is_private_v6(address),
+        Ok(address) => is_private_address(address),
         // Resolvers read `127.1` and `2130706433` as addresses, too: a host whose last label is a number is no name.
         Err(_) => {
             let last = bare.rsplit('.').next().unwrap_or_default();

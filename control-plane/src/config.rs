@@ -5,12 +5,15 @@ use std::{
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tollgate_settings::{Problems, Reader, Secret, SecretSource};
 use zeroize::Zeroizing;
 
 use crate::{
+    base_url,
+    oidc::settings::{self, IssuerSettings},
     private,
     seal::{KEY_BYTES, Keyring, SealError, random_key},
     webhooks,
@@ -22,6 +25,10 @@ pub const ENCRYPTION_KEY_FILE: &str = "encryption-key";
 /// The shortest fleet token, in bytes: it is all that stands before the fleet listener.
 const FLEET_TOKEN_BYTES_MIN: usize = 16;
 const ENVIRONMENT_LENGTH_MAX: usize = 16;
+/// How long a person stays signed in unless it is configured: a working day.
+const SESSION_LIFE: Duration = Duration::from_secs(12 * 3_600);
+/// Bounds of that: shorter than an access token makes no sense, longer than 30 days nobody looks.
+const SESSION_LIFE_BOUNDS: [Duration; 2] = [Duration::from_secs(900), Duration::from_secs(30 * 24 * 3_600)];
 
 /// The configuration of a control plane.
 #[derive(Clone, Debug)]
@@ -54,6 +61,12 @@ pub struct Config {
     pub webhook_url: Option<Secret>,
     /// The secret that signs them, as it is or as `whsec_` and base64.
     pub webhook_secret: Option<Secret>,
+    /// The identity providers that people sign in at; none unless `oidc_config` names a file.
+    pub issuers: Vec<IssuerSettings>,
+    /// The address at which browsers reach the HTTP listener; without it, that of the listener.
+    pub public_url: Option<String>,
+    /// For how long a sign-in can be renewed.
+    pub session_life: Duration,
     /// How the process reports.
     pub report: Report,
 }
@@ -131,6 +144,9 @@ impl Config {
             tls_key: reader.optional("tls_key"),
             webhook_url: secret(reader, "webhook_url"),
             webhook_secret: secret(reader, "webhook_secret"),
+            issuers: issuers(reader),
+            public_url: reader.optional("public_url").map(|url: String| url.trim_end_matches('/').to_owned()),
+            session_life: reader.or("session_life", SESSION_LIFE),
             report: Report::read(reader),
             data_dir,
         };
@@ -159,6 +175,7 @@ impl Config {
             reader.problem("tls_cert", "and tls_key must be set together");
         }
         self.check_webhook(reader);
+        self.check_sign_in(reader);
         if self.plaintext_is_refused() {
             reader.problem(
                 "admin_listen",
@@ -184,6 +201,35 @@ impl Config {
         }
         if let Some(Err(problem)) = self.webhook_secret.as_ref().map(webhooks::signing_key) {
             reader.problem("webhook_secret", problem);
+        }
+    }
+
+    // Sessions and codes go over this address: in plain text on this machine only.
+    fn check_sign_in(&self, reader: &mut Reader) {
+        let is_loopback = |url: &str| {
+            let host = url.strip_prefix("http://").and_then(|rest| rest.parse::<http::uri::Authority>().ok());
+            let host = host.as_ref().map(|authority| authority.host().trim_matches(['[', ']']));
+            host.is_some_and(|host| {
+                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            })
+        };
+        let is_https = |url: &str| url.starts_with("https://") && base_url::parse(url, true).is_ok();
+        match &self.public_url {
+            Some(url) if !is_https(url) && !is_loopback(url) => {
+                reader
+                    .problem("public_url", "must be an https:// URL without a query, or http:// of a loopback address");
+            }
+            None if !self.issuers.is_empty() && !self.http_listen.ip().is_loopback() => {
+                reader.problem(
+                    "public_url",
+                    "must be set where people sign in and http_listen is not a loopback address",
+                );
+            }
+            _ => {}
+        }
+        let [least, most] = SESSION_LIFE_BOUNDS;
+        if !(least..=most).contains(&self.session_life) {
+            reader.problem("session_life", "must be from 15m to 30d");
         }
     }
 
@@ -258,6 +304,16 @@ impl std::fmt::Debug for DatabaseUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}:***", self.0.split(':').next().unwrap_or_default())
     }
+}
+
+fn issuers(reader: &mut Reader) -> Vec<IssuerSettings> {
+    let Some(path) = reader.optional::<PathBuf>("oidc_config") else { return Vec::new() };
+    settings::read_file(&path).unwrap_or_else(|problems| {
+        for (place, problem) in problems {
+            reader.problem("oidc_config", format!("{place} {problem}"));
+        }
+        Vec::new()
+    })
 }
 
 fn loopback(port: u16) -> SocketAddr {

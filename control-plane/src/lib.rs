@@ -28,6 +28,7 @@ pub mod alerts;
 pub mod recalls;
 pub mod lend;
 pub mod webhooks;
+pub mod oidc;
 pub mod roster;
 pub mod fleet;
 pub mod api;

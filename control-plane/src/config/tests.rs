@@ -88,3 +88,31 @@ fn the_encryption_key_is_made_once_and_refused_when_others_may_read_it() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     assert!(matches!(config.keyring(), Err(KeyError::Exposed { .. })));
 }
+
+#[test]
+fn people_sign_in_over_https_or_on_this_machine() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("oidc.toml");
+    let issuer = "[[issuer]]\nname = 'corp'\nurl = 'https://idp.example'\nclient_id = 'c'\nclient_secret = 'canary'";
+    std::fs::write(&path, issuer).unwrap();
+    let oidc = format!("oidc_config = '{}'\n", path.display());
+    for (file, good) in [
+        ("", true),
+        ("http_listen = '0.0.0.0:7072'", false),
+        ("http_listen = '0.0.0.0:7072'\npublic_url = 'https://tollgate.example/'", true),
+        ("public_url = 'http://tollgate.example'", false),
+        ("public_url = 'http://127.0.0.1:7072'", true),
+        ("public_url = 'http://[::1]:7072'", true),
+        ("public_url = 'https://tollgate.example/?x=1'", false),
+        ("session_life = '1m'", false),
+        ("session_life = '31d'", false),
+    ] {
+        assert_eq!(read(&format!("{oidc}{file}"), &[]).is_ok(), good, "{file}");
+    }
+    let config = read(&oidc, &[]).unwrap();
+    assert_eq!((config.issuers.len(), config.session_life.as_secs()), (1, 43_200));
+    assert!(!format!("{config:?}").contains("canary"));
+    std::fs::write(&path, format!("{issuer}\nnonsense = 1\nalgorithms = ['none']")).unwrap();
+    let Problems(problems) = read(&oidc, &[]).unwrap_err();
+    assert_eq!(problems.len(), 2, "{problems:?}");
+}

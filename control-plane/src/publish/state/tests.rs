@@ -116,6 +116,7 @@ fn begun(keys: usize) -> State {
         disabled: false,
         self_service: None,
         quota: Quota::default(),
+        self_service: None,
         stamp: STAMP,
     };
     let mut state = State::default();
