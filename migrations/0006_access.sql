@@ -78,7 +78,9 @@ CREATE INDEX scim_users_external ON scim_users (external_id);
 
 -- A user who is signed in. Tokens are kept as HMAC-SHA256 under the pepper. `ended` is 1 once it was signed out or revoked:
 -- replicas are told until the row is deleted, with a tombstone. `tokens_expire_time` is when the last credential that was issued
--- in it expires, 0 when none was. `revision` is that of the end, 0 before.
+-- in it expires, 0 when none was. `revision` is that of the end, 0 before. `checked_time` is when the issuer last said that the
+-- grant holds, `claim_time` when a control plane last set out to ask: one asks at a time, since an issuer may take a refresh token
+-- that is used twice for stolen.
 CREATE TABLE sessions (
     id TEXT PRIMARY KEY,
     user_id TEXT NOT NULL REFERENCES users (id) ON DELETE CASCADE,
@@ -92,6 +94,7 @@ CREATE TABLE sessions (
     create_time BIGINT NOT NULL,
     used_time BIGINT NOT NULL,
     checked_time BIGINT NOT NULL,
+    claim_time BIGINT NOT NULL,
     source_address TEXT NOT NULL,
     user_agent TEXT NOT NULL,
     ended BIGINT NOT NULL,
@@ -110,10 +113,17 @@ CREATE TABLE token_keys (
     revision BIGINT NOT NULL
 );
 
--- Sign-ins that have begun: an authorisation code flow at an issuer, a device flow, a code to be exchanged. One row is used
--- once. `body` is JSON.
+-- Refresh tokens that were used: whoever presents one again holds a stolen copy, or was robbed, and the session ends.
+CREATE TABLE spent_refresh_tokens (
+    hash BYTEA PRIMARY KEY,
+    session TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE
+);
+CREATE INDEX spent_refresh_tokens_session ON spent_refresh_tokens (session);
+
+-- Sign-ins that have begun: an authorisation code flow at an issuer, a device flow, a device to be confirmed, a code to be
+-- exchanged. One row is used once. `body` is JSON.
 CREATE TABLE sign_ins (
-    kind TEXT NOT NULL CHECK (kind IN ('state', 'device', 'code')),
+    kind TEXT NOT NULL CHECK (kind IN ('state', 'device', 'code', 'confirmation')),
     hash BYTEA NOT NULL,
     user_code TEXT UNIQUE,
     body TEXT NOT NULL,

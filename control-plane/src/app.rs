@@ -38,10 +38,13 @@ use crate::{
     fleet::{Admission, Fleet, FleetError},
     keys::{Minter, MinterError},
     metrics::Metrics,
+    oauth::OAuth,
+    oidc::Issuers,
     principals::Principals,
     refusals::Refusals,
     rim,
     seal::Keyring,
+    sessions::Sessions,
     store::{Store, StoreError},
     webhooks::{WebhookError, Webhooks},
 };
@@ -68,7 +71,18 @@ pub struct App {
     http: TcpListener,
     webhooks: Option<Webhooks>,
     metrics: Metrics,
+    people: People,
+    oauth: Option<Arc<OAuth>>,
     addresses: Addresses,
+}
+
+/// Who knows people: by the tokens of their sessions, and by those of their identity providers.
+#[derive(Clone, Debug)]
+pub struct People {
+    /// The sessions.
+    pub sessions: Arc<Sessions>,
+    /// The identity providers.
+    pub issuers: Arc<Issuers>,
 }
 
 #[derive(Debug)]
@@ -120,6 +134,9 @@ pub enum BuildError {
     /// The webhook.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// The client that asks identity providers.
+    #[error("failed to make the client of an identity provider")]
+    Issuers(#[source] reqwest::Error),
     /// A listener.
     #[error("failed to listen on {address}")]
     Listen {
@@ -183,17 +200,20 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let webhooks = Webhooks::open(&config, &store)?;
     let alerts = Alerts::new(metrics.budget_thresholds.clone(), webhooks.as_ref().map(Webhooks::due));
     let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts).await?;
-    let principals = Arc::new(Principals::new(store.clone(), Arc::clone(&minter), administrators));
+    let people = people(&config, &store, &keyring, &minter)?;
+    let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;
+    let principals = Arc::new(Principals::new(store.clone(), Arc::clone(&minter), administrators, people.clone()));
     let refusals = Arc::new(Refusals::new(store.clone()));
-    let api = Admin::new(store.clone(), keyring, minter, fleet.clone());
+    let api = Admin::new(store.clone(), keyring, Arc::clone(&minter), fleet.clone(), signer);
     let layered = admin_server(&config)?.layer(metrics.clone()).layer(Authorize::new(principals, refusals));
     let router = admin_services(layered, api, &fleet).await?;
     let (admin, admin_address) = bind(config.admin_listen).await?;
     let (listener, fleet_address) = bind(config.fleet_listen).await?;
     let (http, http_address) = bind(config.http_listen).await?;
     let addresses = Addresses { admin: admin_address, fleet: fleet_address, http: http_address };
+    let oauth = oauth(&config, &store, &minter, &people, http_address);
     let (admin, fleet) = (AdminListener { router, listener: admin }, FleetListener { fleet, listener });
-    Ok(App { store, admin, fleet, http, webhooks, metrics, addresses })
+    Ok(App { store, admin, fleet, http, webhooks, metrics, people, oauth, addresses })
 }
 
 /// Replaces the bootstrap administrator's token, without starting anything, and returns its file.
@@ -225,6 +245,27 @@ async fn open(config: &Config) -> Result<Opened, BuildError> {
     let minter = Arc::new(Minter::open(&store, &keyring, &config.environment).await?);
     let administrators = Arc::new(Administrators::new(store.clone(), Arc::clone(&minter)));
     Ok(Opened { store, keyring, minter, administrators })
+}
+
+fn people(config: &Config, store: &Store, keyring: &Arc<Keyring>, minter: &Arc<Minter>) -> Result<People, BuildError> {
+    let issuers = Arc::new(Issuers::open(&config.issuers, store).map_err(BuildError::Issuers)?);
+    let sessions = Arc::new(Sessions::new(store, keyring, minter, &issuers, config.session_life));
+    Ok(People { sessions, issuers })
+}
+
+// Without an identity provider nobody signs in, and there is nothing to reach.
+fn oauth(
+    config: &Config,
+    store: &Store,
+    minter: &Arc<Minter>,
+    people: &People,
+    http: SocketAddr,
+) -> Option<Arc<OAuth>> {
+    if config.issuers.is_empty() {
+        return None;
+    }
+    let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{http}"));
+    Some(Arc::new(OAuth::new(store, minter, &people.sessions, &people.issuers, public_url)))
 }
 
 // The configuration permits a token on loopback only; a program that embeds this one may not have asked it.
@@ -309,12 +350,18 @@ impl App {
         &self.store
     }
 
+    /// Who knows people.
+    #[must_use]
+    pub const fn people(&self) -> &People {
+        &self.people
+    }
+
     /// Serves until `shutdown` is cancelled, then ends what has begun, for at most 15 s, and closes the database.
     ///
     /// # Errors
     /// When a listener fails, or a part panics.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let Self { store, admin, fleet, http, webhooks, metrics, addresses } = self;
+        let Self { store, admin, fleet, http, webhooks, metrics, people, oauth, addresses } = self;
         // One part that ends takes the others along: half a control plane would look alive.
         let stop = shutdown.child_token();
         let mut parts: JoinSet<Result<(), RunError>> = JoinSet::new();
@@ -342,8 +389,16 @@ impl App {
             });
         }
         {
+            let (sessions, stop) = (people.sessions, stop.clone());
+            parts.spawn(async move {
+                sessions.run(stop).await;
+                Ok(())
+            });
+        }
+        {
             let (store, stop) = (store.clone(), stop.clone());
-            parts.spawn(async move { Ok(rim::serve(http, store, metrics, stop).await?) });
+            let others = oauth.map(OAuth::routes).unwrap_or_default();
+            parts.spawn(async move { Ok(rim::serve(http, store, metrics, others, stop).await?) });
         }
         tracing::info!(admin = %addresses.admin, fleet = %addresses.fleet, http = %addresses.http, "control plane is ready");
         let outcome = supervise(&mut parts, &stop).await;

@@ -18,6 +18,10 @@ pub const ADMIN_PREFIX: &str = "tga_";
 
 /// With what the token of a service account begins.
 pub const SERVICE_PREFIX: &str = "tgs_";
+/// With what an access token of a person's session begins.
+pub const ACCESS_PREFIX: &str = "tgu_";
+/// With what its refresh token begins.
+pub const REFRESH_PREFIX: &str = "tgr_";
 
 /// The purpose under which the pepper is sealed.
 const PEPPER: &str = "pepper";
@@ -89,6 +93,30 @@ impl Minter {
         self.keyed("tollgate-service-account-token-v1", token)
     }
 
+    /// The hash of the access token of a session.
+    #[must_use]
+    pub fn access_hash(&self, token: &str) -> KeyHash {
+        self.keyed("tollgate-session-access-v1", token)
+    }
+
+    /// The hash of the refresh token of a session.
+    #[must_use]
+    pub fn refresh_hash(&self, token: &str) -> KeyHash {
+        self.keyed("tollgate-session-refresh-v1", token)
+    }
+
+    /// The hash of what the holder of a sign-in that has begun was given.
+    #[must_use]
+    pub fn sign_in_hash(&self, secret: &str) -> KeyHash {
+        self.keyed("tollgate-sign-in-v1", secret)
+    }
+
+    /// What the form of a page must send back, for the holder of this cookie.
+    #[must_use]
+    pub fn form_token(&self, cookie: &str) -> String {
+        hex::encode(self.keyed("tollgate-form-v1", cookie).as_bytes())
+    }
+
     /// What tells two credentials apart without telling anything about them: 12 hexadecimal digits.
     #[must_use]
     pub fn fingerprint(&self, secret: &str) -> String {
@@ -118,7 +146,7 @@ impl AdminToken {
     /// # Errors
     /// [`SealError::Randomness`].
     pub fn mint() -> Result<Self, SealError> {
-        Self::with(ADMIN_PREFIX)
+        Ok(Self(random_token(ADMIN_PREFIX)?))
     }
 
     /// A fresh token of a service account.
@@ -126,13 +154,7 @@ impl AdminToken {
     /// # Errors
     /// [`SealError::Randomness`].
     pub fn mint_service() -> Result<Self, SealError> {
-        Self::with(SERVICE_PREFIX)
-    }
-
-    fn with(prefix: &str) -> Result<Self, SealError> {
-        let random = random_key()?;
-        let digits = Zeroizing::new(hex::encode(random.as_slice()));
-        Ok(Self(Zeroizing::new(format!("{prefix}{}", *digits))))
+        Ok(Self(random_token(SERVICE_PREFIX)?))
     }
 
     /// The part that may be shown at any time: the prefix and eight digits of 64.
@@ -146,6 +168,16 @@ impl AdminToken {
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+/// 256 random bits in hexadecimal behind a prefix.
+///
+/// # Errors
+/// [`SealError::Randomness`].
+pub fn random_token(prefix: &str) -> Result<Zeroizing<String>, SealError> {
+    let random = random_key()?;
+    let digits = Zeroizing::new(hex::encode(random.as_slice()));
+    Ok(Zeroizing::new(format!("{prefix}{}", *digits)))
 }
 
 impl fmt::Debug for AdminToken {

@@ -6,7 +6,8 @@
 //! [`administrators`], [`principals`] and [`refusals`], who may call and who was turned away;
 //! [`change`], the shape of every administrative change; [`authority`], [`publish`], [`roster`] and [`fleet`], the replicas and
 //! what they are told; [`api`], the services; [`intake`], what replicas report; [`books`], [`alerts`],
-//! [`recalls`], [`lend`] and [`webhooks`], the books of budgets and who is told of them; [`catalogue`], models and prices; [`config`],
+//! [`recalls`], [`lend`] and [`webhooks`], the books of budgets and who is told of them; [`oidc`], [`sessions`] and
+//! [`oauth`], how people sign in and stay so; [`catalogue`], models and prices; [`config`],
 //! [`metrics`] and [`rim`], what operators set and see; [`app`] and [`command`], assembly.
 
 pub mod clock;
@@ -29,6 +30,8 @@ pub mod recalls;
 pub mod lend;
 pub mod webhooks;
 pub mod oidc;
+pub mod sessions;
+pub mod oauth;
 pub mod roster;
 pub mod fleet;
 pub mod api;

@@ -1,10 +1,10 @@
-//! The HTTP rim: health, readiness and metrics.
+//! The HTTP rim: health, readiness and metrics, and where people sign in.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::State,
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
     response::IntoResponse,
     routing::get,
@@ -21,6 +21,9 @@ use crate::{
 /// How long a probe waits for the database: less than the second in which orchestrators lose patience.
 const PROBE_MAX: Duration = Duration::from_millis(900);
 
+/// The longest body: a form of a few fields.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
 #[derive(Debug)]
 struct Rim {
     store: Store,
@@ -28,18 +31,28 @@ struct Rim {
     stop: CancellationToken,
 }
 
-/// Serves until `stop` is cancelled and what had begun has ended.
+/// Serves until `stop` is cancelled and what had begun has ended. `others` are routes that stand beside these.
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(listener: TcpListener, store: Store, metrics: Metrics, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    store: Store,
+    metrics: Metrics,
+    others: Router,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let stopped = stop.clone().cancelled_owned();
     let routes = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics_text))
-        .with_state(Arc::new(Rim { store, metrics, stop }));
-    axum::serve(listener, routes).with_graceful_shutdown(stopped).await
+        .with_state(Arc::new(Rim { store, metrics, stop }))
+        .merge(others)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+    axum::serve(listener, routes.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(stopped)
+        .await
 }
 
 async fn ready(State(rim): State<Arc<Rim>>) -> (StatusCode, &'static str) {

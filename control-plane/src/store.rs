@@ -54,6 +54,9 @@ pub mod usage;
 pub mod books;
 pub mod deliveries;
 mod administrators;
+pub mod identities;
+pub mod sessions;
+pub mod sign_ins;
 
 pub use self::{
     error::StoreError,

@@ -183,7 +183,7 @@ impl Admin {
         let new = User { stamp: change.updated(old.stamp), ..new };
         change.txn.user_update(&new).await?;
         if new.disabled && !old.disabled {
-            change.txn.sessions_end(&new.id, change.revision).await?;
+            change.txn.session_end_all(&new.id, change.revision).await?;
             administrators::ensure_left(&mut change, administered).await?;
         }
         let (before, after) = (Some(fields_of(&old)), Some(fields_of(&new)));

@@ -4,12 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{Method, Request, StatusCode, header};
-use openidconnect::{
-    IssuerUrl, JsonWebKeySet,
-    core::{CoreClientAuthMethod, CoreJsonWebKeySet, CoreProviderMetadata},
-};
+use openidconnect::core::{CoreClientAuthMethod, CoreJsonWebKeySet, CoreProviderMetadata};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::Mutex, time::Instant};
 use zeroize::Zeroizing;
 
@@ -216,20 +213,37 @@ impl Issuer {
         if cache.failed.is_some_and(|at| at.elapsed() < FAILURE_PAUSE) {
             return Err(IssuerError::Unavailable("it could not be reached a moment ago"));
         }
-        let url = IssuerUrl::new(self.settings.url.clone());
-        let url = url.map_err(|_| IssuerError::Unavailable("its URL is not one"))?;
-        let call = |request| self.outbound.call(request);
-        let metadata = match CoreProviderMetadata::discover_async(url, &call).await {
-            Ok(metadata) => metadata,
+        let known = match self.discover().await {
+            Ok(known) => Arc::new(known),
             Err(error) => {
                 cache.failed = Some(Instant::now());
-                return Err(discovery_failed(&error));
+                return Err(error);
             }
         };
         cache.failed = None;
-        let known = Arc::new(Known { keys: metadata.jwks().clone(), metadata });
         cache.known = Some((Arc::clone(&known), Instant::now()));
         Ok(known)
+    }
+
+    // OpenID Connect Discovery, 4: the document must name the issuer exactly as it is configured.
+    async fn discover(&self) -> Result<Known, IssuerError> {
+        let url = format!("{}/.well-known/openid-configuration", self.settings.url.trim_end_matches('/'));
+        let metadata: CoreProviderMetadata = self.read(&url).await?;
+        if metadata.issuer().as_str() != self.settings.url {
+            return Err(IssuerError::Unavailable("it names another issuer than the configuration"));
+        }
+        let keys = self.read(metadata.jwks_uri().as_str()).await?;
+        Ok(Known { metadata, keys })
+    }
+
+    async fn read<T: DeserializeOwned>(&self, url: &str) -> Result<T, IssuerError> {
+        let request = Request::builder().uri(url).header(header::ACCEPT, "application/json").body(Vec::new());
+        let request = request.map_err(|_| IssuerError::Unavailable("its keys are at no URL"))?;
+        let answer = self.outbound.call(request).await.map_err(unavailable)?;
+        if answer.status() != StatusCode::OK {
+            return Err(IssuerError::Unavailable("it answers its discovery with another status than 200"));
+        }
+        serde_json::from_slice(answer.body()).map_err(|_| IssuerError::Unavailable("its discovery cannot be read"))
     }
 
     async fn refetch(&self, seen: &Arc<Known>) -> Result<Arc<Known>, IssuerError> {
@@ -243,9 +257,7 @@ impl Issuer {
             return Ok(Arc::clone(seen));
         }
         cache.refetched = Some(Instant::now());
-        let call = |request| self.outbound.call(request);
-        let keys = JsonWebKeySet::fetch_async(seen.metadata.jwks_uri(), &call).await;
-        let keys = keys.map_err(|error| discovery_failed(&error))?;
+        let keys = self.read(seen.metadata.jwks_uri().as_str()).await?;
         let known = Arc::new(Known { metadata: seen.metadata.clone(), keys });
         let discovered = cache.known.as_ref().map_or_else(Instant::now, |(_, at)| *at);
         cache.known = Some((Arc::clone(&known), discovered));
@@ -288,18 +300,5 @@ fn unavailable(error: OutboundError) -> IssuerError {
         OutboundError::Address => "its address is not one that may be asked",
         OutboundError::TooLong => "its answer is longer than 1 MiB",
         OutboundError::Unreachable(_) => "it cannot be reached",
-    })
-}
-
-fn discovery_failed(error: &openidconnect::DiscoveryError<OutboundError>) -> IssuerError {
-    use openidconnect::DiscoveryError::{Request, Response, Validation};
-    tracing::warn!(%error, "failed to read what an identity provider says of itself");
-    IssuerError::Unavailable(match error {
-        Request(OutboundError::Address) => "its address is not one that may be asked",
-        Request(OutboundError::TooLong) => "its answer is longer than 1 MiB",
-        Request(OutboundError::Unreachable(_)) => "it cannot be reached",
-        Response(..) => "it answers its discovery with another status than 200",
-        Validation(_) => "it names another issuer than the configuration",
-        _ => "its discovery cannot be read",
     })
 }

@@ -99,6 +99,20 @@ impl Txn {
         Ok(())
     }
 
+    /// Removes the secrets of a purpose that were stored before an instant and belong to no session.
+    ///
+    /// # Errors
+    /// As [`Txn::execute`].
+    pub async fn secret_purge(&mut self, purpose: &str, before: i64) -> Result<(), StoreError> {
+        let delete = sql!(
+            "DELETE FROM secrets WHERE purpose = $1 AND create_time < $2 AND id NOT IN (SELECT id FROM sessions)",
+            purpose,
+            before
+        );
+        self.execute(delete).await?;
+        Ok(())
+    }
+
     /// Removes a secret.
     ///
     /// # Errors

@@ -1,0 +1,124 @@
+//! The session of a browser: a cookie that no script reads and no other site sends along.
+
+use std::sync::Arc;
+
+use axum::{
+    Form,
+    extract::{Query, State},
+    response::{IntoResponse, Redirect},
+};
+use http::StatusCode;
+use serde::Deserialize;
+
+use super::{
+    OAuth,
+    answers::Answer,
+    authorize::{self, cookie_name},
+    begun::Purpose,
+    caller::Caller,
+    pages,
+};
+use crate::{oidc::issuer::form, sessions::SignedIn, store::StoreError};
+
+/// The name of the cookie; `__Host-` stands before it where there is TLS.
+pub const COOKIE: &str = "tollgate";
+/// The longest path to go on at, in bytes.
+const NEXT_BYTES_MAX: usize = 1_000;
+
+/// `GET /login`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Login {
+    issuer: String,
+    next: String,
+}
+
+/// `POST /logout`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Logout {
+    form_token: String,
+}
+
+/// Sends a browser to an issuer.
+pub async fn login(State(oauth): State<Arc<OAuth>>, caller: Caller, Query(login): Query<Login>) -> Answer {
+    let Login { issuer, next } = login;
+    let next = if next.is_empty() { "/" } else { &next };
+    if !is_local(next) {
+        oauth.refuse(&caller, "login", "next is not a path of this host").await;
+        return pages::sentence(
+            StatusCode::BAD_REQUEST,
+            "This sign-in cannot begin",
+            "next must be a path of this host",
+        );
+    }
+    let again = |name: &str| format!("/login?{}", form([("issuer", name), ("next", next)].iter()));
+    match authorize::choose(&oauth, &issuer, again) {
+        Ok(issuer) => authorize::send(&oauth, &caller, issuer, Purpose::Browser { next: next.to_owned() }).await,
+        Err(page) => page,
+    }
+}
+
+/// `GET /logout`: the form that signs out.
+pub async fn page(State(oauth): State<Arc<OAuth>>, caller: Caller) -> Answer {
+    match signed_in(&oauth, &caller).await {
+        Ok(Some((cookie, SignedIn { user, .. }))) => {
+            let token = pages::hidden("form_token", &oauth.minter.form_token(&cookie));
+            let body = format!(
+                "<p>You are {}.</p><form method=\"post\" action=\"/logout\">{token}<button>Sign out</button></form>",
+                pages::escaped(user.name.as_str())
+            );
+            pages::page(StatusCode::OK, "Sign out", &body)
+        }
+        Ok(None) => pages::sentence(StatusCode::OK, "Sign out", "You are not signed in."),
+        Err(_) => pages::sentence(StatusCode::SERVICE_UNAVAILABLE, "Sign out", "Try again in a moment."),
+    }
+}
+
+/// Ends the browser's session.
+pub async fn logout(State(oauth): State<Arc<OAuth>>, caller: Caller, Form(fields): Form<Logout>) -> Answer {
+    let signed_in = match signed_in(&oauth, &caller).await {
+        Ok(signed_in) => signed_in,
+        Err(_) => return pages::sentence(StatusCode::SERVICE_UNAVAILABLE, "Sign out", "Try again in a moment."),
+    };
+    let gone = authorize::set_cookie(&oauth, COOKIE, "", 0);
+    let Some((cookie, SignedIn { session, user })) = signed_in else {
+        return authorize::with_cookie(Redirect::to("/logout").into_response(), &gone);
+    };
+    let is_ours = crate::sessions::same(&fields.form_token, &oauth.minter.form_token(&cookie));
+    if !caller.is_same_origin(&oauth.public_url) || !is_ours {
+        oauth.refuse(&caller, "logout", "the form is not of a page of this host").await;
+        return pages::sentence(StatusCode::FORBIDDEN, "Sign out", "Open this page again and try once more.");
+    }
+    match oauth.sessions.end(&session, &format!("user/{}", user.id), "signed out").await {
+        Ok(_) => authorize::with_cookie(Redirect::to("/logout").into_response(), &gone),
+        Err(_) => pages::sentence(StatusCode::SERVICE_UNAVAILABLE, "Sign out", "Try again in a moment."),
+    }
+}
+
+async fn signed_in(oauth: &OAuth, caller: &Caller) -> Result<Option<(String, SignedIn)>, StoreError> {
+    let Some(cookie) = caller.cookie(&cookie_name(oauth, COOKIE)) else { return Ok(None) };
+    Ok(oauth.sessions.authenticate(cookie).await?.map(|signed_in| (cookie.to_owned(), signed_in)))
+}
+
+// `//host` and `/\host` are other hosts to a browser, and it drops tabs and line breaks before it looks.
+fn is_local(next: &str) -> bool {
+    let plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    plain && next.len() <= NEXT_BYTES_MAX && next.starts_with('/') && !next.starts_with("//")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sign_in_goes_on_at_a_path_of_this_host() {
+        for good in ["/", "/oauth/device?user_code=X", "/a//b"] {
+            assert!(is_local(good), "{good}");
+        }
+        for bad in ["", "//evil.example", "/\\evil.example", "https://evil.example", "/\t/evil.example", "evil", "/ü"]
+        {
+            assert!(!is_local(bad), "{bad}");
+        }
+    }
+}
