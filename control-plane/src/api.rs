@@ -17,6 +17,7 @@ mod users;
 mod roles;
 mod bindings;
 mod service_accounts;
+mod sessions;
 mod providers;
 mod models;
 mod keys;
@@ -30,7 +31,7 @@ mod usage;
 
 use std::sync::Arc;
 
-use crate::{fleet::Fleet, keys::Minter, seal::Keyring, store::Store};
+use crate::{fleet::Fleet, keys::Minter, seal::Keyring, store::Store, tokens::Signer};
 
 /// Answers the services of the nouns, of identity and of the audit log.
 #[derive(Clone, Debug)]
@@ -39,12 +40,13 @@ pub struct Admin {
     keyring: Arc<Keyring>,
     minter: Arc<Minter>,
     fleet: Fleet,
+    signer: Signer,
 }
 
 impl Admin {
     /// The API over this database.
     #[must_use]
-    pub const fn new(store: Store, keyring: Arc<Keyring>, minter: Arc<Minter>, fleet: Fleet) -> Self {
-        Self { store, keyring, minter, fleet }
+    pub const fn new(store: Store, keyring: Arc<Keyring>, minter: Arc<Minter>, fleet: Fleet, signer: Signer) -> Self {
+        Self { store, keyring, minter, fleet, signer }
     }
 }

@@ -19,8 +19,8 @@ use tollgate_proto::{
         customer_service_server::CustomerServiceServer, identity_service_server::IdentityServiceServer,
         key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
         provider_service_server::ProviderServiceServer, role_service_server::RoleServiceServer,
-        service_account_service_server::ServiceAccountServiceServer, team_service_server::TeamServiceServer,
-        user_service_server::UserServiceServer,
+        service_account_service_server::ServiceAccountServiceServer, session_service_server::SessionServiceServer,
+        team_service_server::TeamServiceServer, user_service_server::UserServiceServer,
     },
     audit::v1::audit_service_server::AuditServiceServer,
     usage::v1::usage_service_server::UsageServiceServer,
@@ -46,6 +46,7 @@ use crate::{
     seal::Keyring,
     sessions::Sessions,
     store::{Store, StoreError},
+    tokens::{Signer, TokenError},
     webhooks::{WebhookError, Webhooks},
 };
 
@@ -131,6 +132,9 @@ pub enum BuildError {
     /// The fleet.
     #[error(transparent)]
     Fleet(#[from] FleetError),
+    /// The key that signs credentials.
+    #[error(transparent)]
+    Signer(#[from] TokenError),
     /// The webhook.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
@@ -202,7 +206,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts).await?;
     let people = people(&config, &store, &keyring, &minter)?;
     let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;
-    let principals = Arc::new(Principals::new(store.clone(), Arc::clone(&minter), administrators, people.clone()));
+    let principals = Arc::new(principals(&store, &minter, administrators, &people));
     let refusals = Arc::new(Refusals::new(store.clone()));
     let api = Admin::new(store.clone(), keyring, Arc::clone(&minter), fleet.clone(), signer);
     let layered = admin_server(&config)?.layer(metrics.clone()).layer(Authorize::new(principals, refusals));
@@ -245,6 +249,11 @@ async fn open(config: &Config) -> Result<Opened, BuildError> {
     let minter = Arc::new(Minter::open(&store, &keyring, &config.environment).await?);
     let administrators = Arc::new(Administrators::new(store.clone(), Arc::clone(&minter)));
     Ok(Opened { store, keyring, minter, administrators })
+}
+
+fn principals(store: &Store, minter: &Arc<Minter>, administrators: Arc<Administrators>, people: &People) -> Principals {
+    let People { sessions, issuers } = people.clone();
+    Principals::new(store.clone(), Arc::clone(minter), administrators, sessions, issuers)
 }
 
 fn people(config: &Config, store: &Store, keyring: &Arc<Keyring>, minter: &Arc<Minter>) -> Result<People, BuildError> {
@@ -308,6 +317,7 @@ async fn admin_services(mut server: Server<Layered>, api: Admin, fleet: &Fleet) 
     health.set_serving::<RoleServiceServer<Admin>>().await;
     health.set_serving::<BindingServiceServer<Admin>>().await;
     health.set_serving::<ServiceAccountServiceServer<Admin>>().await;
+    health.set_serving::<SessionServiceServer<Admin>>().await;
     health.set_serving::<KeyServiceServer<Admin>>().await;
     health.set_serving::<ProviderServiceServer<Admin>>().await;
     health.set_serving::<ModelServiceServer<Admin>>().await;
@@ -325,6 +335,7 @@ async fn admin_services(mut server: Server<Layered>, api: Admin, fleet: &Fleet) 
         .add_service(RoleServiceServer::new(api.clone()))
         .add_service(BindingServiceServer::new(api.clone()))
         .add_service(ServiceAccountServiceServer::new(api.clone()))
+        .add_service(SessionServiceServer::new(api.clone()))
         .add_service(KeyServiceServer::new(api.clone()))
         .add_service(ProviderServiceServer::new(api.clone()))
         .add_service(ModelServiceServer::new(api.clone()))

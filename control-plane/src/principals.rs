@@ -12,10 +12,14 @@ use tollgate_policy::{
 use crate::{
     administrators::{Administrators, BOOTSTRAP},
     clock,
-    keys::{ADMIN_PREFIX, Minter, SERVICE_PREFIX},
+    keys::{ACCESS_PREFIX, ADMIN_PREFIX, Minter, SERVICE_PREFIX},
+    oidc::Issuers,
+    sessions::Sessions,
     store::{Store, StoreError},
 };
 
+/// The longest token of an identity provider, in bytes: with two hundred groups it has some eight thousand.
+const JWT_BYTES_MAX: usize = 16 * 1024;
 /// No token of ours is longer: what is longer is not hashed.
 const TOKEN_BYTES_MAX: usize = 256;
 
@@ -25,6 +29,8 @@ pub struct Principals {
     store: Store,
     minter: Arc<Minter>,
     administrators: Arc<Administrators>,
+    sessions: Arc<Sessions>,
+    issuers: Arc<Issuers>,
 }
 
 /// Somebody who was authenticated, and what they hold.
@@ -51,8 +57,14 @@ pub enum Identity {
 impl Principals {
     /// The callers that this database knows.
     #[must_use]
-    pub const fn new(store: Store, minter: Arc<Minter>, administrators: Arc<Administrators>) -> Self {
-        Self { store, minter, administrators }
+    pub const fn new(
+        store: Store,
+        minter: Arc<Minter>,
+        administrators: Arc<Administrators>,
+        sessions: Arc<Sessions>,
+        issuers: Arc<Issuers>,
+    ) -> Self {
+        Self { store, minter, administrators, sessions, issuers }
     }
 
     /// Finds whose token this is. `None`: nobody's, or of somebody who is disabled.
@@ -60,8 +72,16 @@ impl Principals {
     /// # Errors
     /// When the database cannot be read.
     pub async fn authenticate(&self, token: &str) -> Result<Option<Principal>, StoreError> {
+        if is_jwt(token) {
+            return self.bearer(token).await;
+        }
         if token.len() > TOKEN_BYTES_MAX {
             return Ok(None);
+        }
+        if token.starts_with(ACCESS_PREFIX) {
+            let Some(signed_in) = self.sessions.authenticate(token).await? else { return Ok(None) };
+            let session = SessionId::parse(&signed_in.session.id).ok();
+            return self.person(signed_in.user.id, session).await.map(Some);
         }
         if token.starts_with(ADMIN_PREFIX) {
             let known = self.administrators.authenticate(token).await?;
@@ -71,6 +91,25 @@ impl Principals {
             return self.service_account(token).await;
         }
         Ok(None)
+    }
+
+    // A token of an identity provider. Why one is refused is for the log: whoever sent it learns that it is not known.
+    async fn bearer(&self, jwt: &str) -> Result<Option<Principal>, StoreError> {
+        match self.issuers.bearer(jwt).await {
+            Ok(user) => self.person(user, None).await.map(Some),
+            Err(error) => {
+                tracing::warn!(%error, "refused a token of an identity provider");
+                Ok(None)
+            }
+        }
+    }
+
+    async fn person(&self, user: UserId, session: Option<SessionId>) -> Result<Principal, StoreError> {
+        let mut txn = self.store.begin_read().await?;
+        let holder = Holder::new(Some(user.clone()), txn.grants_of_user(&user).await?);
+        txn.end().await?;
+        let name = format!("{}/{user}", UserId::NOUN).into();
+        Ok(Principal { name, identity: Identity::User(user, session), holder: Arc::new(holder) })
     }
 
     async fn service_account(&self, token: &str) -> Result<Option<Principal>, StoreError> {
@@ -87,6 +126,11 @@ impl Principals {
         let name = format!("{}/{account}", ServiceAccountId::NOUN).into();
         Ok(Some(Principal { name, identity: Identity::ServiceAccount(account), holder: Arc::new(holder) }))
     }
+}
+
+// Three parts: none of our own tokens has a dot.
+fn is_jwt(token: &str) -> bool {
+    token.len() <= JWT_BYTES_MAX && token.split('.').count() == 3
 }
 
 // === impl Principal ===

@@ -41,7 +41,6 @@ pub mod self_service;
 mod reach;
 pub mod access;
 pub mod service_accounts;
-pub mod sessions;
 pub mod quotas;
 pub mod providers;
 pub mod keys;

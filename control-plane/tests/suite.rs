@@ -27,6 +27,9 @@ mod access;
 #[path = "suite/roles.rs"]
 mod roles;
 #[cfg(test)]
+#[path = "suite/matrix.rs"]
+mod matrix;
+#[cfg(test)]
 #[path = "suite/history.rs"]
 mod history;
 #[cfg(test)]

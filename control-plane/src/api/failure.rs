@@ -4,7 +4,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::violations::Violations;
-use crate::{seal::SealError, store::StoreError};
+use crate::{seal::SealError, store::StoreError, tokens::TokenError};
 
 /// Why a call was not done.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,9 @@ pub enum Failure {
     /// The database failed: UNAVAILABLE when trying again can succeed, otherwise INTERNAL.
     #[error("the database failed")]
     Store(#[from] StoreError),
+    /// A credential could not be signed: INTERNAL.
+    #[error("a credential could not be signed")]
+    Signer(#[from] TokenError),
     /// A secret could not be sealed: INTERNAL.
     #[error("a secret could not be sealed")]
     Seal(#[from] SealError),
@@ -93,6 +96,10 @@ impl From<Failure> for Status {
             Failure::Store(error) => {
                 log(&error);
                 Self::internal("the control plane could not do this: its log says why")
+            }
+            Failure::Signer(error) => {
+                log(&error);
+                Self::internal("the control plane could not sign a credential: its log says why")
             }
             Failure::Seal(error) => {
                 log(&error);
