@@ -56,23 +56,27 @@ CREATE TABLE memberships (
 );
 CREATE INDEX memberships_group ON memberships (group_name);
 
--- Groups that are provisioned over SCIM; their members are in `memberships` under the source `scim`.
+-- Groups that are provisioned over SCIM; their members are in `memberships` under the source `scim`. The
+-- version is the revision of the last change, members included.
 CREATE TABLE scim_groups (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     external_id TEXT NOT NULL,
     create_time BIGINT NOT NULL,
     update_time BIGINT NOT NULL,
-    version BIGINT NOT NULL
+    created BIGINT NOT NULL,
+    revision BIGINT NOT NULL
 );
+CREATE INDEX scim_groups_created ON scim_groups (created, id);
+CREATE INDEX scim_groups_external ON scim_groups (external_id);
 
--- What SCIM knows of a user beyond the user: the attributes as they were given, as JSON.
+-- What SCIM knows of a user beyond the user: the attributes as they were given, as JSON. `user_name` is in lower case, since
+-- SCIM compares it so. The version is the revision of the user.
 CREATE TABLE scim_users (
     user_id TEXT PRIMARY KEY REFERENCES users (id) ON DELETE CASCADE,
     user_name TEXT NOT NULL UNIQUE,
     external_id TEXT NOT NULL,
-    attributes TEXT NOT NULL,
-    version BIGINT NOT NULL
+    attributes TEXT NOT NULL
 );
 CREATE INDEX scim_users_external ON scim_users (external_id);
 

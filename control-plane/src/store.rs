@@ -41,6 +41,7 @@ pub mod self_service;
 mod reach;
 pub mod access;
 pub mod service_accounts;
+pub mod scim;
 pub mod quotas;
 pub mod providers;
 pub mod keys;
