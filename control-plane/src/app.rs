@@ -43,6 +43,7 @@ use crate::{
     principals::Principals,
     refusals::Refusals,
     rim,
+    scim::{self, Scim},
     seal::Keyring,
     sessions::Sessions,
     store::{Store, StoreError},
@@ -69,11 +70,10 @@ pub struct App {
     store: Store,
     admin: AdminListener,
     fleet: FleetListener,
-    http: TcpListener,
+    http: HttpListener,
     webhooks: Option<Webhooks>,
     metrics: Metrics,
     people: People,
-    oauth: Option<Arc<OAuth>>,
     addresses: Addresses,
 }
 
@@ -97,6 +97,12 @@ type Layered = Stack<Authorize, Stack<Metrics, Bare>>;
 #[derive(Debug)]
 struct FleetListener {
     fleet: Fleet,
+    listener: TcpListener,
+}
+
+#[derive(Debug)]
+struct HttpListener {
+    others: axum::Router,
     listener: TcpListener,
 }
 
@@ -208,16 +214,19 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;
     let principals = Arc::new(principals(&store, &minter, administrators, &people));
     let refusals = Arc::new(Refusals::new(store.clone()));
+    let scim = Scim::new(store.clone(), Arc::clone(&principals), Arc::clone(&refusals), scim_settings(&config));
     let api = Admin::new(store.clone(), keyring, Arc::clone(&minter), fleet.clone(), signer);
     let layered = admin_server(&config)?.layer(metrics.clone()).layer(Authorize::new(principals, refusals));
     let router = admin_services(layered, api, &fleet).await?;
     let (admin, admin_address) = bind(config.admin_listen).await?;
     let (listener, fleet_address) = bind(config.fleet_listen).await?;
-    let (http, http_address) = bind(config.http_listen).await?;
+    let (listener_http, http_address) = bind(config.http_listen).await?;
     let addresses = Addresses { admin: admin_address, fleet: fleet_address, http: http_address };
     let oauth = oauth(&config, &store, &minter, &people, http_address);
+    let others = oauth.map(OAuth::routes).unwrap_or_default().merge(scim.routes());
+    let http = HttpListener { others, listener: listener_http };
     let (admin, fleet) = (AdminListener { router, listener: admin }, FleetListener { fleet, listener });
-    Ok(App { store, admin, fleet, http, webhooks, metrics, people, oauth, addresses })
+    Ok(App { store, admin, fleet, http, webhooks, metrics, people, addresses })
 }
 
 /// Replaces the bootstrap administrator's token, without starting anything, and returns its file.
@@ -283,6 +292,10 @@ fn admission(config: &Config) -> Admission {
         Some(token) if config.fleet_listen.ip().is_loopback() => Admission::Token(token.expose().to_owned()),
         _ => Admission::Certificates,
     }
+}
+
+fn scim_settings(config: &Config) -> scim::Settings {
+    scim::Settings { issuer: config.scim_issuer.clone(), public_url: config.public_url.clone() }
 }
 
 async fn bind(asked: SocketAddr) -> Result<(TcpListener, SocketAddr), BuildError> {
@@ -372,7 +385,7 @@ impl App {
     /// # Errors
     /// When a listener fails, or a part panics.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let Self { store, admin, fleet, http, webhooks, metrics, people, oauth, addresses } = self;
+        let Self { store, admin, fleet, http, webhooks, metrics, people, addresses } = self;
         // One part that ends takes the others along: half a control plane would look alive.
         let stop = shutdown.child_token();
         let mut parts: JoinSet<Result<(), RunError>> = JoinSet::new();
@@ -408,8 +421,8 @@ impl App {
         }
         {
             let (store, stop) = (store.clone(), stop.clone());
-            let others = oauth.map(OAuth::routes).unwrap_or_default();
-            parts.spawn(async move { Ok(rim::serve(http, store, metrics, others, stop).await?) });
+            let HttpListener { others, listener } = http;
+            parts.spawn(async move { Ok(rim::serve(listener, store, metrics, others, stop).await?) });
         }
         tracing::info!(admin = %addresses.admin, fleet = %addresses.fleet, http = %addresses.http, "control plane is ready");
         let outcome = supervise(&mut parts, &stop).await;

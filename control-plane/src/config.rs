@@ -67,6 +67,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// For how long a sign-in can be renewed.
     pub session_life: Duration,
+    /// The issuer whose subjects are the external ids of users who are provisioned over SCIM.
+    pub scim_issuer: Option<String>,
     /// How the process reports.
     pub report: Report,
 }
@@ -147,6 +149,7 @@ impl Config {
             issuers: issuers(reader),
             public_url: reader.optional("public_url").map(|url: String| url.trim_end_matches('/').to_owned()),
             session_life: reader.or("session_life", SESSION_LIFE),
+            scim_issuer: reader.optional("scim_issuer"),
             report: Report::read(reader),
             data_dir,
         };
@@ -176,6 +179,10 @@ impl Config {
         }
         self.check_webhook(reader);
         self.check_sign_in(reader);
+        let is_url = |issuer: &String| ["https://", "http://"].iter().any(|scheme| issuer.starts_with(scheme));
+        if !self.scim_issuer.as_ref().is_none_or(is_url) {
+            reader.problem("scim_issuer", "must be the URL of an issuer");
+        }
         if self.plaintext_is_refused() {
             reader.problem(
                 "admin_listen",

@@ -7,7 +7,8 @@
 //! [`change`], the shape of every administrative change; [`authority`], [`publish`], [`roster`] and [`fleet`], the replicas and
 //! what they are told; [`api`], the services; [`intake`], what replicas report; [`books`], [`alerts`],
 //! [`recalls`], [`lend`] and [`webhooks`], the books of budgets and who is told of them; [`oidc`], [`sessions`] and
-//! [`oauth`], how people sign in and stay so; [`catalogue`], models and prices; [`config`],
+//! [`oauth`], how people sign in and stay so; [`scim`], where users come from;
+//! [`catalogue`], models and prices; [`config`],
 //! [`metrics`] and [`rim`], what operators set and see; [`app`] and [`command`], assembly.
 
 pub mod clock;
@@ -39,6 +40,7 @@ pub mod intake;
 pub mod catalogue;
 pub mod config;
 pub mod metrics;
+pub mod scim;
 pub mod rim;
 pub mod app;
 pub mod command;

@@ -88,6 +88,7 @@ impl OAuth {
             .route("/oauth/device", get(device::page).post(device::answer))
             .route("/login", get(browser::login))
             .route("/logout", get(browser::page).post(browser::logout))
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self)
     }
 

@@ -1,10 +1,10 @@
-//! The HTTP rim: health, readiness and metrics, and where people sign in.
+//! The HTTP rim: health, readiness, metrics, and what others serve on the same listener.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, State},
+    extract::State,
     http::{StatusCode, header},
     response::IntoResponse,
     routing::get,
@@ -21,9 +21,6 @@ use crate::{
 /// How long a probe waits for the database: less than the second in which orchestrators lose patience.
 const PROBE_MAX: Duration = Duration::from_millis(900);
 
-/// The longest body: a form of a few fields.
-const BODY_BYTES_MAX: usize = 64 * 1024;
-
 #[derive(Debug)]
 struct Rim {
     store: Store,
@@ -31,7 +28,7 @@ struct Rim {
     stop: CancellationToken,
 }
 
-/// Serves until `stop` is cancelled and what had begun has ended. `others` are routes that stand beside these.
+/// Serves, together with the routes of others, until `stop` is cancelled and what had begun has ended.
 ///
 /// # Errors
 /// When the listener fails.
@@ -48,11 +45,9 @@ pub async fn serve(
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics_text))
         .with_state(Arc::new(Rim { store, metrics, stop }))
-        .merge(others)
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
-    axum::serve(listener, routes.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stopped)
-        .await
+        .merge(others);
+    let routes = routes.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, routes).with_graceful_shutdown(stopped).await
 }
 
 async fn ready(State(rim): State<Arc<Rim>>) -> (StatusCode, &'static str) {

@@ -12,6 +12,9 @@ pub type Permission = &'static str;
 /// Demands an authenticated caller and nothing more.
 pub const PUBLIC: Permission = "public";
 
+/// Demanded by what identity providers push over SCIM, which is no RPC.
+pub const SCIM: Permission = "scim.provision";
+
 /// What one RPC demands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Row {
@@ -35,10 +38,11 @@ pub fn table() -> &'static [Row] {
     table::TABLE
 }
 
-/// Returns every permission that some RPC demands, sorted.
+/// Returns every permission that is demanded somewhere, sorted.
 #[must_use]
 pub fn all() -> Vec<Permission> {
     let mut all: Vec<_> = table().iter().map(|row| row.permission).filter(|permission| *permission != PUBLIC).collect();
+    all.push(SCIM);
     all.sort_unstable();
     all.dedup();
     all

@@ -87,6 +87,20 @@ impl Authorized {
         extensions.remove::<Self>().map(|by| (by, message)).ok_or(Failure::Unauthorised)
     }
 
+    /// The witness of a call over HTTP, whose caller was asked for the permission where it came in.
+    #[must_use]
+    pub(crate) fn over_http(
+        principal: Principal,
+        permission: Permission,
+        call: &str,
+        source_address: &str,
+        headers: &HeaderMap,
+    ) -> Self {
+        let user_agent = user_agent(headers).into();
+        let now = UnixMillis::new(clock::now_ms());
+        Self { principal, now, permission, call: call.into(), source_address: source_address.into(), user_agent }
+    }
+
     /// Who calls: `administrator/bootstrap`.
     #[must_use]
     pub fn principal(&self) -> &str {
@@ -259,8 +273,11 @@ impl Attempt {
     }
 }
 
-// Two credentials are refused: a proxy in between might have checked the other one.
-fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
+/// The token of a call. Two are refused: a proxy in between might have checked the other one.
+///
+/// # Errors
+/// When there is none, or more than one, with what to do.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().ok_or("send the token as 'authorization: Bearer <token>'")?;
     if values.next().is_some() {

@@ -33,9 +33,6 @@ use crate::{
 const CHANGEABLE: [&str; 8] =
     ["name", "email", "display_name", "team", "disabled", "budgets", "limits", "session_limit"];
 
-/// RFC 5321, 4.5.3.1.3: a path is at most 256 octets, two of which are its brackets.
-const EMAIL_BYTES_MAX: usize = 254;
-
 #[tonic::async_trait]
 impl UserService for Admin {
     async fn create_user(&self, request: Request<v1::CreateUserRequest>) -> Result<Response<v1::User>, Status> {
@@ -249,17 +246,12 @@ async fn ensure_free(txn: &mut Txn, user: &User) -> Result<(), Failure> {
     }
 }
 
-// Not a full parser: it refuses what is certainly no address and what could forge a line of a log. Empty: none.
+// Empty: none.
 fn read_email(text: &str, violations: &mut Violations) -> Option<String> {
     if text.is_empty() {
         return None;
     }
-    let (local, domain) = text.rsplit_once('@').unwrap_or_default();
-    let shaped = !local.is_empty()
-        && !domain.is_empty()
-        && text.len() <= EMAIL_BYTES_MAX
-        && !text.chars().any(|character| character.is_control() || character.is_whitespace());
-    if !shaped {
+    if !wire::is_address(text) {
         violations.add("email", "is not an e-mail address");
         return None;
     }

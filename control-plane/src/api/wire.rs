@@ -16,6 +16,8 @@ use crate::store::{StoreError, organisation::Stamp};
 
 /// The longest display name, in characters.
 pub const DISPLAY_NAME_MAX: usize = 200;
+/// RFC 5321, 4.5.3.1.3: a path is at most 256 octets, two of which are its brackets.
+const EMAIL_BYTES_MAX: usize = 254;
 /// The most tags of an object.
 pub const TAGS_MAX: usize = 32;
 /// The longest name of a tag, in characters.
@@ -44,6 +46,17 @@ pub fn prose(field: &str, text: &str, characters_max: usize, violations: &mut Vi
 /// Reads a display name.
 pub fn display_name(text: &str, violations: &mut Violations) -> Option<String> {
     prose("display_name", text, DISPLAY_NAME_MAX, violations)
+}
+
+/// Whether a text may be an e-mail address. Not a full parser: it refuses what is certainly none and what could forge a line of
+/// a log.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
+    let (local, domain) = text.rsplit_once('@').unwrap_or_default();
+    !local.is_empty()
+        && !domain.is_empty()
+        && text.len() <= EMAIL_BYTES_MAX
+        && !text.chars().any(|character| character.is_control() || character.is_whitespace())
 }
 
 /// Reads a list of model patterns, which stays as it was written. Each pattern that is wrong is named by its place.

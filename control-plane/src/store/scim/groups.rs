@@ -126,21 +126,24 @@ impl Txn {
 
     /// The ids of the members of a group. The caller has bounded them when they were added.
     pub async fn scim_members(&mut self, group: &str) -> Result<Vec<String>, StoreError> {
-        let select =
-            sql!("SELECT user_id FROM memberships WHERE source = $1 AND group_name = $2 ORDER BY user_id", SOURCE, group);
+        let select = sql!(
+            "SELECT user_id FROM memberships WHERE source = $1 AND group_name = $2 ORDER BY user_id",
+            SOURCE,
+            group
+        );
         self.fetch_all(select).await?.iter().map(|row| row.text("user_id")).collect()
     }
 
     /// How many members a group has.
     pub async fn scim_members_count(&mut self, group: &str) -> Result<usize, StoreError> {
-        let select =
-            sql!("SELECT COUNT(*) AS n FROM memberships WHERE source = $1 AND group_name = $2", SOURCE, group);
+        let select = sql!("SELECT COUNT(*) AS n FROM memberships WHERE source = $1 AND group_name = $2", SOURCE, group);
         self.fetch_one(select).await?.narrow("n")
     }
 
-    /// Adds members to a group, those who are provisioned users, and returns how many of the given ids were.
-    pub async fn scim_members_add(&mut self, group: &str, ids: &[String]) -> Result<usize, StoreError> {
-        let mut known = 0;
+    /// Adds members to a group, those who are provisioned users, and returns how many of the given ids
+    /// were, and how many were no members yet.
+    pub async fn scim_members_add(&mut self, group: &str, ids: &[String]) -> Result<(usize, u64), StoreError> {
+        let (mut known, mut added) = (0, 0);
         for ids in ids.chunks(IDS_MAX) {
             let mut count = sql!("SELECT COUNT(*) AS n FROM scim_users WHERE user_id");
             among(&mut count, ids);
@@ -154,9 +157,9 @@ impl Txn {
             );
             among(&mut insert, ids);
             insert.push(" ON CONFLICT DO NOTHING");
-            self.execute(insert).await?;
+            added += self.execute(insert).await?;
         }
-        Ok(known)
+        Ok((known, added))
     }
 
     /// Takes members out of a group, and returns how many there were.
