@@ -24,7 +24,7 @@ demo:
 	@scripts/demo target/debug
 
 test:
-	@scripts/install build services
+	@scripts/install build services python
 	cargo build --locked --workspace --all-targets
 	scripts/with-services cargo test --locked --workspace
 

@@ -45,5 +45,8 @@ mod fleet;
 #[path = "suite/books.rs"]
 mod books;
 #[cfg(test)]
+#[path = "suite/scim.rs"]
+mod scim;
+#[cfg(test)]
 #[path = "suite/program.rs"]
 mod program;
