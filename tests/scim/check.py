@@ -6,8 +6,8 @@ check.py BASE_URL TOKEN
 import sys
 from collections import Counter
 
-import httpx
-from scim2_client.engines.httpx import SyncSCIMClient
+import httpx2
+from scim2_client.engines.httpx2 import SyncSCIMClient
 from scim2_tester import Status, check_server
 
 # Fewer would mean that the tester did not find what there is to check.
@@ -17,7 +17,7 @@ CHECKS_MIN = 100
 def main() -> int:
     base, token = sys.argv[1:]
     headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=base, headers=headers, timeout=30) as client:
+    with httpx2.Client(base_url=base, headers=headers, timeout=30) as client:
         results = check_server(SyncSCIMClient(client))
     counts = Counter(result.status for result in results)
     for result in results:

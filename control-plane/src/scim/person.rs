@@ -44,7 +44,13 @@ impl Wanted {
     /// Reads a canonical resource.
     pub(super) fn read(mut resource: Object) -> Result<Self, Problem> {
         resource::ensure_complete(&resource, &USERS)?;
-        let active = resource.remove("active").and_then(|active| active.as_bool());
+        let active = match resource.remove("active") {
+            Some(Value::Null) => {
+                resource.insert("active".into(), Value::Null);
+                Some(false)
+            }
+            said => said.and_then(|active| active.as_bool()),
+        };
         let user_name = identifier(&resource, "userName")?;
         let external_id = identifier(&resource, "externalId")?;
         let (email, display_name) = (email(&resource), display_name(&resource));
@@ -67,7 +73,10 @@ impl Wanted {
 pub(super) fn given(user: &Provisioned) -> Result<Object, StoreError> {
     let attributes = serde_json::from_str(&user.attributes);
     let mut attributes: Object = attributes.map_err(|error| StoreError::corrupt("attributes", error))?;
-    attributes.insert("active".into(), Value::Bool(!user.disabled));
+    // Where it was removed it is kept as null, and not told while the user is disabled.
+    if attributes.remove("active").is_none() || !user.disabled {
+        attributes.insert("active".into(), Value::Bool(!user.disabled));
+    }
     Ok(attributes)
 }
 

@@ -108,6 +108,8 @@ pub(super) async fn patch(
     let operations = patch::parse(&reply::object(&headers, sent)?)?;
     let apply = |mut given: Object| {
         patch::apply(&mut given, operations, &USERS)?;
+        // Who is no longer said to be active is not.
+        given.entry("active").or_insert(Value::Null);
         Ok(given)
     };
     scim.user_change(&caller, &id, &headers, &query, apply).await

@@ -222,6 +222,10 @@ async fn a_user_who_is_deactivated_loses_sessions_with_a_new_revision(place: Pla
     let answer = idp.patch(&format!("/Users/{id}"), json!([{"op": "replace", "value": {"active": true}}])).await;
     assert_eq!(answer.body["active"], true);
     assert_eq!(session(&world).await.0, 1, "a session that has ended stays so");
+    let answer = idp.patch(&format!("/Users/{id}"), json!([{"op": "remove", "path": "active"}])).await;
+    assert_eq!((answer.status, answer.body.get("active")), (StatusCode::OK, None));
+    let user = world.users().get_user(v1::GetUserRequest { user: id.clone() }).await.unwrap().into_inner();
+    assert!(user.disabled, "who is not said to be active is not");
     world.stop().await;
 }
 

@@ -45,6 +45,8 @@ pub struct Attribute {
     pub read_only: bool,
     /// Whether no two resources have the same value.
     pub unique: bool,
+    /// The values that are usual.
+    pub canonical: &'static [&'static str],
     /// What a reference refers to.
     pub refers: &'static [&'static str],
     /// What an object has.
@@ -163,7 +165,19 @@ impl Schema {
 
 impl Attribute {
     fn body(&self) -> Value {
-        let Self { name, description, kind, multiple, required, case_exact, read_only, unique, refers, parts } = self;
+        let Self {
+            name,
+            description,
+            kind,
+            multiple,
+            required,
+            case_exact,
+            read_only,
+            unique,
+            canonical,
+            refers,
+            parts,
+        } = self;
         let mut body = json!({
             "name": name,
             "type": kind.word(),
@@ -176,6 +190,9 @@ impl Attribute {
             "uniqueness": if *unique { "server" } else { "none" },
         });
         let Some(fields) = body.as_object_mut() else { return body };
+        if !canonical.is_empty() {
+            fields.insert("canonicalValues".into(), json!(canonical));
+        }
         if *kind == Kind::Reference {
             fields.insert("referenceTypes".into(), json!(refers));
         }

@@ -12,6 +12,7 @@ const fn attribute(name: &'static str, kind: Kind, description: &'static str) ->
         case_exact: false,
         read_only: false,
         unique: false,
+        canonical: &[],
         refers: &[],
         parts: &[],
     }
@@ -172,7 +173,7 @@ pub(super) const GROUP: Schema = Schema {
             &[
                 exact("value", "The id of the user"),
                 reference("$ref", &["User"], "The address of the member"),
-                text("type", "The kind of member: User"),
+                Attribute { canonical: &["User"], ..text("type", "The kind of member") },
             ],
             "The users in the group",
         ),
