@@ -40,7 +40,7 @@ pub fn canonical(sent: Object, kind: &ResourceKind) -> Result<Object, Problem> {
 /// [`Problem::InvalidValue`] names what is missing.
 pub fn ensure_complete(resource: &Object, kind: &ResourceKind) -> Result<(), Problem> {
     let missing = kind.schema.attributes.iter().filter(|attribute| attribute.required).find(|attribute| {
-        !resource.get(attribute.name).and_then(Value::as_str).is_some_and(|text| !text.trim().is_empty())
+        resource.get(attribute.name).and_then(Value::as_str).is_none_or(|text| text.trim().is_empty())
     });
     match missing {
         Some(attribute) => Err(Problem::InvalidValue(format!("{} is required", attribute.name))),
