@@ -64,7 +64,6 @@ impl Scim {
     }
 
     /// Its routes.
-    #[must_use]
     pub fn routes(self) -> Router {
         let scim = Arc::new(self);
         let one_user = get(users::one).put(users::replace).patch(users::patch).delete(users::delete);
