@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
+    extract::DefaultBodyLimit,
     routing::{get, post},
 };
 
@@ -40,6 +41,9 @@ use crate::{
 
 /// The only client: Tollgate's own command line, which has no secret.
 pub const CLIENT_ID: &str = "tollgate-cli";
+
+/// The longest body: a form of a few fields.
+const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// What the routes share.
 #[derive(Debug)]

@@ -391,8 +391,8 @@ fn is_done(answer: &Result<Vec<u8>, Status>, wanted: &Wanted) -> bool {
         }
         Wanted::Placed(fields) => {
             let details = answer.as_ref().err().map(|status| status.get_error_details());
-            let refused = details.and_then(|details| details.bad_request().cloned()).unwrap_or_default();
-            refused.field_violations.iter().all(|violation| !fields.contains(&violation.field.as_str()))
+            let refused = details.and_then(|details| details.bad_request().cloned()).map(|bad| bad.field_violations);
+            refused.unwrap_or_default().iter().all(|violation| !fields.contains(&violation.field.as_str()))
         }
     }
 }

@@ -114,7 +114,6 @@ fn begun(keys: usize) -> State {
         display_name: String::new(),
         customer: customer.id.clone(),
         disabled: false,
-        self_service: None,
         quota: Quota::default(),
         self_service: None,
         stamp: STAMP,
