@@ -24,7 +24,7 @@ demo:
 	@scripts/demo target/debug
 
 test:
-	@scripts/install build services python
+	@scripts/install build services python idp
 	cargo build --locked --workspace --all-targets
 	scripts/with-services cargo test --locked --workspace
 

@@ -50,3 +50,9 @@ mod scim;
 #[cfg(test)]
 #[path = "suite/program.rs"]
 mod program;
+#[cfg(test)]
+#[path = "suite/oidc.rs"]
+mod oidc;
+#[cfg(test)]
+#[path = "suite/idp.rs"]
+mod idp;

@@ -26,7 +26,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         Ok(Self {
             source_address: address.map(|ConnectInfo(address)| address.ip().to_string()).unwrap_or_default(),
             user_agent: text(&parts.headers, header::USER_AGENT.as_str()).unwrap_or_default().to_owned(),
-            headers: std::mem::take(&mut parts.headers),
+            headers: parts.headers.clone(),
         })
     }
 }
