@@ -234,8 +234,7 @@ impl Sessions {
         }
         let (hash, now) = (self.minter.refresh_hash(token), clock::now_ms());
         let mut txn = self.store.begin_read().await?;
-        let session =
-            txn.session_find_refresh(&hash).await?.filter(|session| session.refresh_hash == Some(hash.clone()));
+        let session = txn.session_find_refresh(&hash).await?.filter(|session| session.refresh_hash == Some(hash));
         let user = match &session {
             Some(session) => txn.user_find(session.user.as_str()).await?,
             None => None,

@@ -96,7 +96,7 @@ pub async fn authorize(
     };
     let issuer = match choose(&oauth, issuer, again) {
         Ok(issuer) => issuer,
-        Err(page) => return page,
+        Err(page) => return *page,
     };
     let request = CodeRequest {
         redirect_uri: redirect_uri.clone(),
@@ -107,18 +107,18 @@ pub async fn authorize(
 }
 
 /// The issuer of that name, the only one, or a page on which a person chooses.
-pub fn choose<'a>(oauth: &'a OAuth, name: &str, again: impl Fn(&str) -> String) -> Result<&'a Issuer, Answer> {
+pub fn choose<'a>(oauth: &'a OAuth, name: &str, again: impl Fn(&str) -> String) -> Result<&'a Issuer, Box<Answer>> {
     match (oauth.issuers.all(), name) {
         ([only], "") => Ok(only),
         (all, "") => {
             let links = all.iter().map(|issuer| issuer.settings().name.as_str());
             let links: String = links.map(|name| pages::link(&again(name), name)).collect();
-            Err(pages::page(StatusCode::OK, "Where do you sign in?", &links))
+            Err(Box::new(pages::page(StatusCode::OK, "Where do you sign in?", &links)))
         }
         (_, name) => {
             let missing =
                 || pages::sentence(StatusCode::BAD_REQUEST, "This sign-in cannot begin", "No issuer has that name.");
-            oauth.issuers.named(name).ok_or_else(missing)
+            oauth.issuers.named(name).ok_or_else(|| Box::new(missing()))
         }
     }
 }

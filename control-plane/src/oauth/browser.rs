@@ -55,7 +55,7 @@ pub async fn login(State(oauth): State<Arc<OAuth>>, caller: Caller, Query(login)
     let again = |name: &str| format!("/login?{}", form([("issuer", name), ("next", next)].iter()));
     match authorize::choose(&oauth, &issuer, again) {
         Ok(issuer) => authorize::send(&oauth, &caller, issuer, Purpose::Browser { next: next.to_owned() }).await,
-        Err(page) => page,
+        Err(page) => *page,
     }
 }
 

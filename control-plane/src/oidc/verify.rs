@@ -138,6 +138,8 @@ fn parts(raw: &str) -> Result<(Claims, Claims), Rejection> {
     object(header).zip(object(payload)).ok_or(Rejection::Malformed)
 }
 
+type IsTyped<'a> = &'a dyn Fn(&Value) -> bool;
+
 fn check_types(claims: &Claims) -> Result<(), Rejection> {
     let is_text = |value: &Value| value.is_string();
     let is_number = |value: &Value| value.is_number();
@@ -145,7 +147,7 @@ fn check_types(claims: &Claims) -> Result<(), Rejection> {
         Value::Array(audiences) => !audiences.is_empty() && audiences.iter().all(Value::is_string),
         value => value.is_string(),
     };
-    let table: [(&'static str, bool, &dyn Fn(&Value) -> bool); 8] = [
+    let table: [(&'static str, bool, IsTyped<'_>); 8] = [
         ("iss", true, &is_text),
         ("sub", true, &is_text),
         ("aud", true, &is_audience),

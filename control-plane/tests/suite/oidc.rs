@@ -531,7 +531,8 @@ async fn bad_actors(place: Place) {
     let users = world.users().list_users(v1::ListUsersRequest::default()).await.unwrap().into_inner().users;
     assert_eq!(users.len(), 2);
     world.stop().await;
-    (fake.stop(), other.stop());
+    fake.stop();
+    other.stop();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
