@@ -98,7 +98,7 @@ CREATE TABLE sessions (
     create_time BIGINT NOT NULL,
     used_time BIGINT NOT NULL,
     checked_time BIGINT NOT NULL,
-    claim_time BIGINT NOT NULL,
+    claim_time BIGINT NOT NULL DEFAULT 0,
     source_address TEXT NOT NULL,
     user_agent TEXT NOT NULL,
     ended BIGINT NOT NULL,

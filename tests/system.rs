@@ -11,6 +11,7 @@ mod promises {
     mod faults;
     mod ledger;
     mod revocation;
+    mod access;
     mod crash;
     mod budgets;
     mod rates;

@@ -4,10 +4,12 @@ use tollgate_proto::{
     admin::v1::{
         CreateCustomerRequest, CreateKeyRequest, CreateProviderRequest, CreateTeamRequest, Credential, Customer, Key,
         KeySecret, ListReplicasRequest, Provider, Replica, RevokeKeyRequest, Team,
-        budget_service_client::BudgetServiceClient, customer_service_client::CustomerServiceClient,
-        identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
-        model_service_client::ModelServiceClient, provider_service_client::ProviderServiceClient,
-        replica_service_client::ReplicaServiceClient, team_service_client::TeamServiceClient,
+        binding_service_client::BindingServiceClient, budget_service_client::BudgetServiceClient,
+        customer_service_client::CustomerServiceClient, identity_service_client::IdentityServiceClient,
+        key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
+        provider_service_client::ProviderServiceClient, replica_service_client::ReplicaServiceClient,
+        session_service_client::SessionServiceClient, team_service_client::TeamServiceClient,
+        user_service_client::UserServiceClient,
     },
     audit::v1::{Entry, ListEntriesRequest, audit_service_client::AuditServiceClient},
     usage::v1::{
@@ -66,6 +68,9 @@ impl Admin {
     services! {
         customers: CustomerServiceClient,
         teams: TeamServiceClient,
+        users: UserServiceClient,
+        bindings: BindingServiceClient,
+        sessions: SessionServiceClient,
         keys: KeyServiceClient,
         providers: ProviderServiceClient,
         models: ModelServiceClient,

@@ -63,6 +63,10 @@ pub struct ControlPlane {
     pub fleet: String,
     /// Its HTTP listener, `http://…`.
     pub http: String,
+    /// Its database.
+    pub store: tollgate_control_plane::store::Store,
+    /// Who knows people there.
+    pub people: tollgate_control_plane::app::People,
     /// Ends it.
     pub stop: CancellationToken,
 }
@@ -171,6 +175,7 @@ async fn control_plane(tasks: &mut JoinSet<()>, directory: &Path, database_url: 
     let config = must("configuration", tollgate_control_plane::config::Config::read(&mut reader(settings)));
     let app = must("control plane", tollgate_control_plane::app::build(config).await);
     let addresses = app.addresses();
+    let (store, people) = (app.store().clone(), app.people().clone());
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     tasks.spawn(async move { must("control plane", app.run(stopped).await) });
@@ -178,6 +183,8 @@ async fn control_plane(tasks: &mut JoinSet<()>, directory: &Path, database_url: 
         admin: format!("http://{}", addresses.admin),
         fleet: format!("http://{}", addresses.fleet),
         http: format!("http://{}", addresses.http),
+        store,
+        people,
         stop,
     }
 }
