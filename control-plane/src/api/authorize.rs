@@ -125,6 +125,13 @@ impl Authorized {
         self.now
     }
 
+    /// The same caller, for something else that the call does on the way; `None` when they may do it nowhere.
+    #[must_use]
+    pub fn also(&self, permission: Permission) -> Option<Self> {
+        let held = self.holder().holds_somewhere(self.now, permission);
+        held.then(|| Self { permission, ..self.clone() })
+    }
+
     /// Whether the caller may do this at a place.
     #[must_use]
     pub fn reaches(&self, place: &Place) -> bool {
