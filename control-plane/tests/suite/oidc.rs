@@ -456,7 +456,7 @@ async fn reasons(world: &World) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_actors_are_refused_and_written_down() {
+async fn row_19_bad_actors_and_mistyped_claims_are_refused_and_written_down() {
     crate::world::run(crate::world::Database::sqlite(), bad_actors).await;
 }
 

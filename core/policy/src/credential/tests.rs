@@ -116,7 +116,7 @@ fn a_public_key_is_no_secret_to_sign_with() {
 }
 
 #[test]
-fn each_claim_is_there_and_has_its_type() {
+fn row_19_each_claim_is_there_and_has_its_type() {
     let without = |claim: &str| {
         let mut value: serde_json::Value = serde_json::from_str(&json()).unwrap();
         value.as_object_mut().unwrap().remove(claim).unwrap();
