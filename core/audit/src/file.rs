@@ -1,0 +1,327 @@
+//! The log as a file: JSON Lines that prove themselves.
+//!
+//! ```text
+//! {"format":"tollgate-audit-1","log":…,"first":1,"start":[…],"key":…}
+//! {"index":1,"leaf":…,"mac":…,"writer":…,"incarnation":1,"sequence":1,"previous":…,"key":…,"time_ms":…,"action":…,"salt":…,"body":{…}}
+//! {"checkpoint":"tollgate/…\n1\n…"}
+//! {"end":"tollgate/…\n1\n…"}
+//! ```
+//!
+//! The first line says where the file begins in the log, with the frontier of the tree before that, and the public key that signs
+//! the first checkpoint in it; later ones are announced by entries. `body` is the last member of its line and holds the stored bytes as they are. Of an erased entry it is `null`,
+//! and `commitment` stands in the place of `salt`. A file ends with a checkpoint over its last entry, and that line alone
+//! is named `end`: a shortened file does not verify. Hashes are in lower case hexadecimal digits.
+
+use std::{borrow::Cow, io::Write as _};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{
+    checkpoint::PublicKey,
+    seal::{CHAIN_START, Header, LogId, MacKeyId, SALT_BYTES, Salt, commitment, entry_leaf},
+    tree::{Frontier, Hash},
+};
+
+/// The format, as the first line names it.
+pub const FORMAT: &str = "tollgate-audit-1";
+/// The longest line, in bytes: an entry of 8 KiB of detail with its seal takes 12.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// The first line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Head {
+    /// The log.
+    pub log: LogId,
+    /// The tree before the first entry of the file.
+    pub start: Frontier,
+    /// The public key that signs the first checkpoint in the file.
+    pub key: PublicKey,
+}
+
+/// An entry as it is stored.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Stored<'a> {
+    /// The encoded [`Header`].
+    pub header: Cow<'a, [u8]>,
+    /// What was sealed.
+    pub content: Content<'a>,
+    /// The MAC.
+    pub mac: Hash,
+    /// The leaf's hash.
+    pub leaf: Hash,
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Content<'a> {
+    /// The body, and its salt.
+    Body {
+        /// The salt.
+        salt: Salt,
+        /// The encoded entry.
+        body: Cow<'a, [u8]>,
+    },
+    /// The body was erased; this commits to what it was.
+    Erased(Hash),
+}
+
+/// A line that cannot be read or written: what is wrong with it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidLine(pub &'static str);
+
+/// A line behind the first.
+#[derive(Debug)]
+pub enum Line<'a> {
+    /// An entry.
+    Entry(Box<EntryLine<'a>>),
+    /// The text of a signed checkpoint.
+    Checkpoint(String),
+    /// The text of the last one.
+    End(String),
+    /// The row at this index is not as any writer stores one: what is wrong with it.
+    Broken(u64, String),
+}
+
+/// An entry as its line has it.
+#[derive(Debug)]
+pub struct EntryLine<'a> {
+    /// Its place.
+    pub header: Header<'a>,
+    /// What it says.
+    pub content: Content<'a>,
+    /// The MAC.
+    pub mac: Hash,
+    /// The leaf's hash, as the line gives it.
+    pub leaf: Hash,
+    /// The columns of the stored row that do not say what the body says; empty for a sound one.
+    pub differs: &'a str,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct WireHead {
+    format: String,
+    log: String,
+    first: u64,
+    start: Vec<String>,
+    key: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireEntry<'a> {
+    index: u64,
+    leaf: &'a str,
+    mac: &'a str,
+    writer: &'a str,
+    incarnation: u64,
+    sequence: u64,
+    previous: &'a str,
+    key: &'a str,
+    time_ms: i64,
+    action: &'a str,
+    salt: Option<&'a str>,
+    commitment: Option<&'a str>,
+    #[serde(default)]
+    differs: &'a str,
+    #[serde(borrow)]
+    body: &'a RawValue,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct WireCheckpoint {
+    checkpoint: String,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct WireEnd {
+    end: String,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct WireBroken {
+    index: u64,
+    broken: String,
+}
+
+// === impl Head ===
+
+impl Head {
+    /// The line, its break included.
+    ///
+    /// # Errors
+    /// Never in practice: every member has a JSON form.
+    pub fn write(&self) -> Result<Vec<u8>, InvalidLine> {
+        written(&WireHead {
+            format: FORMAT.into(),
+            log: hex::encode(self.log),
+            first: self.start.size() + 1,
+            start: self.start.roots().iter().map(hex::encode).collect(),
+            key: hex::encode(self.key),
+        })
+    }
+
+    /// Reads the line.
+    ///
+    /// # Errors
+    /// Says what is not as it must be.
+    pub fn read(line: &[u8]) -> Result<Self, InvalidLine> {
+        let wire = serde_json::from_slice::<WireHead>(line);
+        let WireHead { format, log, first, start, key } =
+            wire.map_err(|_| InvalidLine("the first line is not that of an exported audit log"))?;
+        if format != FORMAT {
+            return Err(InvalidLine("the format is not one that this version reads"));
+        }
+        let roots = start.iter().map(|root| bytes(root)).collect::<Result<Vec<Hash>, _>>()?;
+        let size = first.checked_sub(1).ok_or(InvalidLine("entries are numbered from 1"))?;
+        let start = Frontier::new(size, roots).map_err(|_| InvalidLine("the frontier does not fit the first index"))?;
+        Ok(Self { log: bytes(&log)?, start, key: bytes(&key)? })
+    }
+}
+
+// === impl Stored ===
+
+impl Stored<'_> {
+    /// The line, its break included. `differs` names the columns of the row that contradict the body.
+    ///
+    /// # Errors
+    /// When what is stored is no entry.
+    pub fn write(&self, differs: &[&str]) -> Result<Vec<u8>, InvalidLine> {
+        let Self { header, content, mac, leaf } = self;
+        let header = Header::decode(header).map_err(|_| InvalidLine("header"))?;
+        let Header { log: _, index, writer, incarnation, sequence, previous, time_ms, action, key } = header;
+        let (sealed, body) = match content {
+            Content::Body { salt, body } => (("salt", hex::encode(salt)), &**body),
+            Content::Erased(commitment) => (("commitment", hex::encode(commitment)), b"null".as_slice()),
+        };
+        let mut line = Vec::with_capacity(512 + body.len());
+        let differs =
+            if differs.is_empty() { String::new() } else { format!(",\"differs\":\"{}\"", differs.join(" ")) };
+        let previous = if previous == CHAIN_START { String::new() } else { hex::encode(previous) };
+        let start = write!(
+            line,
+            r#"{{"index":{index},"leaf":"{}","mac":"{}","writer":"{writer}","incarnation":{incarnation},"sequence":{sequence},"previous":"{previous}","key":"{}","time_ms":{time_ms},"action":"{action}","{}":"{}"{differs},"body":"#,
+            hex::encode(leaf),
+            hex::encode(mac),
+            hex::encode(key),
+            sealed.0,
+            sealed.1,
+        );
+        start.map_err(|_| InvalidLine("line"))?;
+        // A body that is no JSON text was not written by us, and must not break the line.
+        if serde_json::from_slice::<&RawValue>(body).is_err() || body.contains(&b'\n') {
+            return Err(InvalidLine("body"));
+        }
+        line.extend_from_slice(body);
+        line.extend_from_slice(b"}\n");
+        Ok(line)
+    }
+}
+
+/// The line of a checkpoint, its break included.
+///
+/// # Errors
+/// Never in practice.
+pub fn write_checkpoint(note: &str) -> Result<Vec<u8>, InvalidLine> {
+    written(&WireCheckpoint { checkpoint: note.to_owned() })
+}
+
+/// The last line, its break included.
+///
+/// # Errors
+/// Never in practice.
+pub fn write_end(note: &str) -> Result<Vec<u8>, InvalidLine> {
+    written(&WireEnd { end: note.to_owned() })
+}
+
+/// The line of a row that is not as any writer stores one.
+///
+/// # Errors
+/// Never in practice.
+pub fn write_broken(index: u64, what: &str) -> Result<Vec<u8>, InvalidLine> {
+    written(&WireBroken { index, broken: what.to_owned() })
+}
+
+// === impl Line ===
+
+impl<'a> Line<'a> {
+    /// Reads a line behind the first, of a file over that log.
+    ///
+    /// # Errors
+    /// Says what is not as it must be.
+    pub fn read(log: LogId, line: &'a [u8]) -> Result<Self, InvalidLine> {
+        if line.starts_with(b"{\"checkpoint\"") {
+            let read = serde_json::from_slice::<WireCheckpoint>(line);
+            return read.map(|wire| Self::Checkpoint(wire.checkpoint)).map_err(|_| InvalidLine("not a checkpoint"));
+        }
+        if line.starts_with(b"{\"end\"") {
+            let read = serde_json::from_slice::<WireEnd>(line);
+            return read.map(|wire| Self::End(wire.end)).map_err(|_| InvalidLine("not an end"));
+        }
+        if let Ok(WireBroken { index, broken }) = serde_json::from_slice(line) {
+            return Ok(Self::Broken(index, broken));
+        }
+        let wire = serde_json::from_slice::<WireEntry<'_>>(line).map_err(|_| InvalidLine("not an entry"))?;
+        let WireEntry { index, leaf, mac, writer, incarnation, sequence, previous, key, time_ms, action, .. } = wire;
+        let previous = if previous.is_empty() { CHAIN_START } else { bytes(previous)? };
+        let key: MacKeyId = bytes(key)?;
+        let header = Header { log, index, writer, incarnation, sequence, previous, time_ms, action, key };
+        let content = match (wire.salt, wire.commitment, wire.body.get()) {
+            (None, Some(commitment), "null") => Content::Erased(bytes(commitment)?),
+            (Some(salt), None, body) if body != "null" => {
+                Content::Body { salt: bytes::<SALT_BYTES>(salt)?, body: Cow::Borrowed(body.as_bytes()) }
+            }
+            _ => return Err(InvalidLine("neither a body with its salt nor an erased one with its commitment")),
+        };
+        let (mac, leaf) = (bytes(mac)?, bytes(leaf)?);
+        Ok(Self::Entry(Box::new(EntryLine { header, content, mac, leaf, differs: wire.differs })))
+    }
+}
+
+impl Content<'_> {
+    /// What is signed of it.
+    #[must_use]
+    pub fn commitment(&self) -> Hash {
+        match self {
+            Self::Body { salt, body } => commitment(salt, body),
+            Self::Erased(commitment) => *commitment,
+        }
+    }
+}
+
+/// Seals an entry: its stored form, and its commitment.
+///
+/// # Errors
+/// When the writer or the action cannot be one.
+pub fn seal<'a>(
+    header: &Header<'_>,
+    content: Content<'a>,
+    key: &crate::seal::MacKey,
+) -> Result<(Stored<'a>, Hash), InvalidLine> {
+    let encoded = header.encode().map_err(|_| InvalidLine("header"))?;
+    let commitment = content.commitment();
+    let mac = key.mac(&[&encoded, &commitment]);
+    let leaf = entry_leaf(&encoded, &commitment, &mac);
+    Ok((Stored { header: Cow::Owned(encoded), content, mac, leaf }, commitment))
+}
+
+fn written(wire: &impl Serialize) -> Result<Vec<u8>, InvalidLine> {
+    let mut line = serde_json::to_vec(wire).map_err(|_| InvalidLine("line"))?;
+    line.push(b'\n');
+    Ok(line)
+}
+
+fn bytes<const LENGTH: usize>(text: &str) -> Result<[u8; LENGTH], InvalidLine> {
+    let mut bytes = [0; LENGTH];
+    // One way to write each: what is compared as text elsewhere is the same here.
+    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err(InvalidLine("hexadecimal digits must be lower case"));
+    }
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidLine("not a hash of the right length"))?;
+    Ok(bytes)
+}

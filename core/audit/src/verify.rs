@@ -1,0 +1,458 @@
+//! Whether an exported log is sound. Nothing is trusted but the keys and the witnesses that whoever asks brings along.
+//!
+//! Each line is checked by itself (its hash, its MAC where the key is given), against the one before (indexes without gaps, the
+//! chain of its writer), and with all before it against the next checkpoint (the root of the tree, the signature). What a
+//! witness once saw must still be there. The first thing that is wrong is told, with its index.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+use crate::{
+    checkpoint::{Checkpoint, Note, PublicKey},
+    file::{Content, EntryLine, Head, InvalidLine, Line},
+    seal::{CHAIN_START, CONTROL_PLANE, Header, MacKey, MacKeyId, entry_leaf},
+    tree::{Frontier, Hash},
+};
+
+/// The action of an entry that says which entries of a replica's chain nobody has any more.
+pub const FORGOTTEN: &str = "usage.forget";
+/// The action of an entry that says which public key signs from there on.
+pub const NEW_KEY: &str = "audit.rotate_key";
+
+/// With what a log is compared.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The public keys that may sign. None: the file's own first one is believed, and [`Report::pinned`] is false.
+    pub public_keys: Vec<PublicKey>,
+    /// The HMAC keys of those who have them.
+    pub mac_keys: Vec<MacKey>,
+    /// What was seen before, elsewhere.
+    pub witnesses: Vec<Witness>,
+}
+
+/// What was seen of the log before.
+#[derive(Clone, Debug)]
+pub enum Witness {
+    /// A signed checkpoint.
+    Checkpoint(Note),
+    /// The link of an entry of a writer's own chain.
+    Link(ChainLink),
+}
+
+/// An entry of a writer's chain.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, PartialEq, serde::Serialize)]
+pub struct ChainLink {
+    /// The writer.
+    pub writer: String,
+    /// Its run.
+    pub incarnation: u64,
+    /// The position.
+    pub sequence: u64,
+    /// The link.
+    #[serde(with = "hex::serde")]
+    pub link: Hash,
+}
+
+/// What is wrong, and where: the first index at which something does not fit.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("entry {index}: {fault}")]
+pub struct Finding {
+    /// The index.
+    pub index: u64,
+    /// What.
+    pub fault: Fault,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// The line is not one.
+    #[error("the line cannot be read: {0}")]
+    Line(#[from] InvalidLine),
+    /// Another index stands where this one must.
+    #[error("entry {0} stands in its place: entries are missing, repeated or swapped")]
+    Order(u64),
+    /// The body does not say what the header says.
+    #[error("its body is of another {0}")]
+    Body(&'static str),
+    /// The hash is not that of its content.
+    #[error("its content is not what its leaf hash covers")]
+    Leaf,
+    /// The MAC is wrong.
+    #[error("its MAC is not that of the key that it names")]
+    Mac,
+    /// The writer's chain is broken.
+    #[error("the chain of {0} is broken: {1}")]
+    Chain(String, &'static str),
+    /// The stored row says something else than the signed body.
+    #[error("the stored row differs from the signed entry: {0}")]
+    Row(String),
+    /// The tree does not have the root that was signed: one entry since the checkpoint before is not what it was.
+    #[error("this entry, or one behind it up to {0}, is not what the checkpoint over them signs")]
+    Root(u64),
+    /// A checkpoint is not one, or stands in the wrong place.
+    #[error("the checkpoint behind it {0}")]
+    Checkpoint(&'static str),
+    /// The log was longer once.
+    #[error("it is missing: {0}")]
+    Truncated(String),
+    /// It was otherwise once.
+    #[error("the log was not like this when it was witnessed: {0}")]
+    Witness(String),
+}
+
+/// A sound log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Report {
+    /// The first index of the file.
+    pub first: u64,
+    /// The last checkpoint, over all of it.
+    pub checkpoint: Checkpoint,
+    /// How many entries there are.
+    pub entries: u64,
+    /// How many of them have a MAC that was checked.
+    pub macs: u64,
+    /// How many bodies were erased.
+    pub erased: u64,
+    /// How many checkpoints are in the file.
+    pub checkpoints: u64,
+    /// How many witnessed statements hold.
+    pub witnessed: u64,
+    /// How many are about what is before the file's beginning, and were not compared.
+    pub older: u64,
+    /// Whether the keys came from whoever asked, and not from the file.
+    pub pinned: bool,
+    /// The keys that are trusted in the end.
+    pub keys: Vec<PublicKey>,
+}
+
+/// Verifies one file, line after line.
+#[derive(Debug)]
+pub struct Verifier {
+    head: Head,
+    tree: Frontier,
+    // Of the last checkpoint that holds.
+    proved: u64,
+    last: Option<Checkpoint>,
+    trusted: Vec<PublicKey>,
+    // They are trusted once a checkpoint over their entry is signed by one that is.
+    announced: Vec<PublicKey>,
+    // The HMAC key of the last entry.
+    mac_key: Option<MacKeyId>,
+    mac_keys: HashMap<MacKeyId, MacKey>,
+    ended: bool,
+    chains: HashMap<Box<str>, HashMap<u64, Chain>>,
+    seen: BTreeMap<u64, Vec<Note>>,
+    seen_links: HashMap<(String, u64, u64), Hash>,
+    report: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    entries: u64,
+    macs: u64,
+    erased: u64,
+    checkpoints: u64,
+    witnessed: u64,
+    older: u64,
+    pinned: bool,
+}
+
+// Where a chain stands, and up to where its next entries are declared lost.
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    sequence: u64,
+    link: Hash,
+    forgotten: u64,
+}
+
+// What of a body repeats its header.
+#[derive(Deserialize)]
+struct Repeated<'a> {
+    time_ms: i64,
+    #[serde(borrow)]
+    action: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Forgotten {
+    target: String,
+    detail: ForgottenDetail,
+}
+
+#[derive(Deserialize)]
+struct ForgottenDetail {
+    incarnation: u64,
+    from_sequence: u64,
+    to_sequence: u64,
+}
+
+#[derive(Deserialize)]
+struct Announced {
+    detail: AnnouncedDetail,
+}
+
+#[derive(Deserialize)]
+struct AnnouncedDetail {
+    #[serde(with = "hex::serde")]
+    public_key: PublicKey,
+}
+
+impl Verifier {
+    /// Begins with the first line of a file.
+    ///
+    /// # Errors
+    /// When it is no exported log, or one of another log than a witness saw.
+    pub fn begin(line: &[u8], trust: Trust) -> Result<Self, Finding> {
+        let head = Head::read(line).map_err(|error| Finding { index: 0, fault: error.into() })?;
+        let Trust { public_keys, mac_keys, witnesses } = trust;
+        let pinned = !public_keys.is_empty();
+        if pinned && !public_keys.contains(&head.key) {
+            return Err(Finding { index: 0, fault: Fault::Checkpoint("is signed by a key that is not one of yours") });
+        }
+        let trusted = if pinned { public_keys } else { vec![head.key] };
+        let mut verifier = Self {
+            tree: head.start.clone(),
+            proved: head.start.size(),
+            last: None,
+            trusted,
+            announced: vec![],
+            mac_key: None,
+            mac_keys: mac_keys.into_iter().map(|key| (key.id(), key)).collect(),
+            ended: false,
+            chains: HashMap::new(),
+            seen: BTreeMap::new(),
+            seen_links: HashMap::new(),
+            report: Counts { pinned, ..Counts::default() },
+            head,
+        };
+        for witness in witnesses {
+            verifier.expect(witness)?;
+        }
+        verifier.compare()?;
+        Ok(verifier)
+    }
+
+    /// Verifies the next line, without its break.
+    ///
+    /// # Errors
+    /// The first thing that is wrong. Nothing behind it says anything.
+    pub fn line(&mut self, line: &[u8]) -> Result<(), Finding> {
+        let index = self.tree.size() + 1;
+        let found = |fault| Finding { index, fault };
+        if self.ended {
+            return Err(found(InvalidLine("it stands behind the end").into()));
+        }
+        match Line::read(self.head.log, line).map_err(|error| found(error.into()))? {
+            Line::Entry(entry) => {
+                self.entry(&entry).map_err(found)?;
+                self.compare()
+            }
+            Line::Checkpoint(note) => self.checkpoint(&note),
+            Line::End(note) => {
+                self.ended = true;
+                self.checkpoint(&note)
+            }
+            Line::Broken(other, _) if other != index => Err(found(Fault::Order(other))),
+            Line::Broken(_, what) => Err(found(Fault::Row(what))),
+        }
+    }
+
+    /// Ends behind the last line.
+    ///
+    /// # Errors
+    /// When the end is missing, or less than what was witnessed.
+    pub fn finish(self) -> Result<Report, Finding> {
+        let size = self.tree.size();
+        let missing = |index, what: String| Finding { index, fault: Fault::Truncated(what) };
+        if let Some((witnessed, _)) = self.seen.last_key_value().filter(|(witnessed, _)| **witnessed > size) {
+            return Err(missing(size + 1, format!("the log had {witnessed} entries when it was witnessed")));
+        }
+        let Some(checkpoint) = self.last.filter(|last| self.ended && last.size == size) else {
+            return Err(missing(size + 1, "the file does not end with a checkpoint over its last entry".into()));
+        };
+        // What a replica wrote may not have arrived yet; but whatever is in the log up to there must be what it wrote.
+        let Counts { entries, macs, erased, checkpoints, witnessed, older, pinned } = self.report;
+        if let Some(((writer, incarnation, sequence), _)) =
+            self.seen_links.iter().find(|(place, _)| self.has_passed(place))
+        {
+            let what = format!("{writer} wrote entry {sequence} of its run {incarnation}, and it was acknowledged");
+            return Err(missing(size + 1, what));
+        }
+        let older = older + u64::try_from(self.seen_links.len()).unwrap_or(u64::MAX);
+        let first = self.head.start.size() + 1;
+        let keys = self.trusted;
+        Ok(Report { first, checkpoint, entries, macs, erased, checkpoints, witnessed, older, pinned, keys })
+    }
+
+    fn expect(&mut self, witness: Witness) -> Result<(), Finding> {
+        match witness {
+            Witness::Checkpoint(note) => {
+                let Checkpoint { log, size, .. } = *note.checkpoint();
+                if log != self.head.log {
+                    let fault = Fault::Witness("the witness saw another log".into());
+                    return Err(Finding { index: 0, fault });
+                }
+                if size < self.head.start.size() {
+                    self.report.older += 1;
+                } else {
+                    self.seen.entry(size).or_default().push(note);
+                }
+            }
+            Witness::Link(ChainLink { writer, incarnation, sequence, link }) => {
+                self.seen_links.insert((writer, incarnation, sequence), link);
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, line: &EntryLine<'_>) -> Result<(), Fault> {
+        let EntryLine { header, content, mac, leaf, differs } = line;
+        if header.index != self.tree.size() + 1 {
+            return Err(Fault::Order(header.index));
+        }
+        let encoded = header.encode().map_err(|_| InvalidLine("the writer or the action cannot be one"))?;
+        let commitment = content.commitment();
+        if entry_leaf(&encoded, &commitment, mac) != *leaf {
+            return Err(Fault::Leaf);
+        }
+        if let Some(key) = self.mac_keys.get(&header.key) {
+            if !key.verifies(&[&encoded, &commitment], mac) {
+                return Err(Fault::Mac);
+            }
+            self.report.macs += 1;
+        }
+        match content {
+            Content::Body { body, .. } => self.body(header, body)?,
+            Content::Erased(_) => self.report.erased += 1,
+        }
+        if !differs.is_empty() {
+            return Err(Fault::Row((*differs).to_owned()));
+        }
+        self.chain(header, &commitment)?;
+        self.tree.push(*leaf);
+        self.mac_key = Some(header.key);
+        self.report.entries += 1;
+        Ok(())
+    }
+
+    fn body(&mut self, header: &Header<'_>, body: &[u8]) -> Result<(), Fault> {
+        let repeated = serde_json::from_slice::<Repeated<'_>>(body).map_err(|_| Fault::Body("form"))?;
+        if repeated.action != header.action {
+            return Err(Fault::Body("action"));
+        }
+        if repeated.time_ms != header.time_ms {
+            return Err(Fault::Body("time"));
+        }
+        // Only the control plane speaks for others.
+        if header.writer != CONTROL_PLANE {
+            return Ok(());
+        }
+        match header.action {
+            FORGOTTEN => self.forgotten(body),
+            NEW_KEY => {
+                let announced: Announced = serde_json::from_slice(body).map_err(|_| Fault::Body("form"))?;
+                self.announced.push(announced.detail.public_key);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn forgotten(&mut self, body: &[u8]) -> Result<(), Fault> {
+        let Forgotten { target, detail } = serde_json::from_slice(body).map_err(|_| Fault::Body("form"))?;
+        let ForgottenDetail { incarnation, from_sequence, to_sequence } = detail;
+        let writer = target.strip_prefix("replica/").ok_or(Fault::Body("form"))?;
+        let start = Chain { sequence: from_sequence.saturating_sub(1), link: CHAIN_START, forgotten: 0 };
+        let chain = self.chains.entry(writer.into()).or_default().entry(incarnation).or_insert(start);
+        if from_sequence == chain.sequence.max(chain.forgotten) + 1 {
+            chain.forgotten = to_sequence;
+        }
+        Ok(())
+    }
+
+    fn chain(&mut self, header: &Header<'_>, commitment: &Hash) -> Result<(), Fault> {
+        let Header { writer, incarnation, sequence, previous, .. } = *header;
+        let broken = |what| Err(Fault::Chain(writer.to_owned(), what));
+        let runs = match self.chains.get_mut(writer) {
+            Some(runs) => runs,
+            None => self.chains.entry(writer.into()).or_default(),
+        };
+        let known = runs.get(&incarnation).copied();
+        match known {
+            Some(chain) if sequence != chain.sequence.max(chain.forgotten) + 1 => {
+                return broken("entries are missing or out of order");
+            }
+            // What was declared lost had a link that nobody knows here.
+            Some(chain) if chain.forgotten > chain.sequence => {}
+            Some(chain) if previous != chain.link => return broken("the entry before is not the one that it follows"),
+            Some(_) => {}
+            // A file that begins later cannot know where the chain stood.
+            None if self.head.start.size() > 0 => {}
+            None if sequence != 1 || previous != CHAIN_START => return broken("its beginning is missing"),
+            None => {}
+        }
+        let link = header.link(commitment);
+        runs.insert(incarnation, Chain { sequence, link, forgotten: 0 });
+        if !self.seen_links.is_empty()
+            && let Some(seen) = self.seen_links.remove(&(writer.to_owned(), incarnation, sequence))
+        {
+            if seen != link {
+                return Err(Fault::Witness(format!("{writer} wrote something else here")));
+            }
+            self.report.witnessed += 1;
+        }
+        Ok(())
+    }
+
+    fn has_passed(&self, (writer, incarnation, sequence): &(String, u64, u64)) -> bool {
+        let chain = self.chains.get(writer.as_str()).and_then(|runs| runs.get(incarnation));
+        let begins = self.head.start.size() == 0;
+        chain.map_or(begins, |chain| chain.sequence < *sequence)
+    }
+
+    fn checkpoint(&mut self, text: &str) -> Result<(), Finding> {
+        let size = self.tree.size();
+        let found = |fault| Err(Finding { index: size.max(1), fault });
+        let Ok(note) = Note::parse(text) else { return found(Fault::Checkpoint("is none")) };
+        let checkpoint = *note.checkpoint();
+        if checkpoint.log != self.head.log {
+            return found(Fault::Checkpoint("is of another log"));
+        }
+        if checkpoint.size != size {
+            return found(Fault::Checkpoint("is of another size"));
+        }
+        if !self.trusted.iter().any(|key| note.is_signed_by_none_but(key)) {
+            return found(Fault::Checkpoint("is not signed by a key that is trusted"));
+        }
+        // Nobody changes the HMAC key without an entry under the new one.
+        let mac_key = self.mac_key.and_then(|key| self.mac_keys.get(&key));
+        if mac_key.is_some_and(|key| !note.has_mac_of(key)) {
+            return found(Fault::Checkpoint("has not the MAC of the key of the entries"));
+        }
+        if checkpoint.root != self.tree.root() {
+            return Err(Finding { index: (self.proved + 1).min(size.max(1)), fault: Fault::Root(size) });
+        }
+        // Now the entries behind the one before are what was signed, and with them the keys that they announce.
+        self.trusted.append(&mut self.announced);
+        (self.proved, self.last) = (size, Some(checkpoint));
+        self.report.checkpoints += 1;
+        Ok(())
+    }
+
+    // Compares the tree with what was witnessed of this size.
+    fn compare(&mut self) -> Result<(), Finding> {
+        let size = self.tree.size();
+        let Some(notes) = self.seen.get(&size) else { return Ok(()) };
+        let root = self.tree.root();
+        for note in notes {
+            let found = |what: String| Err(Finding { index: size.max(1), fault: Fault::Witness(what) });
+            if note.checkpoint().root != root {
+                return found(format!("the first {size} entries had another root"));
+            }
+            self.report.witnessed += 1;
+        }
+        Ok(())
+    }
+}
