@@ -33,5 +33,6 @@ CREATE TABLE audit_checkpoints (
     public_key BYTEA NOT NULL
 );
 
--- The link of the last entry of a run that is stored.
+-- Where the chain of audit entries of a run stands: the sequence and the link of its last one.
+ALTER TABLE usage_runs ADD COLUMN audit_sequence BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE usage_runs ADD COLUMN audit_link BYTEA;

@@ -32,6 +32,7 @@ use crate::{
     administrators::{Administrators, BootstrapError},
     alerts::Alerts,
     api::{Admin, authorize::Authorize},
+    audit::checkpoints::{Checkpoints, CompareError},
     catalogue::{self, Catalogue, CatalogueError},
     clock,
     config::{Config, KeyError},
@@ -72,6 +73,7 @@ pub struct App {
     fleet: FleetListener,
     http: HttpListener,
     webhooks: Option<Webhooks>,
+    checkpoints: Arc<Checkpoints>,
     metrics: Metrics,
     people: People,
     addresses: Addresses,
@@ -141,6 +143,9 @@ pub enum BuildError {
     /// The key that signs credentials.
     #[error(transparent)]
     Signer(#[from] TokenError),
+    /// The checkpoints of the audit log.
+    #[error(transparent)]
+    Checkpoints(#[from] CompareError),
     /// The webhook.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
@@ -209,7 +214,10 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let metrics = Metrics::new(store.latency());
     let webhooks = Webhooks::open(&config, &store)?;
     let alerts = Alerts::new(metrics.budget_thresholds.clone(), webhooks.as_ref().map(Webhooks::due));
-    let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts).await?;
+    let checkpoints = Arc::new(Checkpoints::new(store.clone(), &config.data_dir));
+    checkpoints.compare().await?;
+    let fleet =
+        Fleet::open(&store, &keyring, &minter, admission(&config), alerts, Arc::clone(&checkpoints)).await?;
     let people = people(&config, &store, &keyring, &minter)?;
     let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;
     let principals = Arc::new(principals(&store, &minter, administrators, &people));
@@ -226,7 +234,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let others = oauth.map(OAuth::routes).unwrap_or_default().merge(scim.routes());
     let http = HttpListener { others, listener: listener_http };
     let (admin, fleet) = (AdminListener { router, listener: admin }, FleetListener { fleet, listener });
-    Ok(App { store, admin, fleet, http, webhooks, metrics, people, addresses })
+    Ok(App { store, admin, fleet, http, webhooks, checkpoints, metrics, people, addresses })
 }
 
 /// Replaces the bootstrap administrator's token, without starting anything, and returns its file.
@@ -250,7 +258,7 @@ struct Opened {
 async fn open(config: &Config) -> Result<Opened, BuildError> {
     config.make_data_dir()?;
     let keyring = Arc::new(config.keyring()?);
-    let store = Store::open(config.database_url.expose()).await?;
+    let store = Store::open(config.database_url.expose(), Arc::clone(&keyring)).await?;
     let rewrapped = store.secrets_rewrap(&keyring).await?;
     if rewrapped > 0 {
         tracing::info!(secrets = rewrapped, key = keyring.current_id(), "wrapped secrets under the new encryption key");
@@ -385,7 +393,7 @@ impl App {
     /// # Errors
     /// When a listener fails, or a part panics.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let Self { store, admin, fleet, http, webhooks, metrics, people, addresses } = self;
+        let Self { store, admin, fleet, http, webhooks, checkpoints, metrics, people, addresses } = self;
         // One part that ends takes the others along: half a control plane would look alive.
         let stop = shutdown.child_token();
         let mut parts: JoinSet<Result<(), RunError>> = JoinSet::new();
@@ -409,6 +417,13 @@ impl App {
             let stop = stop.clone();
             parts.spawn(async move {
                 webhooks.run(stop).await;
+                Ok(())
+            });
+        }
+        {
+            let stop = stop.clone();
+            parts.spawn(async move {
+                checkpoints.run(stop).await;
                 Ok(())
             });
         }

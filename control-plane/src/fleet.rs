@@ -1,7 +1,7 @@
 //! The fleet as this control plane serves it: one value that the listener's services share, and the tasks behind it.
 //!
 //! ```text
-//! let fleet = Fleet::open(&store, &keyring, &minter, Admission::Certificates, alerts).await?;
+//! let fleet = Fleet::open(&store, &keyring, &minter, Admission::Certificates, alerts, checkpoints).await?;
 //! admin.add_service(fleet.replica_service());            // on the admin listener
 //! parts.spawn(fleet.clone().serve(listener, metrics, stop));
 //! parts.spawn(fleet.run(stop));
@@ -42,7 +42,7 @@ use tower::Service;
 use crate::{
     alerts::Alerts,
     api::{fleet::FleetApi, replicas::Replicas},
-    audit,
+    audit::{self, checkpoints::Checkpoints},
     authority::{self, Authority, AuthorityError},
     clock,
     intake::{Intake, Reporter},
@@ -118,6 +118,7 @@ pub(crate) struct Parts {
     pub(crate) stop: CancellationToken,
     pub(crate) recalls: Recalls,
     pub(crate) alerts: Alerts,
+    pub(crate) checkpoints: Arc<Checkpoints>,
     lender: Lender,
     admission: Admitting,
     tasks: std::sync::Mutex<Option<(Publisher, Desk)>>,
@@ -140,6 +141,7 @@ impl Fleet {
         minter: &Arc<Minter>,
         admission: Admission,
         alerts: Alerts,
+        checkpoints: Arc<Checkpoints>,
     ) -> Result<Self, FleetError> {
         let authority = Arc::new(Authority::open(store, keyring).await?);
         let (publisher, handle) = Publisher::new(store.clone(), Arc::clone(keyring)).await?;
@@ -160,6 +162,7 @@ impl Fleet {
             stop: CancellationToken::new(),
             recalls,
             alerts,
+            checkpoints,
             lender,
             admission,
             tasks: std::sync::Mutex::new(Some((publisher, desk))),

@@ -1,7 +1,7 @@
 //! UsageIntakeService: takes what replicas report, each record once.
 //!
-//! One transaction stores a batch: the records, their sums, how far the run is stored, what they charge to budgets, and an
-//! audit entry for each record.
+//! One transaction stores a batch: the records, their sums, how far the run is stored, what they charge to budgets, and the
+//! audit entry of each record, as the replica wrote it.
 //! The row of the run is locked first, so that reports of one run follow each other, on whichever control plane they arrive.
 //! A batch that begins behind a gap stores nothing and is answered with the last sequence without one.
 
@@ -18,11 +18,14 @@ use crate::{
     alerts::Alerts,
     api::{failure::Failure, violations::Violations},
     audit, clock,
-    store::{Store, StoreError},
+    store::{Store, StoreError, usage::Chain},
 };
+
+use self::evidence::Evidence;
 
 mod charges;
 mod entry;
+mod evidence;
 
 /// The most records of one report, as the contract says.
 pub const RECORDS_MAX: usize = 500;
@@ -43,6 +46,8 @@ pub struct Intake {
 struct Batch {
     incarnation: i64,
     records: Vec<Reported>,
+    // What each record says for the audit log.
+    evidence: Vec<Option<Evidence>>,
     forgotten_through: i64,
 }
 
@@ -63,7 +68,7 @@ impl Intake {
 
     // Stores what is new of a batch. Returns up to which sequence the run is stored.
     async fn take(&self, replica_id: &ReplicaId, batch: &Batch) -> Result<i64, StoreError> {
-        let Batch { incarnation, records, forgotten_through } = batch;
+        let Batch { incarnation, records, evidence, forgotten_through } = batch;
         let now_ms = clock::now_ms();
         let replica = replica_id.as_str();
         let mut txn = self.store.begin().await?;
@@ -81,10 +86,19 @@ impl Intake {
         txn.usage_acknowledge(replica, *incarnation, through).await?;
         let passed = charges::charge(&mut txn, replica_id, *incarnation, counted().filter_map(visit), now_ms).await?;
         let told = self.alerts.entries(&mut txn, &passed, now_ms).await?;
-        let lost = (stored < known).then(|| entry::forgotten(replica, *incarnation, stored, known, now_ms));
-        let visits = counted().map(|reported| entry::of(replica, reported));
-        let entries: Vec<_> = lost.into_iter().chain(visits).chain(told).collect();
-        audit::append_all(&mut txn, &entries).await?;
+        let mut chain = txn.usage_chain(replica, *incarnation).await?;
+        let mut drafts = Vec::with_capacity(new.len() + 1);
+        if stored < known {
+            drafts.push(entry::here(entry::forgotten(replica, *incarnation, chain.sequence, known.unsigned_abs(), now_ms)));
+            chain = Chain { sequence: known.unsigned_abs(), link: None };
+        }
+        let evidence = evidence.get(records.len() - new.len()..).unwrap_or_default();
+        for (reported, evidence) in new.iter().zip(evidence).filter(|(reported, _)| inserted.contains(&reported.sequence())) {
+            evidence::draft(&mut drafts, &mut chain, replica, reported, evidence.as_ref(), now_ms);
+        }
+        txn.usage_chain_move(replica, *incarnation, &chain).await?;
+        drafts.extend(told.into_iter().map(entry::here));
+        audit::append_drafts(&mut txn, drafts).await?;
         txn.commit().await?;
         self.alerts.told(passed.len());
         Ok(through)
@@ -122,7 +136,12 @@ impl Batch {
             return violations.finish(None);
         }
         let mut read = Vec::with_capacity(records.len());
-        for (at, record) in records.into_iter().enumerate() {
+        let mut evidence = Vec::with_capacity(records.len());
+        for (at, mut record) in records.into_iter().enumerate() {
+            match Evidence::read(&mut record) {
+                Ok(found) => evidence.push(found),
+                Err(rule) => violations.add(format!("records[{at}].evidence"), rule),
+            }
             match Reported::try_from(record) {
                 Ok(record) => read.push(record),
                 Err(error) => violations.add(format!("records[{at}].{}", error.field), error.rule),
@@ -135,7 +154,7 @@ impl Batch {
         if !(0..begins(&read).max(1)).contains(&forgotten_through) {
             violations.add("forgotten_through", "must be before the first record");
         }
-        violations.finish(Some(Self { incarnation, records: read, forgotten_through }))
+        violations.finish(Some(Self { incarnation, records: read, evidence, forgotten_through }))
     }
 }
 

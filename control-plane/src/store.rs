@@ -64,6 +64,11 @@ pub use self::{
     statement::{Arg, Position, Statement, TextMatch},
 };
 
+use crate::{
+    audit::{self as log, Epochs},
+    seal::Keyring,
+};
+
 /// Readers of SQLite at a time. Reads are short; more would only contend for two or four cores.
 const SQLITE_READERS_MAX: u32 = 4;
 /// Connections to PostgreSQL per control plane: its default limit of 100 leaves room for several.
@@ -85,6 +90,7 @@ pub struct Store {
     db: Db,
     newest: Arc<watch::Sender<i64>>,
     latency: Latency,
+    epochs: Arc<Epochs>,
 }
 
 /// Which database it is.
@@ -104,6 +110,7 @@ pub enum Db {
 /// A transaction. Dropping it rolls it back.
 pub struct Txn {
     inner: Inner,
+    epochs: Arc<Epochs>,
     advanced: Option<i64>,
     newest: Arc<watch::Sender<i64>>,
     begun: Instant,
@@ -127,11 +134,12 @@ enum Inner {
 // === impl Store ===
 
 impl Store {
-    /// Opens `sqlite://path` (made when it is missing, with mode 0600) or `postgres://...`, and migrates it under a lock.
+    /// Opens `sqlite://path` (made when it is missing, with mode 0600) or `postgres://...`, and migrates it under a lock. What
+    /// seals the audit log stands in it under the keyring.
     ///
     /// # Errors
     /// When the URL is neither, when the database cannot be reached, or when a newer Tollgate has migrated it.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
+    pub async fn open(url: &str, keyring: Arc<Keyring>) -> Result<Self, StoreError> {
         let db = if url.starts_with("sqlite:") {
             open_sqlite(url).await?
         } else if url.starts_with("postgres:") || url.starts_with("postgresql:") {
@@ -141,8 +149,10 @@ impl Store {
         };
         let histogram = || Histogram::new(LATENCY_SECONDS);
         let latency = Latency { read: histogram(), write: histogram() };
-        let store = Self { db, newest: Arc::new(watch::channel(0).0), latency };
+        let epochs = Arc::new(Epochs::new(keyring));
+        let store = Self { db, newest: Arc::new(watch::channel(0).0), latency, epochs };
         let revision = store.found_fleet().await?;
+        log::found(&store).await?;
         store.newest.send_replace(revision);
         Ok(store)
     }
@@ -220,7 +230,8 @@ impl Store {
     }
 
     fn transaction(&self, inner: Inner, begun: Instant, took: &Histogram) -> Txn {
-        Txn { inner, advanced: None, newest: Arc::clone(&self.newest), begun, took: took.clone() }
+        let epochs = Arc::clone(&self.epochs);
+        Txn { inner, epochs, advanced: None, newest: Arc::clone(&self.newest), begun, took: took.clone() }
     }
 
     // The first control plane over a database names its history; the others find the name.
@@ -323,6 +334,11 @@ impl Txn {
     pub async fn fleet(&mut self) -> Result<(String, i64), StoreError> {
         let row = self.fetch_one(sql!("SELECT epoch, revision FROM fleet WHERE id = 1")).await?;
         Ok((row.text("epoch")?, row.int("revision")?))
+    }
+
+    /// The keys of the audit log.
+    pub(crate) fn epochs(&self) -> Arc<Epochs> {
+        Arc::clone(&self.epochs)
     }
 
     /// What a `SELECT` ends with so that its rows stay locked: on SQLite nothing, since its writer is alone.

@@ -1,11 +1,23 @@
-//! AuditService: reading the log.
+//! AuditService: reading the log, and proving it.
 
-use tollgate_audit::{Entry, Outcome};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tollgate_audit::Outcome;
 use tollgate_proto::audit::v1::{self, audit_service_server::AuditService};
 use tonic::{Request, Response, Status};
 
 use super::{Admin, authorize::Authorized, failure::Failure, filter::Filter, page::Page, violations::Violations, wire};
-use crate::store::audit::AuditFilter;
+use crate::{
+    audit::{
+        self, checkpoints,
+        export::{self, Export, ExportError},
+    },
+    clock,
+    store::audit::{AuditFilter, Listed},
+};
+
+/// How many pages of an export wait for a slow reader.
+const PAGES_AHEAD: usize = 2;
 
 const FIELDS: [&str; 9] =
     ["action", "outcome", "initiator", "target", "replica", "request_id", "session", "since", "until"];
@@ -18,6 +30,76 @@ impl AuditService for Admin {
     ) -> Result<Response<v1::ListEntriesResponse>, Status> {
         let (_, message) = Authorized::take(request)?;
         Ok(Response::new(self.audit_list(message).await?))
+    }
+
+    type ExportEntriesStream = ReceiverStream<Result<v1::ExportEntriesResponse, Status>>;
+
+    async fn export_entries(
+        &self,
+        request: Request<v1::ExportEntriesRequest>,
+    ) -> Result<Response<Self::ExportEntriesStream>, Status> {
+        let (_, v1::ExportEntriesRequest { from_index }) = Authorized::take(request)?;
+        let (mut export, head) = Export::begin(&self.store, from_index.max(1)).await.map_err(refused)?;
+        let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
+        // It ends with the log, or with its reader.
+        tokio::spawn(async move {
+            let mut page = Ok(head);
+            while let Ok(lines) = page {
+                if lines.is_empty() || sender.send(Ok(v1::ExportEntriesResponse { lines })).await.is_err() {
+                    return;
+                }
+                page = export.page().await.map_err(refused);
+            }
+            if let Err(status) = page {
+                let _ = sender.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn prove_entry(
+        &self,
+        request: Request<v1::ProveEntryRequest>,
+    ) -> Result<Response<v1::ProveEntryResponse>, Status> {
+        let (_, v1::ProveEntryRequest { index }) = Authorized::take(request)?;
+        let export::Proof { line, path, end } = export::prove(&self.store, index).await.map_err(refused)?;
+        let path = path.into_iter().map(Into::into).collect();
+        let (checkpoint, public_key) = (end.note.to_string(), end.public_key.to_vec());
+        Ok(Response::new(v1::ProveEntryResponse { line, path, checkpoint, public_key }))
+    }
+
+    async fn sign_checkpoint(
+        &self,
+        request: Request<v1::SignCheckpointRequest>,
+    ) -> Result<Response<v1::SignCheckpointResponse>, Status> {
+        let (_, v1::SignCheckpointRequest {}) = Authorized::take(request)?;
+        let mut txn = self.store.begin().await.map_err(Failure::from)?;
+        let signed = checkpoints::sign(&mut txn, clock::now_ms()).await.map_err(Failure::from)?;
+        txn.commit().await.map_err(Failure::from)?;
+        let signed = signed.ok_or_else(|| refused(ExportError::Empty))?;
+        let (checkpoint, public_key) = (signed.note.to_string(), signed.public_key.to_vec());
+        Ok(Response::new(v1::SignCheckpointResponse { checkpoint, public_key }))
+    }
+
+    async fn rotate_key(
+        &self,
+        request: Request<v1::RotateKeyRequest>,
+    ) -> Result<Response<v1::RotateKeyResponse>, Status> {
+        let (by, v1::RotateKeyRequest {}) = Authorized::take(request)?;
+        let mut txn = self.store.begin().await.map_err(Failure::from)?;
+        let epoch = audit::rotate(&mut txn, by.principal(), None).await.map_err(Failure::from)?;
+        txn.commit().await.map_err(Failure::from)?;
+        let (epoch, public_key) = (epoch.id().to_owned(), epoch.public_key().to_vec());
+        Ok(Response::new(v1::RotateKeyResponse { epoch, public_key }))
+    }
+}
+
+fn refused(error: ExportError) -> Status {
+    match error {
+        ExportError::Store(error) => Failure::from(error).into(),
+        ExportError::Line(_) => Status::data_loss(error.to_string()),
+        ExportError::Empty => Status::failed_precondition(error.to_string()),
+        ExportError::Missing => Status::not_found(error.to_string()),
     }
 }
 
@@ -33,7 +115,7 @@ impl Admin {
         let mut txn = self.store.begin_read().await?;
         let rows = txn.audit_list(&filter, before, page.limit()).await?;
         txn.end().await?;
-        let (entries, next_page_token) = page.write(&rows, written, |(index, _)| index.to_string());
+        let (entries, next_page_token) = page.write(&rows, written, |listed| listed.index.to_string());
         Ok(v1::ListEntriesResponse { entries, next_page_token })
     }
 }
@@ -59,7 +141,8 @@ fn read_filter(text: &str, violations: &mut Violations) -> AuditFilter {
     }
 }
 
-fn written((index, entry): &(i64, Entry)) -> v1::Entry {
+fn written(listed: &Listed) -> v1::Entry {
+    let Listed { index, entry, replica, writer, leaf, erased } = listed;
     v1::Entry {
         index: *index,
         time: Some(wire::timestamp(entry.time_ms())),
@@ -67,10 +150,13 @@ fn written((index, entry): &(i64, Entry)) -> v1::Entry {
         outcome: entry.outcome().word().into(),
         initiator: entry.initiator().into(),
         target: entry.target().into(),
-        replica: entry.replica().into(),
+        replica: replica.clone(),
         request_id: entry.request_id().into(),
         session: entry.session().into(),
         detail: serde_json::Value::Object(entry.detail().clone()).to_string(),
         source_address: entry.source_address().into(),
+        writer: writer.clone(),
+        leaf: leaf.clone(),
+        erased: *erased,
     }
 }

@@ -1,11 +1,20 @@
 //! What the log says of a visit: one entry a record. Never prompt text; of the model only its name.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value, json};
-use tollgate_audit::{Entry, Facts, Outcome as Ended};
+use tollgate_audit::{Entry, Facts, Outcome as Ended, verify::FORGOTTEN};
 use tollgate_policy::usage::{Attribution, Outcome, Record, Tokens};
 use tollgate_proto::convert::usage::{Gap, Reported};
 
-/// The entry of a record.
+use crate::audit::{Draft, Origin};
+
+/// An entry of this control plane.
+pub(super) fn here<'a>(entry: Entry) -> Draft<'a> {
+    Draft { entry: Cow::Owned(entry), origin: Origin::Here }
+}
+
+/// The entry of a record for which the replica wrote none.
 pub(super) fn of(replica: &str, reported: &Reported) -> Entry {
     match reported {
         Reported::Visit(record) => visit(replica, record),
@@ -13,12 +22,13 @@ pub(super) fn of(replica: &str, reported: &Reported) -> Entry {
     }
 }
 
-/// The entry of records that the replica has forgotten and the ledger does not have.
-pub(super) fn forgotten(replica: &str, incarnation: i64, stored: i64, known: i64, now_ms: i64) -> Entry {
+/// The entry of records behind `stored`, up to `known`, that the replica has not, or not any more, and the log does not have.
+/// Whoever verifies the log knows by it that the chain of the run goes on behind them.
+pub(super) fn forgotten(replica: &str, incarnation: i64, stored: u64, known: u64, now_ms: i64) -> Entry {
     let detail = json!({"incarnation": incarnation, "from_sequence": stored + 1, "to_sequence": known});
     let target = format!("replica/{replica}");
     let facts = Facts { initiator: "system", target: &target, replica, detail: fields(detail), ..Facts::default() };
-    Entry::new(now_ms, "usage.forget", Ended::Failed, facts)
+    Entry::new(now_ms, FORGOTTEN, Ended::Failed, facts)
 }
 
 fn missing(replica: &str, gap: &Gap) -> Entry {

@@ -3,6 +3,7 @@
 //! Reading order: here, the runs and the list of records; [`insert`], how records get in; [`rollup`], how they are summed;
 //! [`summary`], how sums are asked for.
 
+use tollgate_audit::tree::Hash;
 use tollgate_policy::id::{CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId};
 use tollgate_policy::{
     money::NanoUsd,
@@ -83,6 +84,15 @@ pub struct RecordPosition {
     pub sequence: i64,
 }
 
+/// Where the chain of audit entries of a run stands.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Chain {
+    /// The sequence of its last entry; 0 before the first.
+    pub sequence: u64,
+    /// Its link; `None` where nobody knows it.
+    pub link: Option<Hash>,
+}
+
 /// Usage. Each method fails as [`Txn::execute`] does.
 impl Txn {
     /// The sequence up to which a run is stored, 0 for a new one. Its row stays locked until the transaction ends.
@@ -96,6 +106,32 @@ impl Txn {
             now_ms,
         );
         self.fetch_one(lock).await?.int("acknowledged")
+    }
+
+    /// Where the chain of audit entries of a run stands: the sequence and the link of its last one. The caller has locked the
+    /// run.
+    pub async fn usage_chain(&mut self, replica: &str, incarnation: i64) -> Result<Chain, StoreError> {
+        let select = sql!(
+            "SELECT audit_sequence, audit_link FROM usage_runs WHERE replica = $1 AND incarnation = $2",
+            replica,
+            incarnation,
+        );
+        let row = self.fetch_one(select).await?;
+        let link = row.bytes_opt("audit_link")?.map(Hash::try_from);
+        let link = link.transpose().map_err(|_| StoreError::corrupt("audit_link", "is of another length"))?;
+        Ok(Chain { sequence: row.narrow("audit_sequence")?, link })
+    }
+
+    /// Notes where the chain of audit entries of a run stands.
+    pub async fn usage_chain_move(&mut self, replica: &str, incarnation: i64, chain: &Chain) -> Result<(), StoreError> {
+        let update = sql!(
+            "UPDATE usage_runs SET audit_sequence = $3, audit_link = $4 WHERE replica = $1 AND incarnation = $2",
+            replica,
+            incarnation,
+            i64::try_from(chain.sequence).unwrap_or(i64::MAX),
+            chain.link.map(Vec::from),
+        );
+        self.execute(update).await.map(drop)
     }
 
     /// Notes that a run is stored up to this sequence.

@@ -63,8 +63,14 @@ pub struct Facts<'a> {
 
 /// Bytes that are not an encoded entry.
 #[derive(Debug, thiserror::Error)]
-#[error("not an encoded audit entry: {0}")]
-pub struct Unreadable(#[from] serde_json::Error);
+pub enum Unreadable {
+    /// They are not of its form.
+    #[error("not an encoded audit entry: {0}")]
+    Form(#[from] serde_json::Error),
+    /// They are not what [`Entry::new`] and [`Entry::encode`] make.
+    #[error("not an audit entry as it is made: a limit is passed, or it is written in another way")]
+    Made,
+}
 
 impl Entry {
     /// Makes an entry. Text beyond the limits is cut, and ends in `…`; control characters become spaces.
@@ -100,6 +106,36 @@ impl Entry {
     /// When they are not an encoded entry.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
         Ok(serde_json::from_slice(bytes)?)
+    }
+
+    /// Reads what somebody else encoded, and makes sure that they kept to the limits and to the one way to write it.
+    ///
+    /// # Errors
+    /// When it is anything else than [`Entry::new`] and [`Entry::encode`] make.
+    pub fn decode_foreign(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let Self {
+            time_ms,
+            action,
+            outcome,
+            initiator,
+            target,
+            replica,
+            request_id,
+            session,
+            source_address,
+            detail,
+        } = Self::decode(bytes)?;
+        let facts = Facts {
+            initiator: &initiator,
+            target: &target,
+            replica: &replica,
+            request_id: &request_id,
+            session: &session,
+            source_address: &source_address,
+            detail,
+        };
+        let made = Self::new(time_ms, &action, outcome, facts);
+        if made.encode()? == bytes { Ok(made) } else { Err(Unreadable::Made) }
     }
 
     /// When it happened, in Unix milliseconds by the clock of the writer.
@@ -245,6 +281,17 @@ mod tests {
         assert_eq!(read, made);
         assert_eq!(read.encode().unwrap(), bytes);
         assert!(Entry::decode(b"{}").is_err());
+    }
+
+    #[test]
+    fn what_somebody_else_made_keeps_to_the_limits() {
+        let bytes = entry(Facts { initiator: "key/1", ..Facts::default() }).encode().unwrap();
+        assert!(Entry::decode_foreign(&bytes).is_ok());
+        let text = String::from_utf8(bytes).unwrap();
+        let long = "x".repeat(10_000);
+        for (from, to) in [("key/1", "key\\n1"), ("key/1", &long), ("{\"time_ms\"", "{ \"time_ms\""), ("{}", &format!("{{\"a\":\"{long}\"}}"))] {
+            assert!(matches!(Entry::decode_foreign(text.replace(from, to).as_bytes()), Err(Unreadable::Made)), "{to:.20}");
+        }
     }
 
     #[test]

@@ -104,6 +104,8 @@ impl From<&Record> for v1::Record {
             dropped: 0,
             charges: record.charges.iter().map(v1::BudgetCharge::from).collect(),
             held_incarnation: record.held_incarnation.map_or(0, |run| signed(run, i64::MAX)),
+            // The spool writes it, where the record gets its place.
+            evidence: None,
         }
     }
 }
@@ -232,6 +234,7 @@ fn visit(wire: v1::Record) -> Field<Record> {
         dropped: _,
         charges,
         held_incarnation,
+        evidence: _,
     } = wire;
     let attribution = Attribution {
         key: id("key", KeyId::parse(&key))?,

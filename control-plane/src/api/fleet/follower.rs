@@ -16,7 +16,7 @@ use tokio::{
 use tollgate_policy::id::ReplicaId;
 use tollgate_proto::{
     fleet::v1::{
-        Ack, Chunk, Directive, FollowRequest, FollowResponse, Heartbeat, Hello, Nack, Recall, Resync, Share, Welcome,
+        Ack, Checkpoint, Chunk, Directive, FollowRequest, FollowResponse, Heartbeat, Hello, Nack, Recall, Resync, Share, Welcome,
         follow_request::Message as Hear, follow_response::Message as Say,
     },
     push::{self, HEARTBEAT_SECONDS, SILENCE_SECONDS_MAX},
@@ -24,6 +24,7 @@ use tollgate_proto::{
 use tonic::{Status, Streaming};
 
 use crate::{
+    audit::checkpoints::Signed,
     fleet::Fleet,
     publish::{Latest, PublishError, encode::Encoded},
     store::replicas::{Acknowledged, Opened, Refused},
@@ -173,6 +174,8 @@ impl Follower {
         let mut wishes = self.fleet.parts.roster.wishes();
         let mut sharers = self.fleet.parts.roster.sharers();
         let mut recalls = self.fleet.parts.recalls.heard();
+        let mut checkpoints = self.fleet.parts.checkpoints.newest();
+        checkpoints.mark_changed();
         let mut heartbeat = tokio::time::interval(Duration::from_secs(HEARTBEAT_SECONDS));
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let Ok(Some(first)) = latest.wait_for(Option::is_some).await.map(|latest| latest.clone()) else { return None };
@@ -208,6 +211,16 @@ impl Follower {
                 Ok(()) = wishes.changed() => {}
                 Ok(()) = sharers.changed() => {}
                 () = self.moved.notified() => {}
+                // A slow stream hears of the newest one.
+                Ok(()) = checkpoints.changed() => {
+                    let signed = checkpoints.borrow_and_update().clone();
+                    if let Some(Signed { note, public_key, .. }) = signed {
+                        let told = Checkpoint { note: note.to_string(), public_key: public_key.to_vec().into() };
+                        if let Err(ended) = self.say(Say::Checkpoint(told)).await {
+                            return ended;
+                        }
+                    }
+                }
                 // What a slow stream missed is recalled again while somebody needs it.
                 Ok(budget) = recalls.recv() => {
                     if let Err(ended) = self.say(Say::Recall(Recall { budget: budget.to_string() })).await {
