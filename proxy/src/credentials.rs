@@ -77,6 +77,10 @@ impl Credentials {
             shard.verified.retain(|_, verified| verified.claims().check(now).is_ok());
             shard.swept_ms = now.get();
         }
+        // Once, in full: growing step by step would move every entry again, while somebody's request waits.
+        if shard.verified.capacity() == 0 {
+            shard.verified.reserve(ENTRIES_MAX);
+        }
         // All of them live: to begin anew costs each one verification, and keeps no order of use.
         if shard.verified.len() >= ENTRIES_MAX {
             shard.verified.clear();

@@ -13,10 +13,10 @@
 //! Reading order: [`Claims`], what is signed; [`TokenKey`], with what; [`Presented`], what arrives, well-formed; [`Verified`],
 //! what has a good signature. Whether it is to be admitted is decided by [`decide`](crate::decide), at each request.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
-use ring::signature::{ED25519, UnparsedPublicKey};
+use ed25519_dalek::{SIGNATURE_LENGTH as SIGNATURE_BYTES, Signature, Verifier as _, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -42,7 +42,6 @@ pub const TOKEN_KEY_ID_LENGTH_MAX: usize = 64;
 /// The length of an Ed25519 public key, in bytes.
 pub const PUBLIC_KEY_BYTES: usize = 32;
 
-const SIGNATURE_BYTES: usize = 64;
 // 64 bytes in base64url without padding.
 const SIGNATURE_LENGTH: usize = 86;
 
@@ -70,6 +69,8 @@ pub struct Claims {
 pub struct TokenKey {
     id: Arc<str>,
     public_key: [u8; PUBLIC_KEY_BYTES],
+    // The point that the key encodes, computed once rather than for each credential. Nothing is verified without it.
+    point: Option<VerifyingKey>,
     // Encoded as in a credential, so that headers are compared and never read.
     header: Arc<str>,
 }
@@ -128,17 +129,24 @@ pub enum Untimely {
 }
 
 // As they are signed. What is missing or has another type does not decode; what is further there is ignored.
+// Borrowed from what was decoded, unless it has escapes.
 #[derive(Deserialize, Serialize)]
-struct Wire {
-    iss: String,
-    aud: String,
-    sub: String,
-    key: String,
-    sid: String,
+struct Wire<'t> {
+    #[serde(borrow)]
+    iss: Cow<'t, str>,
+    #[serde(borrow)]
+    aud: Cow<'t, str>,
+    #[serde(borrow)]
+    sub: Cow<'t, str>,
+    #[serde(borrow)]
+    key: Cow<'t, str>,
+    #[serde(borrow)]
+    sid: Cow<'t, str>,
     iat: i64,
     nbf: i64,
     exp: i64,
-    jti: String,
+    #[serde(borrow)]
+    jti: Cow<'t, str>,
 }
 
 // === impl Claims ===
@@ -151,15 +159,15 @@ impl Claims {
     pub fn signing_input(&self, key: &TokenKey) -> Result<String, Malformed> {
         let Self { user, key: virtual_key, session, issued, not_before, expires, id } = self;
         let wire = Wire {
-            iss: ISSUER.to_owned(),
-            aud: AUDIENCE.to_owned(),
-            sub: user.to_string(),
-            key: virtual_key.to_string(),
-            sid: session.to_string(),
+            iss: ISSUER.into(),
+            aud: AUDIENCE.into(),
+            sub: user.as_str().into(),
+            key: virtual_key.as_str().into(),
+            sid: session.as_str().into(),
             iat: *issued,
             nbf: *not_before,
             exp: *expires,
-            jti: id.to_string(),
+            jti: Cow::Borrowed(id),
         };
         let claims = serde_json::to_vec(&wire).map_err(|_| Malformed)?;
         let input = format!("{}.{}", key.header, BASE64.encode(claims));
@@ -194,7 +202,7 @@ impl Claims {
         let ids = || Ok::<_, InvalidId>((UserId::parse(&sub)?, KeyId::parse(&key)?, SessionId::parse(&sid)?));
         let (user, key, session) = ids().ok()?;
         let meant = iss == ISSUER && aud == AUDIENCE && !jti.is_empty();
-        let claims = Self { user, key, session, issued: iat, not_before: nbf, expires: exp, id: jti.into() };
+        let claims = Self { user, key, session, issued: iat, not_before: nbf, expires: exp, id: (*jti).into() };
         meant.then_some(claims)
     }
 }
@@ -212,7 +220,9 @@ impl TokenKey {
             return Err(InvalidTokenKey);
         }
         let header = format!(r#"{{"alg":"EdDSA","kid":"{id}","typ":"at+jwt"}}"#);
-        Ok(Self { id: id.into(), public_key, header: BASE64.encode(header).into() })
+        // Under a point of small order anybody signs anything.
+        let point = VerifyingKey::from_bytes(&public_key).ok().filter(|point| !point.is_weak());
+        Ok(Self { id: id.into(), public_key, point, header: BASE64.encode(header).into() })
     }
 
     /// Its id, `kid` in a header.
@@ -283,12 +293,13 @@ impl Presented {
         let sent = part(self.signed_end + 1, self.text.len());
         let length = BASE64.decode_slice(sent, &mut signature).map_err(|_| Unverified::Signature)?;
         let signed = part(PREFIX.len(), self.signed_end);
-        let public_key = UnparsedPublicKey::new(&ED25519, &key.public_key);
-        if length != SIGNATURE_BYTES || public_key.verify(signed.as_bytes(), &signature).is_err() {
-            return Err(Unverified::Signature);
-        }
-        let json = BASE64.decode(part(self.header_end + 1, self.signed_end)).map_err(|_| Unverified::Claims)?;
-        let claims = Claims::read(&json).ok_or(Unverified::Claims)?;
+        let point = key.point.as_ref().filter(|_| length == SIGNATURE_BYTES).ok_or(Unverified::Signature)?;
+        let good = point.verify(signed.as_bytes(), &Signature::from_bytes(&signature));
+        good.map_err(|_| Unverified::Signature)?;
+        let mut json = [0; BYTES_MAX];
+        let claims = part(self.header_end + 1, self.signed_end);
+        let length = BASE64.decode_slice(claims, &mut json).map_err(|_| Unverified::Claims)?;
+        let claims = json.get(..length).and_then(Claims::read).ok_or(Unverified::Claims)?;
         Ok(Verified { claims, key_id: Arc::clone(&key.id), public_key: key.public_key })
     }
 }

@@ -194,6 +194,42 @@ fn a_credential_that_is_cut_or_changed_anywhere_is_none() {
     assert_eq!(verify(&format!("{}.{}", two.0, one.1)), Err(Unverified::Signature.to_string()));
 }
 
+// The order of the base point, little endian (RFC 8032, section 5.1).
+const ORDER: [u8; 32] = [
+    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+];
+
+#[test]
+fn a_signature_has_one_form() {
+    let input = claims().signing_input(&token_key("one", 1)).unwrap();
+    let mut signature: Vec<u8> = pair(1).sign(input.as_bytes()).as_ref().to_vec();
+    let text = |signature: &[u8]| Presented::assemble(&input, signature).unwrap().expose().to_owned();
+    assert_eq!(verify(&text(&signature)), Ok(claims()));
+    let mut carry = 0;
+    for (byte, more) in signature[32..].iter_mut().zip(ORDER) {
+        let sum = u16::from(*byte) + u16::from(more) + carry;
+        (*byte, carry) = (sum.to_le_bytes()[0], sum >> 8);
+    }
+    assert_eq!(verify(&text(&signature)), Err(Unverified::Signature.to_string()), "the same scalar, written longer");
+}
+
+#[test]
+fn nothing_is_verified_under_a_key_that_anybody_signs_for() {
+    // Of the neutral point every multiple is itself, so that it satisfies the equation for each message, with the scalar 0.
+    let mut neutral = [0; PUBLIC_KEY_BYTES];
+    neutral[0] = 1;
+    let weak = Arc::new(TokenKey::new("weak", neutral).unwrap());
+    let input = claims().signing_input(&weak).unwrap();
+    let forged = Presented::assemble(&input, &[neutral, [0; 32]].concat()).unwrap();
+    assert_eq!(forged.verify(&[weak]), Err(Unverified::Signature));
+    // Bytes that encode no point at all.
+    let none = Arc::new(TokenKey::new("none", [2; PUBLIC_KEY_BYTES]).unwrap());
+    let input = claims().signing_input(&none).unwrap();
+    let presented = Presented::assemble(&input, pair(1).sign(input.as_bytes()).as_ref()).unwrap();
+    assert_eq!(presented.verify(&[none]), Err(Unverified::Signature));
+}
+
 #[test]
 fn a_credential_holds_from_a_minute_before_its_beginning_to_its_end() {
     let at = |seconds: i64, millis: i64| UnixMillis::new(seconds * 1_000 + millis);
