@@ -3,6 +3,7 @@
   bench/run            about ten minutes; prints a table and writes it under bench/results/
   bench/run --quick    about two minutes, one round
   bench/run --only tollgate,budgets,funds,lend --workloads W1    the money alone
+  bench/run --only organisation --workloads none    how a large organisation loads
 
 The proxy under test has a core of its own; the load generator, the simulated provider and the control plane share the others.
 Everything is on loopback, on free ports. CPU time per request is that of the proxy's process alone, from /proc, while as
@@ -28,6 +29,7 @@ import bodies
 import load
 import machine
 import money
+import organisation
 import peers
 import tollgate
 
@@ -194,7 +196,7 @@ def table(bench, header):
             lines.append("| " + " | ".join(cells) + " |")
     if not bench.workloads:
         lines = [*header]
-    lines += money.table(bench, spread)
+    lines += money.table(bench, spread) + organisation.table(bench, spread)
     if not get("floor", "W4", "KB a stream"):
         return "\n".join(lines) + "\n"
     lines += ["", f"| W4: {bench.plan.streams} slow streams at once | MB idle | MB with all streams | KB per stream |"]
@@ -232,7 +234,7 @@ def main():
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round, about a minute")
     parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "target" / "measure")
-    parser.add_argument("--only", help="the targets to measure, separated by commas; also funds and lend")
+    parser.add_argument("--only", help="the targets to measure, separated by commas; also funds, lend and organisation")
     parser.add_argument("--workloads", default="W1,W2,W3,W4", help="the workloads to measure, separated by commas")
     parser.add_argument("--no-write", action="store_true", help="print the table and write no file")
     arguments = parser.parse_args()
@@ -276,6 +278,8 @@ def main():
             money.holding(bench)
         if only is None or "lend" in only:
             money.lending(bench, arguments.programs, directory)
+        if only is None or "organisation" in only:
+            organisation.starting(bench, arguments.programs, directory)
         text = table(bench, header(plan, proof))
         print(text)
         if not arguments.no_write:

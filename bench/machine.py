@@ -50,7 +50,7 @@ class Process:
             raise Stop(f"{self.name} did not start:\n{self.tail()}")
         return line
 
-    def wait_for(self, condition, what, seconds=20):
+    def wait_for(self, condition, what, seconds=20, pause=0.02):
         """The first true value of the condition."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -58,7 +58,7 @@ class Process:
                 raise Stop(f"{self.name} ended with {self.popen.returncode} before {what}:\n{self.tail()}")
             if value := condition():
                 return value
-            time.sleep(0.02)
+            time.sleep(pause)
         raise Stop(f"{self.name}: {what} did not happen within {seconds} s:\n{self.tail()}")
 
     def tail(self):

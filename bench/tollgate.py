@@ -167,11 +167,7 @@ class Tollgate:
         """What a command of the command line prints, read as JSON."""
         environment = {"PATH": os.environ["PATH"], "HOME": self.directory}
         environment |= {"TOLLGATE_SERVER": self.server, "TOLLGATE_TOKEN": self.token}
-        command = [str(self.programs / "tollgate"), *arguments, "-o", "json"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        if done.returncode != 0:
-            raise machine.Stop(f"tollgate {' '.join(arguments)} failed:\n{done.stderr}")
-        return json.loads(done.stdout)
+        return run(self.programs, arguments, environment)
 
     def proof(self, sent):
         """That each request is in the ledger: once it is, nothing was left out to be fast."""
@@ -188,6 +184,15 @@ class Tollgate:
         if not sent <= counted <= sent + self.probes:
             raise machine.Stop(f"{sent} requests were answered and {counted} are in the ledger")
         return f"all of {sent} requests are in the ledger, at {cost} USD"
+
+
+def run(programs, arguments, environment):
+    """What a command of the command line prints, read as JSON."""
+    command = [str(programs / "tollgate"), *arguments, "-o", "json"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise machine.Stop(f"tollgate {' '.join(arguments)} failed:\n{done.stderr}")
+    return json.loads(done.stdout)
 
 
 def sample(url, name):

@@ -16,6 +16,7 @@ mod promises {
     mod budgets;
     mod rates;
     mod fleet;
+    mod organisation;
     mod membership;
     mod canary;
     mod programs;

@@ -3,7 +3,8 @@
 //!
 //! Reading order: [`database`], where state lives; [`admin`], what an administrator does; [`client`], what a developer's agent
 //! does; [`cluster`], all parts in this process; [`process`], a part as a
-//! process that can be killed; [`redis`], a store that can be killed; [`fleet`], a control plane and several replicas as processes.
+//! process that can be killed; [`redis`], a store that can be killed; [`fleet`], a control plane and several replicas as processes;
+//! [`organisation`], ten thousand people at once.
 
 #![expect(
     clippy::expect_used,
@@ -26,6 +27,8 @@ pub mod process;
 pub mod redis;
 #[path = "world/fleet.rs"]
 pub mod fleet;
+#[path = "world/organisation.rs"]
+pub mod organisation;
 
 use std::{
     fmt::Debug,
