@@ -13,7 +13,7 @@ async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().context("needs the URL of an empty database")?;
     let mut number = |default: usize| arguments.next().map_or(Ok(default), |text| text.parse());
-    let organisation = Organisation { users: number(10_000)?, groups: number(200)? };
+    let organisation = Organisation { users: number(10_000)?, groups: number(200)?, together: 1 };
     anyhow::ensure!(organisation.users > 0 && organisation.groups > 0, "needs a user and a group");
     organisation.fill(&Store::open(&url).await?).await?;
     println!("the key of the last user is {}", Organisation::key_name(organisation.users - 1));

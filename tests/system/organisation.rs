@@ -8,7 +8,8 @@ use tollgate_tests::{
     organisation::Organisation,
 };
 
-const LARGE: Organisation = Organisation { users: 10_000, groups: 200 };
+// A hundred at a time, since the control plane publishes each transaction.
+const LARGE: Organisation = Organisation { users: 10_000, groups: 200, together: 100 };
 // Of so many users one key is tried: it works only if the key, its user, their team and the customer arrived.
 const SAMPLE: usize = 499;
 
@@ -24,8 +25,6 @@ async fn ten_thousand_users_arrive_whole_at_a_fresh_replica() {
     let fresh = cluster.add_replica("fresh", 0).await.url.clone();
     // A replica acknowledges a revision once its items add up to the digest that was signed over all of them.
     cluster.admin.converged(1).await;
-    let head = cluster.admin.fleet().await[0].acknowledged_revision;
-    assert!(head > i64::try_from(LARGE.users).unwrap(), "each user is a revision, and the newest is {head}");
     for (number, secret) in secrets {
         let answer = client::send(&cluster.http, &fresh, &secret, message("hello", false)).await;
         assert_eq!(answer.status, 200, "the key of user {number}: {}", answer.text());

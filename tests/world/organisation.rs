@@ -31,11 +31,12 @@ pub struct Organisation {
     pub users: usize,
     /// Its groups, each with a team in which a binding lets it work.
     pub groups: usize,
+    /// How many users come in one transaction, and so in one revision, at least 1.
+    pub together: usize,
 }
 
 impl Organisation {
-    /// Puts it into a store, each user in a transaction and so in a revision of their own. Nobody knows the secrets of the
-    /// keys: rotate one to use it.
+    /// Puts it into a store. Nobody knows the secrets of the keys: rotate one to use it.
     ///
     /// # Errors
     /// When the store does not take it.
@@ -46,9 +47,11 @@ impl Organisation {
             self.group(&mut txn, &customer, group).await?;
         }
         txn.commit().await?;
-        for number in 0..self.users {
+        for first in (0..self.users).step_by(self.together) {
             let mut txn = store.begin().await?;
-            self.user(&mut txn, number).await?;
+            for number in first..self.users.min(first + self.together) {
+                self.user(&mut txn, number).await?;
+            }
             txn.commit().await?;
         }
         Ok(())
