@@ -42,7 +42,7 @@ use crate::{
     oauth::OAuth,
     oidc::Issuers,
     principals::Principals,
-    refusals::Refusals,
+    refusals::{CALLS_MAX, Refusals},
     rim,
     scim::{self, Scim},
     seal::Keyring,
@@ -221,7 +221,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let people = people(&config, &store, &keyring, &minter)?;
     let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;
     let principals = Arc::new(principals(&store, &minter, administrators, &people));
-    let refusals = Arc::new(Refusals::new(store.clone()));
+    let refusals = Arc::new(Refusals::new(&store, CALLS_MAX));
     let scim = Scim::new(store.clone(), Arc::clone(&principals), Arc::clone(&refusals), scim_settings(&config));
     let api = Admin::new(store.clone(), keyring, Arc::clone(&minter), fleet.clone(), signer);
     let layered = admin_server(&config)?.layer(metrics.clone()).layer(Authorize::new(principals, refusals));

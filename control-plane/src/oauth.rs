@@ -8,7 +8,7 @@
 //!
 //! Reading order: [`caller`], who asks; [`begun`], what waits in the database between two steps; [`authorize`], the way to the
 //! issuer; [`callback`], the way back; [`device`] and [`browser`], the other two ways in; [`token`], what a session begins
-//! with; [`pages`] and [`answers`], what is said.
+//! with; [`pages`] and [`answers`], what is said; [`refusal`], what the log says of those who are not let in.
 
 pub mod caller;
 pub mod begun;
@@ -19,6 +19,7 @@ pub mod browser;
 pub mod token;
 pub mod pages;
 pub mod answers;
+pub mod refusal;
 
 use std::sync::Arc;
 
@@ -28,13 +29,11 @@ use axum::{
     routing::{get, post},
 };
 
-use self::{caller::Caller, device::Guesses};
+use self::device::Guesses;
 use crate::{
     keys::Minter,
-    oidc::{
-        Issuers,
-        refusals::{Refusal, Refusals},
-    },
+    oidc::Issuers,
+    refusals::{Refusals, SIGN_INS_MAX},
     sessions::Sessions,
     store::Store,
 };
@@ -74,7 +73,7 @@ impl OAuth {
             minter: Arc::clone(minter),
             sessions: Arc::clone(sessions),
             issuers: Arc::clone(issuers),
-            refusals: Refusals::new(store),
+            refusals: Refusals::new(store, SIGN_INS_MAX),
             guesses: Guesses::default(),
             public_url,
         }
@@ -103,10 +102,5 @@ impl OAuth {
     /// Whether cookies go over TLS.
     fn is_secure(&self) -> bool {
         self.public_url.starts_with("https://")
-    }
-
-    async fn refuse(&self, caller: &Caller, step: &str, reason: &str) {
-        let source_address = &caller.source_address;
-        self.refusals.write(Refusal { step, reason, source_address, ..Refusal::default() }).await;
     }
 }

@@ -1,8 +1,7 @@
 //! Sign-in at identity providers by OpenID Connect.
 //!
 //! Reading order: [`settings`], the issuers as they are configured; [`outbound`], how they are asked; [`verify`], their tokens;
-//! [`claims`], what those mean here; [`issuer`], one of them; [`provision`], the users that their people are; [`refusals`],
-//! what the log says of those who are not let in.
+//! [`claims`], what those mean here; [`issuer`], one of them; [`provision`], the users that their people are.
 
 pub mod settings;
 pub mod outbound;
@@ -10,7 +9,6 @@ pub mod verify;
 pub mod claims;
 pub mod issuer;
 pub mod provision;
-pub mod refusals;
 
 use tollgate_policy::id::UserId;
 

@@ -13,7 +13,7 @@ use crate::{
     administrators::{Administrators, BOOTSTRAP},
     clock,
     keys::{ACCESS_PREFIX, ADMIN_PREFIX, Minter, SERVICE_PREFIX},
-    oidc::Issuers,
+    oidc::{Issuers, SignInError},
     sessions::Sessions,
     store::{Store, StoreError},
 };
@@ -52,6 +52,20 @@ pub enum Identity {
     ServiceAccount(ServiceAccountId),
 }
 
+/// Why a caller is not known. What is shown is for the caller; the rest is for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum NotKnown {
+    /// No such token, or one of somebody who is disabled.
+    #[error("the token is not known: it may have expired, or been replaced or revoked")]
+    Token,
+    /// A token of an identity provider that is not accepted: whoever sent it learns no more than of any other.
+    #[error("the token is not known: it may have expired, or been replaced or revoked")]
+    Bearer(#[source] SignInError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 // === impl Principals ===
 
 impl Principals {
@@ -67,40 +81,37 @@ impl Principals {
         Self { store, minter, administrators, sessions, issuers }
     }
 
-    /// Finds whose token this is. `None`: nobody's, or of somebody who is disabled.
+    /// Finds whose token this is.
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub async fn authenticate(&self, token: &str) -> Result<Option<Principal>, StoreError> {
+    /// When it is nobody's, or the database cannot be read.
+    pub async fn authenticate(&self, token: &str) -> Result<Principal, NotKnown> {
         if is_jwt(token) {
             return self.bearer(token).await;
         }
         if token.len() > TOKEN_BYTES_MAX {
-            return Ok(None);
+            return Err(NotKnown::Token);
         }
         if token.starts_with(ACCESS_PREFIX) {
-            let Some(signed_in) = self.sessions.authenticate(token).await? else { return Ok(None) };
+            let signed_in = self.sessions.authenticate(token).await?.ok_or(NotKnown::Token)?;
             let session = SessionId::parse(&signed_in.session.id).ok();
-            return self.person(signed_in.user.id, session).await.map(Some);
+            return Ok(self.person(signed_in.user.id, session).await?);
         }
         if token.starts_with(ADMIN_PREFIX) {
             let known = self.administrators.authenticate(token).await?;
-            return Ok(known.then(Principal::bootstrap));
+            return known.then(Principal::bootstrap).ok_or(NotKnown::Token);
         }
         if token.starts_with(SERVICE_PREFIX) {
-            return self.service_account(token).await;
+            return self.service_account(token).await?.ok_or(NotKnown::Token);
         }
-        Ok(None)
+        Err(NotKnown::Token)
     }
 
-    // A token of an identity provider. Why one is refused is for the log: whoever sent it learns that it is not known.
-    async fn bearer(&self, jwt: &str) -> Result<Option<Principal>, StoreError> {
+    async fn bearer(&self, jwt: &str) -> Result<Principal, NotKnown> {
         match self.issuers.bearer(jwt).await {
-            Ok(user) => self.person(user, None).await.map(Some),
-            Err(error) => {
-                tracing::warn!(%error, "refused a token of an identity provider");
-                Ok(None)
-            }
+            Ok(user) => Ok(self.person(user, None).await?),
+            Err(SignInError::Store(error)) => Err(error.into()),
+            Err(error) => Err(NotKnown::Bearer(error)),
         }
     }
 
@@ -131,6 +142,19 @@ impl Principals {
 // Three parts: none of our own tokens has a dot.
 fn is_jwt(token: &str) -> bool {
     token.len() <= JWT_BYTES_MAX && token.split('.').count() == 3
+}
+
+// === impl NotKnown ===
+
+impl NotKnown {
+    /// What the log says beyond what the caller is told; empty when there is nothing.
+    #[must_use]
+    pub fn cause(&self) -> String {
+        match self {
+            Self::Bearer(error) => error.to_string(),
+            Self::Token | Self::Store(_) => String::new(),
+        }
+    }
 }
 
 // === impl Principal ===

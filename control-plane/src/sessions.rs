@@ -7,6 +7,7 @@
 //! ```
 
 mod grant;
+mod hint;
 
 use std::{sync::Arc, time::Duration};
 
@@ -31,6 +32,7 @@ use crate::{
 };
 
 use self::grant::Standing;
+pub use self::hint::hint_place;
 
 /// The life of an access token, in milliseconds: a person who lost their groups or their place is out after so long.
 pub const ACCESS_LIFE_MS: i64 = 15 * 60_000;
@@ -316,10 +318,7 @@ impl Sessions {
     /// # Errors
     /// When it cannot be sealed or stored.
     pub async fn keep_grant(&self, txn: &mut Txn, id: &str, refresh_token: &str) -> Result<(), StoreError> {
-        let place = grant_place(id);
-        let sealed: Sealed = self.keyring.seal(place, refresh_token.as_bytes())?;
-        txn.secret_delete(place).await?;
-        txn.secret_insert(place, &sealed).await
+        self.keep(txn, grant_place(id), refresh_token).await
     }
 
     /// Removes what is over, until `stop` is cancelled.
@@ -337,12 +336,20 @@ impl Sessions {
         }
     }
 
+    async fn keep(&self, txn: &mut Txn, place: Place<'_>, secret: &str) -> Result<(), StoreError> {
+        let sealed: Sealed = self.keyring.seal(place, secret.as_bytes())?;
+        txn.secret_delete(place).await?;
+        txn.secret_insert(place, &sealed).await
+    }
+
     async fn purge(&self) -> Result<(), StoreError> {
         let now = clock::now_ms();
         let mut txn = self.store.begin().await?;
         txn.session_purge(now).await?;
         txn.sign_in_purge(now).await?;
-        txn.secret_purge(grant_place("").purpose, now - ORPHAN_MS).await?;
+        for place in [grant_place(""), hint_place("")] {
+            txn.secret_purge(place.purpose, now - ORPHAN_MS).await?;
+        }
         txn.commit().await
     }
 

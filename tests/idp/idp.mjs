@@ -13,6 +13,7 @@ const issuer = `http://127.0.0.1:${server.address().port}`;
 const provider = new Provider(issuer, {
   clients: [{
     client_id: 'tollgate', client_secret: 'a secret: with/odd+characters', redirect_uris: [callback],
+    post_logout_redirect_uris: [new URL('/logout', callback).href],
     grant_types: ['authorization_code', 'refresh_token'], response_types: ['code'],
   }],
   claims: { openid: ['sub', 'groups', 'preferred_username'], email: ['email', 'email_verified'], profile: ['name'] },

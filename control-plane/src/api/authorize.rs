@@ -28,7 +28,7 @@ use zeroize::Zeroizing;
 use super::failure::Failure;
 use crate::{
     clock,
-    principals::{Identity, Principal, Principals},
+    principals::{Identity, NotKnown, Principal, Principals},
     refusals::{Refusals, Refused},
 };
 
@@ -251,17 +251,21 @@ impl Attempt {
     }
 
     async fn admit(self, authorize: &Authorize) -> Result<Authorized, Status> {
-        let refused = async |principal: &str, status: Status| {
-            let refusal = Refused { principal, call: &self.call, source_address: &self.source_address };
+        let refused_for = async |principal: &str, cause: &str, status: Status| {
+            let refusal = Refused { principal, call: &self.call, source_address: &self.source_address, cause };
             authorize.refusals.refused(refusal, status).await
         };
+        let refused = async |principal: &str, status: Status| refused_for(principal, "", status).await;
         let token = match &self.token {
             Ok(token) => token,
             Err(text) => return Err(refused(NOBODY, Status::unauthenticated(*text)).await),
         };
-        let Some(principal) = authorize.principals.authenticate(token).await.map_err(Failure::from)? else {
-            let text = "the token is not known: it may have expired, or been replaced or revoked";
-            return Err(refused(NOBODY, Status::unauthenticated(text)).await);
+        let principal = match authorize.principals.authenticate(token).await {
+            Ok(principal) => principal,
+            Err(NotKnown::Store(error)) => return Err(Failure::from(error).into()),
+            Err(error) => {
+                return Err(refused_for(NOBODY, &error.cause(), Status::unauthenticated(error.to_string())).await);
+            }
         };
         let Some(demanded) = permission::required(&self.call) else {
             return Err(refused(principal.name(), Status::permission_denied("this call does not exist")).await);

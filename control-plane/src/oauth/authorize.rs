@@ -16,13 +16,13 @@ use super::{
     begun::{self, CodeRequest, Purpose},
     caller::Caller,
     pages,
+    refusal::Refusal,
 };
 use crate::{
     keys::random_token,
     oidc::{
         SignInError,
         issuer::{Issuer, form},
-        refusals::Refusal,
     },
     store::StoreError,
 };
@@ -183,7 +183,7 @@ pub async fn not_sent_page(oauth: &OAuth, caller: &Caller, issuer: &Issuer, not_
         is_failure: true,
         ..Refusal::default()
     };
-    oauth.refusals.write(refusal).await;
+    oauth.write(refusal).await;
     let sentence = match not_sent {
         NotSent::Issuer(_) => "The identity provider cannot be reached. Try again, or tell your platform team.",
         NotSent::Full => "Too many sign-ins wait. Try again in a few minutes.",

@@ -82,7 +82,7 @@ pub async fn logout(State(oauth): State<Arc<OAuth>>, caller: Caller, Form(fields
         Err(_) => return pages::sentence(StatusCode::SERVICE_UNAVAILABLE, "Sign out", "Try again in a moment."),
     };
     let gone = authorize::set_cookie(&oauth, COOKIE, "", 0);
-    let Some((cookie, SignedIn { session, user })) = signed_in else {
+    let Some((cookie, signed_in)) = signed_in else {
         return authorize::with_cookie(Redirect::to("/logout").into_response(), &gone);
     };
     let is_ours = crate::sessions::same(&fields.form_token, &oauth.minter.form_token(&cookie));
@@ -90,10 +90,29 @@ pub async fn logout(State(oauth): State<Arc<OAuth>>, caller: Caller, Form(fields
         oauth.refuse(&caller, "logout", "the form is not of a page of this host").await;
         return pages::sentence(StatusCode::FORBIDDEN, "Sign out", "Open this page again and try once more.");
     }
-    match oauth.sessions.end(&session, &format!("user/{}", user.id), "signed out").await {
-        Ok(_) => authorize::with_cookie(Redirect::to("/logout").into_response(), &gone),
+    match end(&oauth, &signed_in).await {
+        Ok(Some(page)) => authorize::with_cookie(page, &gone),
+        Ok(None) => authorize::with_cookie(Redirect::to("/logout").into_response(), &gone),
         Err(_) => pages::sentence(StatusCode::SERVICE_UNAVAILABLE, "Sign out", "Try again in a moment."),
     }
+}
+
+// Ends the session here; the page leads on to where its issuer ends its own, if it does. A link and no redirect: the page's policy
+// lets a form lead nowhere else, and not everybody who leaves Tollgate wants to leave all that they have open there.
+async fn end(oauth: &OAuth, signed_in: &SignedIn) -> Result<Option<Answer>, StoreError> {
+    let SignedIn { session, user } = signed_in;
+    let hint = oauth.sessions.hint(&session.id).await?;
+    oauth.sessions.end(session, &format!("user/{}", user.id), "signed out").await?;
+    let Some(issuer) = oauth.issuers.at(&session.issuer) else { return Ok(None) };
+    let back = format!("{}/logout", oauth.public_url);
+    // An issuer that does not answer keeps nobody signed in here.
+    let url = issuer.end_session_url(hint.as_ref().map(|hint| hint.as_str()), &back).await.ok().flatten();
+    Ok(url.map(|url| {
+        let name = &issuer.settings().name;
+        let sentence = format!("You are signed out here. {name} may still know this browser, and let it in again.");
+        let link = pages::link(&url, &format!("Sign out at {name} as well"));
+        pages::page(StatusCode::OK, "Signed out", &format!("<p>{}</p>{link}", pages::escaped(&sentence)))
+    }))
 }
 
 async fn signed_in(oauth: &OAuth, caller: &Caller) -> Result<Option<(String, SignedIn)>, StoreError> {

@@ -18,13 +18,13 @@ use super::{
     browser,
     caller::Caller,
     device, pages,
+    refusal::Refusal,
 };
 use crate::{
     clock,
     oidc::{
         SignInError,
         issuer::{Issuer, form},
-        refusals::Refusal,
     },
     sessions::{self, Beginning},
     store::{StoreError, sessions::SessionKind},
@@ -128,6 +128,9 @@ async fn verify(oauth: &OAuth, issuer: &Issuer, code: &str, begun: &begun::State
     if let Some(refresh_token) = &grant.refresh_token {
         oauth.sessions.keep_grant(&mut txn, &session, refresh_token).await?;
     }
+    if let (Purpose::Browser { .. }, Some(id_token)) = (&begun.purpose, &grant.id_token) {
+        oauth.sessions.keep_hint(&mut txn, &session, id_token).await?;
+    }
     txn.commit().await?;
     Ok(Verified { user: user.id.to_string(), issuer: begun.issuer.clone(), session, time: now })
 }
@@ -176,7 +179,7 @@ async fn refused(
         is_failure,
         ..Refusal::default()
     };
-    oauth.refusals.write(refusal).await;
+    oauth.write(refusal).await;
     // The command line waits for an answer. What exactly was wrong is for the log: it may say how somebody else is refused.
     let (words, status) = if is_failure {
         (

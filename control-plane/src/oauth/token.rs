@@ -16,9 +16,9 @@ use super::{
     begun::{Code, Verified},
     caller::Caller,
     device,
+    refusal::Refusal,
 };
 use crate::{
-    oidc::refusals::Refusal,
     sessions::{Beginning, RenewError, Tokens, same},
     store::{StoreError, sessions::SessionKind},
 };
@@ -70,7 +70,7 @@ pub async fn token(State(oauth): State<Arc<OAuth>>, caller: Caller, Form(fields)
             is_failure: matches!(denied.error, OAuthError::TemporarilyUnavailable(_)),
             ..Refusal::default()
         };
-        oauth.refusals.write(refusal).await;
+        oauth.write(refusal).await;
     }
     denied.error.into_response()
 }

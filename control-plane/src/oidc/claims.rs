@@ -152,7 +152,8 @@ fn groups(
         GroupsFrom::Token => (claims, false),
         GroupsFrom::Userinfo(answer) => (answer, true),
     };
-    if matches!(from, GroupsFrom::Token) && is_overage(mapping, claims)? {
+    // An answer that leaves some out is no better than a token that does.
+    if is_overage(mapping, source)? {
         return Err(Unfit::Overage);
     }
     let listed = texts_at(source, &mapping.groups_claim)?;

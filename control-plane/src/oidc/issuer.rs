@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{Method, Request, StatusCode, header};
-use openidconnect::core::{CoreClientAuthMethod, CoreJsonWebKeySet, CoreProviderMetadata};
+use openidconnect::{
+    ProviderMetadataWithLogout,
+    core::{CoreClientAuthMethod, CoreJsonWebKeySet},
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::{sync::Mutex, time::Instant};
@@ -43,7 +46,7 @@ struct Cache {
 
 #[derive(Debug)]
 struct Known {
-    metadata: CoreProviderMetadata,
+    metadata: ProviderMetadataWithLogout,
     keys: CoreJsonWebKeySet,
 }
 
@@ -99,8 +102,22 @@ impl Issuer {
         let endpoint = known.metadata.authorization_endpoint().as_str().to_owned();
         let scope = self.settings.scopes.join(" ");
         let own = [("response_type", "code"), ("client_id", &self.settings.client_id), ("scope", &scope)];
-        let mark = if endpoint.contains('?') { '&' } else { '?' };
-        Ok(format!("{endpoint}{mark}{}", form(own.iter().chain(parameters))))
+        Ok(with_query(&endpoint, own.iter().chain(parameters)))
+    }
+
+    /// Where a browser is sent to sign out there as well (OpenID Connect RP-Initiated Logout 1.0); `None` when the issuer has
+    /// no such place. `hint` is the ID token of the sign-in.
+    ///
+    /// # Errors
+    /// When the issuer cannot be asked where that is.
+    pub async fn end_session_url(&self, hint: Option<&str>, back: &str) -> Result<Option<String>, IssuerError> {
+        let known = self.known().await?;
+        let endpoint = known.metadata.additional_metadata().end_session_endpoint.as_ref();
+        // A link to another scheme could be a script.
+        let endpoint = endpoint.filter(|endpoint| matches!(endpoint.url().scheme(), "https" | "http"));
+        let own = [("client_id", self.settings.client_id.as_str()), ("post_logout_redirect_uri", back)];
+        let hint = hint.map(|hint| ("id_token_hint", hint));
+        Ok(endpoint.map(|endpoint| with_query(endpoint.as_str(), own.iter().chain(&hint))))
     }
 
     /// Exchanges the code of a sign-in.
@@ -228,7 +245,7 @@ impl Issuer {
     // OpenID Connect Discovery, 4: the document must name the issuer exactly as it is configured.
     async fn discover(&self) -> Result<Known, IssuerError> {
         let url = format!("{}/.well-known/openid-configuration", self.settings.url.trim_end_matches('/'));
-        let metadata: CoreProviderMetadata = self.read(&url).await?;
+        let metadata: ProviderMetadataWithLogout = self.read(&url).await?;
         if metadata.issuer().as_str() != self.settings.url {
             return Err(IssuerError::Unavailable("it names another issuer than the configuration"));
         }
@@ -287,6 +304,11 @@ impl std::fmt::Debug for Grant {
 pub fn form<'a>(fields: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> String {
     let pairs = fields.into_iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value)));
     pairs.collect::<Vec<_>>().join("&")
+}
+
+fn with_query<'a>(endpoint: &str, fields: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> String {
+    let mark = if endpoint.contains('?') { '&' } else { '?' };
+    format!("{endpoint}{mark}{}", form(fields))
 }
 
 fn encoded(text: &str) -> String {

@@ -43,6 +43,9 @@ pub enum Rejection {
     /// It is not a signed token.
     #[error("the token is not a signed JWT")]
     Malformed,
+    /// It is a token of another kind, or demands what is not understood.
+    #[error("the token is of a type, or has a critical extension, that is not accepted")]
+    Unsupported,
     /// The algorithm is not one that the operator accepts of this issuer.
     #[error("the token is signed with an algorithm that is not accepted")]
     Algorithm,
@@ -210,6 +213,7 @@ fn rejection(error: &ClaimsVerificationError) -> Rejection {
         ClaimsVerificationError::InvalidAudience(_) => Rejection::Audience,
         ClaimsVerificationError::InvalidIssuer(_) => Rejection::Issuer,
         ClaimsVerificationError::InvalidNonce(_) => Rejection::Nonce,
+        ClaimsVerificationError::Unsupported(_) => Rejection::Unsupported,
         ClaimsVerificationError::SignatureVerification(NoMatchingKey | AmbiguousKeyId(_)) => Rejection::UnknownKey,
         ClaimsVerificationError::SignatureVerification(DisallowedAlg(_) | UnsupportedAlg(_)) => Rejection::Algorithm,
         ClaimsVerificationError::SignatureVerification(_) => Rejection::Signature,

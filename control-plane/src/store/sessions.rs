@@ -253,7 +253,8 @@ impl Txn {
 
     // What the issuer gave for it.
     async fn session_forget(&mut self, id: &str) -> Result<(), StoreError> {
-        self.secret_delete(crate::sessions::grant_place(id)).await
+        self.secret_delete(crate::sessions::grant_place(id)).await?;
+        self.secret_delete(crate::sessions::hint_place(id)).await
     }
 
     async fn session_one(&mut self, select: Statement) -> Result<Option<Session>, StoreError> {

@@ -1,6 +1,6 @@
 //! People sign in at a certified OpenID provider, which `scripts/install idp` fetches: nothing here plays its part.
 
-use std::{net::SocketAddr, path::Path, process::Stdio};
+use std::{collections::HashMap, net::SocketAddr, path::Path, process::Stdio};
 
 use reqwest::{Client, Response, Url, redirect};
 use serde_json::Value;
@@ -8,15 +8,19 @@ use tokio::{
     io::{AsyncBufReadExt as _, BufReader, Lines},
     process::{Child, ChildStdout, Command},
 };
-use tollgate_proto::admin::v1;
+use tollgate_control_plane::store::Statement;
+use tollgate_proto::admin::v1::{self, binding::Subject, customer_service_client::CustomerServiceClient};
+use tonic::Code;
 
 use crate::{
     oidc::{Person, groups, issuers, location, start_at, text, user},
-    world::{Place, mask, over_both},
+    roles::As,
+    world::{Place, World, code, mask, over_both},
 };
 
 over_both! {
     a_person_signs_in_at_a_certified_provider
+    a_person_signs_out_at_a_certified_provider
 }
 
 struct Provider {
@@ -53,10 +57,12 @@ impl Provider {
     }
 }
 
-/// Follows the provider's redirects and fills its forms in, until it sends the browser back to us.
-async fn at_provider(cookies: &mut Vec<String>, first: &str, base: &str, name: &str) -> String {
+/// Follows the provider's redirects and fills its forms in, until it sends the browser back to us. Returns where, and what the
+/// forms asked for.
+async fn at_provider(cookies: &mut Vec<String>, first: &str, base: &str, name: &str) -> (String, Vec<&'static str>) {
     let client = Client::builder().redirect(redirect::Policy::none()).build().unwrap();
     let (mut url, mut form): (Url, Option<String>) = (first.parse().unwrap(), None);
+    let mut asked = Vec::new();
     for _ in 0..20 {
         let request = match form.take() {
             Some(form) => {
@@ -74,16 +80,21 @@ async fn at_provider(cookies: &mut Vec<String>, first: &str, base: &str, name: &
         if let Some(next) = answer.headers().get("location") {
             url = url.join(next.to_str().unwrap()).unwrap();
             if url.as_str().starts_with(base) {
-                return url.to_string();
+                return (url.to_string(), asked);
             }
             continue;
         }
         let page = answer.text().await.unwrap();
         let between = |before: &str| page.split(before).nth(1).and_then(|rest| rest.split('"').next());
         let action = between("action=\"").unwrap_or_else(|| panic!("no form at {url}: {page}")).to_owned();
-        let prompt = between("name=\"prompt\" value=\"").unwrap_or("login").to_owned();
         url = url.join(&action).unwrap();
-        form = Some(format!("prompt={prompt}&login={name}&password=anything"));
+        let (what, filled) = match (between("name=\"xsrf\" value=\""), between("name=\"prompt\" value=\"")) {
+            (Some(xsrf), _) => ("logout", format!("xsrf={xsrf}&logout=yes")),
+            (None, Some("consent")) => ("consent", "prompt=consent".to_owned()),
+            (None, _) => ("login", format!("prompt=login&login={name}&password=anything")),
+        };
+        asked.push(what);
+        form = Some(filled);
     }
     panic!("the provider does not come to an end")
 }
@@ -111,7 +122,7 @@ async fn a_person_signs_in_at_a_certified_provider(place: Place) {
     let device: Value = device.json().await.unwrap();
     let page = person.post("/oauth/device", &[("user_code", text(&device, "user_code"))]).await.text().await.unwrap();
     let link = page.split("href=\"").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
-    let back = at_provider(&mut cookies, &link, &format!("http://{free}/"), "grace").await;
+    let (back, _) = at_provider(&mut cookies, &link, &format!("http://{free}/"), "grace").await;
     let page = person.get(back.strip_prefix(&format!("http://{free}")).unwrap()).await.text().await.unwrap();
     let ticket = page.split("value=\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
     person.post("/oauth/device", &[("ticket", &ticket), ("answer", "yes")]).await;
@@ -134,10 +145,78 @@ async fn a_person_signs_in_at_a_certified_provider(place: Place) {
     child.kill().await.unwrap();
 }
 
+async fn a_person_signs_out_at_a_certified_provider(place: Place) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let provider = Provider::start(&format!("http://{free}/oauth/callback")).await;
+    let world = start_at(&place, issuers(&provider.settings()), free).await;
+    let base = format!("http://{free}/");
+    let mut person = Person::new(&world);
+    provider.groups("grace", "dev").await;
+    As::token(&world, &world.token).bind("viewer", Subject::Group("dev".into()), None).await.unwrap();
+    let mut cookies = Vec::new();
+
+    // The command line: by either token, both are dead.
+    for which in ["access_token", "refresh_token"] {
+        let tokens = sign_in(&mut person, &mut cookies, free).await;
+        list(&world, text(&tokens, "access_token")).await.unwrap();
+        assert_eq!(person.post("/oauth/revoke", &[("token", text(&tokens, which))]).await.status(), 200);
+        assert_eq!(code(list(&world, text(&tokens, "access_token")).await), Code::Unauthenticated, "{which}");
+        assert_eq!(person.refresh(text(&tokens, "refresh_token")).await.status(), 400, "{which}");
+    }
+
+    // The browser: here at once, and there by a link to where the provider ends its own session.
+    let asked = log_in(&mut person, &mut cookies, &base).await;
+    assert!(!asked.contains(&"login"), "the provider still knows the browser: {asked:?}");
+    let cookie = person.session_cookie().to_owned();
+    list(&world, &cookie).await.unwrap();
+    let answer = person.log_out().await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(person.session_cookie(), "", "the cookie is taken back");
+    assert_eq!(code(list(&world, &cookie).await), Code::Unauthenticated, "and is dead where it was kept");
+    let page = answer.text().await.unwrap();
+    let link = page.split("href=\"").nth(1).unwrap().split('"').next().unwrap().replace("&amp;", "&");
+    let fields: HashMap<_, _> = Url::parse(&link).unwrap().query_pairs().into_owned().collect();
+    assert!(link.starts_with(&format!("{}/session/end?", provider.url)), "{link}");
+    assert_eq!(fields["post_logout_redirect_uri"], format!("{base}logout"));
+    assert_eq!(fields["id_token_hint"].split('.').count(), 3);
+    let (back, asked) = at_provider(&mut cookies, &link, &base, "grace").await;
+    assert_eq!((back.as_str(), asked.as_slice()), (fields["post_logout_redirect_uri"].as_str(), &["logout"][..]));
+    let asked = log_in(&mut person, &mut cookies, &base).await;
+    assert_eq!(asked.first(), Some(&"login"), "the provider does not know the browser any more");
+
+    let grace = user(&world, "grace").await;
+    let ended = world.log("action=session.end").await;
+    assert_eq!(ended.len(), 3);
+    assert!(ended.iter().all(|entry| entry.initiator == format!("user/{}", grace.id)), "{ended:?}");
+    assert!(ended.iter().all(|entry| entry.detail.contains("signed out")), "{ended:?}");
+    let mut txn = world.store.begin_read().await.unwrap();
+    let select = "SELECT COUNT(*) AS kept FROM secrets WHERE purpose = 'idp-id-token' OR purpose = 'idp-refresh'";
+    let kept = txn.fetch_one(Statement::new(select)).await.unwrap().int("kept").unwrap();
+    txn.end().await.unwrap();
+    assert_eq!(kept, 2, "of the session that goes on, and of no other");
+    world.stop().await;
+    let mut child = provider.child;
+    child.kill().await.unwrap();
+}
+
+async fn list(world: &World, token: &str) -> Result<(), tonic::Status> {
+    let mut customers = CustomerServiceClient::new(As::token(world, token).service());
+    customers.list_customers(v1::ListCustomersRequest::default()).await.map(drop)
+}
+
+async fn log_in(person: &mut Person, cookies: &mut Vec<String>, base: &str) -> Vec<&'static str> {
+    let begun = person.get("/login?next=/logout").await;
+    let first = begun.headers()["location"].to_str().unwrap().to_owned();
+    let (back, asked) = at_provider(cookies, &first, base, "grace").await;
+    let back = person.get(&format!("/{}", back.strip_prefix(base).unwrap())).await;
+    assert_eq!(back.headers()["location"], "/logout");
+    asked
+}
+
 async fn sign_in(person: &mut Person, cookies: &mut Vec<String>, free: SocketAddr) -> Value {
     let asked = person.ask("").await;
     let first = asked.headers()["location"].to_str().unwrap().to_owned();
-    let back = at_provider(cookies, &first, &format!("http://{free}/"), "grace").await;
+    let (back, _) = at_provider(cookies, &first, &format!("http://{free}/"), "grace").await;
     let back = person.get(back.strip_prefix(&format!("http://{free}")).unwrap()).await;
     let code = location(&back)["code"].clone();
     let answer = person.exchange(&code).await;

@@ -80,10 +80,15 @@ impl As {
 
 /// A program that holds a role somewhere.
 pub(crate) async fn program(world: &World, name: &str, role: &str, scope: Option<Scope>) -> As {
+    As::token(world, &program_token(world, name, role, scope).await)
+}
+
+/// The token of such a program.
+pub(crate) async fn program_token(world: &World, name: &str, role: &str, scope: Option<Scope>) -> String {
     let root = As::token(world, &world.token);
     root.account(name).await;
     root.bind(role, Subject::ServiceAccount(name.into()), scope).await.unwrap();
-    As::token(world, &root.account_token(name, "").await.unwrap().secret)
+    root.account_token(name, "").await.unwrap().secret
 }
 
 async fn two_tenants(world: &World) {

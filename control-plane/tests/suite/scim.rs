@@ -10,13 +10,17 @@ use tollgate_control_plane::store::{
     scim::{Provisioned, groups::Group},
 };
 use tollgate_policy::{id::UserId, name::Name};
-use tollgate_proto::admin::v1;
+use tollgate_proto::admin::v1::{self, binding::Scope};
 
-use crate::world::{Place, World, config, over_both};
+use crate::{
+    roles::program_token,
+    world::{Place, World, config, over_both},
+};
 
 over_both! {
     a_compliance_tester_finds_nothing_wrong
     a_call_without_a_good_token_is_refused_and_audited
+    a_program_that_may_not_provision_is_refused_and_audited
     a_user_joins_changes_and_leaves
     a_user_who_is_deactivated_loses_sessions_with_a_new_revision
     a_user_whose_keys_are_remembered_stays_disabled
@@ -135,6 +139,46 @@ async fn a_call_without_a_good_token_is_refused_and_audited(place: Place) {
     let refusals: Vec<_> = log.iter().filter(|entry| entry.action == "scim.provision").collect();
     assert_eq!(refusals.len(), 9, "each has an entry");
     assert!(refusals.iter().all(|entry| entry.initiator == "unknown"));
+    world.stop().await;
+}
+
+async fn a_program_that_may_not_provision_is_refused_and_audited(place: Place) {
+    let world = World::start(&place).await;
+    let mut idp = Idp::of(&world);
+    world.customer("acme").await;
+    let id = idp.user("kept@example.com").await;
+    let viewer = program_token(&world, "reader", "viewer", None).await;
+    // To provision is for everywhere: who may do everything in one place may not.
+    let somewhere = program_token(&world, "somewhere", "admin", Some(Scope::Customer("acme".into()))).await;
+    let provisioner = program_token(&world, "provisioner", "admin", None).await;
+    let path = format!("/Users/{id}");
+    let before = world.store.revision().await.unwrap();
+    for token in [&viewer, &somewhere] {
+        idp.token.clone_from(token);
+        for (method, path) in
+            [(Method::GET, "/Users"), (Method::POST, "/Users"), (Method::PATCH, &path), (Method::DELETE, &path)]
+        {
+            let body = (method == Method::POST).then(|| json!({"userName": "new@example.com"}));
+            let answer = idp.send(method, path, &[], body).await;
+            refused(&answer, 403, None);
+            assert_eq!(answer.body["schemas"], json!(["urn:ietf:params:scim:api:messages:2.0:Error"]));
+            let detail = answer.body["detail"].as_str().unwrap();
+            assert!(detail.contains("this needs the permission scim.provision"), "{detail}");
+        }
+    }
+    assert_eq!(world.store.revision().await.unwrap(), before, "nothing was changed");
+    let entries = world.log("outcome=refused").await;
+    assert_eq!(entries.len(), 8, "each has an entry");
+    for entry in entries {
+        assert_eq!((entry.action.as_str(), entry.target.as_str()), ("scim.provision", "/scim/v2"));
+        assert!(entry.initiator.starts_with("service-account/service-account-"), "{entry:?}");
+        let detail: Value = serde_json::from_str(&entry.detail).unwrap();
+        assert_eq!(detail["status"], 403);
+        assert!(detail["call"].as_str().unwrap().contains("/Users"), "{detail}");
+        assert!(!entry.source_address.is_empty());
+    }
+    idp.token = provisioner;
+    assert_eq!(idp.get(&path).await["userName"], "kept@example.com");
     world.stop().await;
 }
 

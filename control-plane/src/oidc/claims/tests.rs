@@ -51,6 +51,7 @@ fn what_the_token_has_no_room_for_comes_from_userinfo_or_not_at_all() {
         (json!({"groups": ["a"]}), Ok(1)),
         (json!({"groups": []}), Ok(0)),
         (json!({}), Err(Unfit::Overage)),
+        (json!({"groups": ["a"], "hasgroups": true}), Err(Unfit::Overage)),
         (json!({"groups": 1}), Err(Unfit::Mistyped("groups".to_owned()))),
     ] {
         let read = read(&mapping(), &token, GroupsFrom::Userinfo(&claims(answer.clone())));
