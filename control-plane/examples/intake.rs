@@ -4,12 +4,13 @@
 //! database: `sqlite:///tmp/ledger.db` or `postgres://user@host/name`.
 #![expect(clippy::print_stdout, reason = "it prints figures")]
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tollgate_control_plane::{
     intake::{Intake, RECORDS_MAX, Reporter},
+    seal::{KEY_BYTES, Keyring},
     store::{
         Store,
         usage::{By, RecordFilter, UsageFilter},
@@ -20,6 +21,7 @@ use tollgate_proto::usage::v1::{
     Outcome, Record, ReportRequest, Tokens, usage_intake_service_server::UsageIntakeService as _,
 };
 use tonic::Request;
+use zeroize::Zeroizing;
 
 const START_MS: i64 = 1_700_000_000_000;
 const DAY_MS: i64 = 86_400_000;
@@ -35,7 +37,7 @@ async fn main() -> anyhow::Result<()> {
     let url = arguments.next().context("needs the URL of an empty database")?;
     let records: i64 = arguments.next().map_or(Ok(100_000), |text| text.parse())?;
     let replicas: i64 = arguments.next().map_or(Ok(3), |text| text.parse())?;
-    let store = Store::open(&url).await?;
+    let store = Store::open(&url, keyring()).await?;
     let began = Instant::now();
     let mut reporting = JoinSet::new();
     for number in 0..replicas {
@@ -122,4 +124,9 @@ async fn ask(store: &Store) -> anyhow::Result<()> {
         println!("list {what}: {} rows in {:.1} ms", rows.len(), began.elapsed().as_secs_f64() * 1e3);
     }
     Ok(())
+}
+
+// Everything in the database is of this run.
+fn keyring() -> Arc<Keyring> {
+    Arc::new(Keyring::new(Zeroizing::new([7; KEY_BYTES]), None))
 }

@@ -5,7 +5,10 @@
 //! an empty database: `sqlite:///tmp/books.db` or `postgres://user@host/name`. Each lender stands for a control plane.
 #![expect(clippy::print_stdout, reason = "it prints figures")]
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;
@@ -13,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_control_plane::{
     lend::{Answered, Asked, Exchange, LendError, Lender},
     recalls::Recalls,
+    seal::{KEY_BYTES, Keyring},
     store::{Statement, Store},
 };
 use tollgate_policy::{
@@ -20,6 +24,7 @@ use tollgate_policy::{
     lend::Ask,
     money::NanoUsd,
 };
+use zeroize::Zeroizing;
 
 // What a request holds, and what a replica borrows ahead.
 const HOLD: i64 = 50_000_000;
@@ -35,13 +40,13 @@ async fn main() -> anyhow::Result<()> {
     let url = arguments.next().context("needs the URL of an empty database")?;
     let mut number = |default: i64| arguments.next().map_or(Ok(default), |text| text.parse::<i64>());
     let (exchanges, replicas, lenders) = (number(20_000)?, number(100)?, number(1)?);
-    let store = Store::open(&url).await?;
+    let store = Store::open(&url, keyring()).await?;
     configure(&store, replicas).await?;
     let stop = CancellationToken::new();
     let mut desks = JoinSet::new();
     let mut opened = Vec::new();
     for _ in 0..lenders {
-        let (lender, desk) = Lender::new(Store::open(&url).await?, Recalls::default());
+        let (lender, desk) = Lender::new(Store::open(&url, keyring()).await?, Recalls::default());
         desks.spawn(desk.run(stop.clone()));
         opened.push(lender);
     }
@@ -130,4 +135,9 @@ async fn borrow(lender: Lender, number: i64, count: i64) -> anyhow::Result<Vec<D
         }
     }
     Ok(took)
+}
+
+// Everything in the database is of this run.
+fn keyring() -> Arc<Keyring> {
+    Arc::new(Keyring::new(Zeroizing::new([7; KEY_BYTES]), None))
 }

@@ -216,8 +216,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let alerts = Alerts::new(metrics.budget_thresholds.clone(), webhooks.as_ref().map(Webhooks::due));
     let checkpoints = Arc::new(Checkpoints::new(store.clone(), &config.data_dir));
     checkpoints.compare().await?;
-    let fleet =
-        Fleet::open(&store, &keyring, &minter, admission(&config), alerts, Arc::clone(&checkpoints)).await?;
+    let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts, Arc::clone(&checkpoints)).await?;
     let people = people(&config, &store, &keyring, &minter)?;
     let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;
     let principals = Arc::new(principals(&store, &minter, administrators, &people));

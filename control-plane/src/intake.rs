@@ -89,11 +89,19 @@ impl Intake {
         let mut chain = txn.usage_chain(replica, *incarnation).await?;
         let mut drafts = Vec::with_capacity(new.len() + 1);
         if stored < known {
-            drafts.push(entry::here(entry::forgotten(replica, *incarnation, chain.sequence, known.unsigned_abs(), now_ms)));
+            drafts.push(entry::here(entry::forgotten(
+                replica,
+                *incarnation,
+                chain.sequence,
+                known.unsigned_abs(),
+                now_ms,
+            )));
             chain = Chain { sequence: known.unsigned_abs(), link: None };
         }
         let evidence = evidence.get(records.len() - new.len()..).unwrap_or_default();
-        for (reported, evidence) in new.iter().zip(evidence).filter(|(reported, _)| inserted.contains(&reported.sequence())) {
+        for (reported, evidence) in
+            new.iter().zip(evidence).filter(|(reported, _)| inserted.contains(&reported.sequence()))
+        {
             evidence::draft(&mut drafts, &mut chain, replica, reported, evidence.as_ref(), now_ms);
         }
         txn.usage_chain_move(replica, *incarnation, &chain).await?;

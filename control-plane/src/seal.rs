@@ -208,6 +208,12 @@ fn decrypt(key: &[u8; KEY_BYTES], context: &[u8], bytes: &[u8]) -> Result<Zeroiz
     secret.map(Zeroizing::new).map_err(|_| SealError::Broken)
 }
 
+/// A keyring for the tests of this crate.
+#[cfg(test)]
+pub(crate) fn keyring_for_tests() -> std::sync::Arc<Keyring> {
+    std::sync::Arc::new(Keyring::new(Zeroizing::new([7; KEY_BYTES]), None))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -69,6 +69,9 @@ struct EntryView {
     session: String,
     source_address: String,
     detail: serde_json::Value,
+    writer: String,
+    leaf: String,
+    erased: bool,
 }
 
 impl AuditCommand {
@@ -122,6 +125,9 @@ impl From<v1::Entry> for EntryView {
             session,
             detail,
             source_address,
+            writer,
+            leaf,
+            erased,
         } = entry;
         let time = printed(time.as_ref());
         // The detail is a JSON object in a string; programs should not have to parse twice.
@@ -129,7 +135,22 @@ impl From<v1::Entry> for EntryView {
             Ok(parsed) => parsed,
             Err(_) => serde_json::Value::String(detail),
         };
-        Self { index, time, action, outcome, initiator, target, replica, request_id, session, source_address, detail }
+        Self {
+            index,
+            time,
+            action,
+            outcome,
+            initiator,
+            target,
+            replica,
+            request_id,
+            session,
+            source_address,
+            detail,
+            writer,
+            leaf: hex::encode(leaf),
+            erased,
+        }
     }
 }
 
@@ -149,6 +170,9 @@ impl View for EntryView {
             ("request_id", self.request_id.clone()),
             ("session", self.session.clone()),
             ("source", self.source_address.clone()),
+            ("writer", self.writer.clone()),
+            ("leaf", self.leaf.clone()),
+            ("erased", if self.erased { "yes".into() } else { String::new() }),
             ("detail", if self.detail.is_null() { String::new() } else { self.detail.to_string() }),
         ]
     }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{net::TcpListener, task::JoinSet};
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tollgate_proto::{
     admin::v1::{self, *},
     audit::v1 as audit,
@@ -439,6 +439,36 @@ impl audit::audit_service_server::AuditService for Plane {
             ..Default::default()
         }];
         Ok(Response::new(audit::ListEntriesResponse { entries, next_page_token: String::new() }))
+    }
+
+    type ExportEntriesStream = ReceiverStream<Result<audit::ExportEntriesResponse, Status>>;
+
+    async fn export_entries(
+        &self,
+        _: Request<audit::ExportEntriesRequest>,
+    ) -> Result<Response<Self::ExportEntriesStream>, Status> {
+        Err(Status::unimplemented("the log is tested with a real control plane"))
+    }
+
+    async fn prove_entry(
+        &self,
+        _: Request<audit::ProveEntryRequest>,
+    ) -> Result<Response<audit::ProveEntryResponse>, Status> {
+        Err(Status::unimplemented("the log is tested with a real control plane"))
+    }
+
+    async fn sign_checkpoint(
+        &self,
+        _: Request<audit::SignCheckpointRequest>,
+    ) -> Result<Response<audit::SignCheckpointResponse>, Status> {
+        Err(Status::unimplemented("the log is tested with a real control plane"))
+    }
+
+    async fn rotate_key(
+        &self,
+        _: Request<audit::RotateKeyRequest>,
+    ) -> Result<Response<audit::RotateKeyResponse>, Status> {
+        Err(Status::unimplemented("the log is tested with a real control plane"))
     }
 }
 

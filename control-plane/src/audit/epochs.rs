@@ -126,9 +126,8 @@ impl Epochs {
         let mac_key = mac_key.unwrap_or(random.as_slice());
         let signing_key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| SealError::Randomness)?;
         let stored = Stored { mac_key: BASE64.encode(mac_key), signing_key: BASE64.encode(signing_key.as_ref()) };
-        let stored = Zeroizing::new(
-            serde_json::to_vec(&stored).map_err(|error| StoreError::corrupt("audit epoch", error))?,
-        );
+        let stored =
+            Zeroizing::new(serde_json::to_vec(&stored).map_err(|error| StoreError::corrupt("audit epoch", error))?);
         let epoch = Epoch::read(&stored)?;
         let place = Place { purpose: PURPOSE, id: &epoch.id };
         let sealed: Sealed = self.keyring.seal(place, &stored)?;

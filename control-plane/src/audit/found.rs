@@ -3,7 +3,9 @@
 use std::{borrow::Cow, sync::Arc};
 
 use serde_json::json;
-use tollgate_audit::{Entry, Facts, Fields, Frontier, Outcome, checkpoint::key_name, seal::CHAIN_START, verify::NEW_KEY};
+use tollgate_audit::{
+    Entry, Facts, Fields, Frontier, Outcome, checkpoint::key_name, seal::CHAIN_START, verify::NEW_KEY,
+};
 
 use super::{Draft, Origin, append, checkpoints, epochs::Epoch, line, salts};
 use crate::{

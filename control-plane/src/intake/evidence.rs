@@ -80,13 +80,7 @@ pub(super) fn draft<'a>(
     }
     let commitment = commitment(salt, body);
     *chain = Chain { sequence, link: Some(link(incarnation, sequence, previous, &commitment)) };
-    let origin = Origin::Replica {
-        id: replica,
-        incarnation,
-        sequence,
-        previous: *previous,
-        salt: *salt,
-        body: body.clone(),
-    };
+    let origin =
+        Origin::Replica { id: replica, incarnation, sequence, previous: *previous, salt: *salt, body: body.clone() };
     drafts.push(Draft { entry: Cow::Borrowed(entry), origin });
 }

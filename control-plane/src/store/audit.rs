@@ -406,7 +406,14 @@ fn listed(row: &Row) -> Result<Listed, StoreError> {
         decode(&body)?
     };
     let writer = header.writer.to_owned();
-    Ok(Listed { index: row.int("idx")?, entry, replica: row.text("replica")?, writer, leaf: row.bytes("leaf")?, erased })
+    Ok(Listed {
+        index: row.int("idx")?,
+        entry,
+        replica: row.text("replica")?,
+        writer,
+        leaf: row.bytes("leaf")?,
+        erased,
+    })
 }
 
 fn decode(body: &[u8]) -> Result<Entry, StoreError> {

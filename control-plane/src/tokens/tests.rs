@@ -5,13 +5,17 @@ use tollgate_policy::snapshot::ObjectRef;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::seal::keyring_for_tests;
 
 const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9b";
 const NOW: i64 = 1_800_000_000_500;
 
 async fn opened() -> (TempDir, Store, Signer) {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&format!("sqlite://{}", directory.path().join("tollgate.db").display())).await.unwrap();
+    let store =
+        Store::open(&format!("sqlite://{}", directory.path().join("tollgate.db").display()), keyring_for_tests())
+            .await
+            .unwrap();
     let mut key = Zeroizing::new([1; 32]);
     key[0] = 2;
     let signer = Signer::open(&store, Arc::new(Keyring::new(key, None)), NOW).await.unwrap();

@@ -38,7 +38,7 @@ use tonic::{Code, Status};
 use crate::{
     fleet::{Member, until_listed},
     usage::{id, record, replica, report},
-    world::{Place, World, code, config, over_both, violations},
+    world::{Place, World, code, config, keyring, over_both, violations},
 };
 
 over_both! {
@@ -190,7 +190,7 @@ fn detail(entry: &tollgate_proto::audit::v1::Entry) -> serde_json::Value {
 
 async fn what_is_lent_and_spent_never_passes_the_limit(place: Place) {
     const REPLICAS: usize = 10;
-    let stores = [Store::open(&place.url).await.unwrap(), Store::open(&place.url).await.unwrap()];
+    let stores = [Store::open(&place.url, keyring()).await.unwrap(), Store::open(&place.url, keyring()).await.unwrap()];
     let terms = Terms { dollars: 300, ..Terms::default() };
     let start = terms.create_time;
     let hot = configure(&stores[0], 1, terms).await;
@@ -260,7 +260,7 @@ async fn borrow_and_spend(store: &Store, lender: &Lender, hot: &BudgetId, wide: 
 }
 
 async fn an_ask_that_is_repeated_is_granted_once(place: Place) {
-    let store = Store::open(&place.url).await.unwrap();
+    let store = Store::open(&place.url, keyring()).await.unwrap();
     let start = Terms::default().create_time;
     let total = configure(&store, 1, Terms::default()).await;
     let lender = lender(&store);
@@ -278,7 +278,7 @@ async fn an_ask_that_is_repeated_is_granted_once(place: Place) {
 }
 
 async fn an_older_run_borrows_nothing(place: Place) {
-    let store = Store::open(&place.url).await.unwrap();
+    let store = Store::open(&place.url, keyring()).await.unwrap();
     let total = configure(&store, 1, Terms::default()).await;
     let lender = lender(&store);
     let run = |incarnation| lender.exchange(exchange(&replica(1), incarnation, &[(&total, None, ask(1))]));
@@ -293,7 +293,7 @@ async fn an_older_run_borrows_nothing(place: Place) {
 }
 
 async fn a_budget_that_cannot_be_read_holds_up_no_other(place: Place) {
-    let store = Store::open(&place.url).await.unwrap();
+    let store = Store::open(&place.url, keyring()).await.unwrap();
     let good = configure(&store, 1, Terms::default()).await;
     let bad = configure(&store, 2, Terms { period: "1x", ..Terms::default() }).await;
     let lender = lender(&store);
@@ -353,7 +353,7 @@ async fn what_a_run_did_not_live_to_report_is_paid_from_what_it_had(place: Place
 }
 
 async fn a_budget_that_is_gone_takes_what_is_given_back(place: Place) {
-    let store = Store::open(&place.url).await.unwrap();
+    let store = Store::open(&place.url, keyring()).await.unwrap();
     let start = Terms::default().create_time;
     let total = configure(&store, 1, Terms::default()).await;
     let soft = configure(&store, 2, Terms { enforcement: "soft", ..Terms::default() }).await;
@@ -372,7 +372,7 @@ async fn a_budget_that_is_gone_takes_what_is_given_back(place: Place) {
 }
 
 async fn windows_only_go_forward(place: Place) {
-    let store = Store::open(&place.url).await.unwrap();
+    let store = Store::open(&place.url, keyring()).await.unwrap();
     let begun = now() - 3 * HOUR_MS - 60_000;
     let hourly = configure(&store, 1, Terms { period: "1h", create_time: begun, ..Terms::default() }).await;
     let lender = lender(&store);
@@ -402,7 +402,7 @@ async fn windows_only_go_forward(place: Place) {
 }
 
 async fn the_current_window_is_made_again_for_who_borrowed_from_it(place: Place) {
-    let store = Store::open(&place.url).await.unwrap();
+    let store = Store::open(&place.url, keyring()).await.unwrap();
     let start = Terms::default().create_time;
     let total = configure(&store, 1, Terms::default()).await;
     // The books were restored from before anything was lent.
@@ -414,7 +414,7 @@ async fn the_current_window_is_made_again_for_who_borrowed_from_it(place: Place)
 }
 
 async fn leases_of_windows_that_ended_long_ago_are_removed_once_nothing_is_outstanding(place: Place) {
-    let store = Store::open(&place.url).await.unwrap();
+    let store = Store::open(&place.url, keyring()).await.unwrap();
     let total = configure(&store, 1, Terms::default()).await;
     let daily = configure(&store, 2, Terms { period: "1d", ..Terms::default() }).await;
     let days_ago = |days: i64| now() - days * 24 * HOUR_MS;
@@ -488,7 +488,7 @@ async fn a_charge_counts_once_however_often_it_is_reported(place: Place) {
 }
 
 async fn a_charge_finds_its_window_whatever_the_record_names(place: Place) {
-    let store = Store::open(&place.url).await.unwrap();
+    let store = Store::open(&place.url, keyring()).await.unwrap();
     let begun = now() - 3 * HOUR_MS - 60_000;
     let hourly = |enforcement| Terms { period: "1h", create_time: begun, enforcement, ..Terms::default() };
     let soft = configure(&store, 1, hourly("soft")).await;

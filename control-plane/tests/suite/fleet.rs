@@ -193,7 +193,7 @@ impl Follower {
                     return self.received(head).await;
                 }
                 Hear::Share(share) => self.share = Some(share),
-                Hear::Heartbeat(_) | Hear::Directive(_) | Hear::Recall(_) => {}
+                Hear::Heartbeat(_) | Hear::Directive(_) | Hear::Recall(_) | Hear::Checkpoint(_) => {}
                 Hear::Chunk(_) => panic!("a chunk without a push"),
             }
         }

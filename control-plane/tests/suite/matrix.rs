@@ -28,7 +28,7 @@ use tonic_types::StatusExt as _;
 use crate::{
     roles::{As, program},
     usage,
-    world::{ENCRYPTION_KEY, Place, World, over_both},
+    world::{Place, World, keyring, over_both},
 };
 
 over_both! {
@@ -221,7 +221,7 @@ async fn objects(world: &World) -> Vec<Objects> {
 }
 
 async fn session(world: &World, user: &str) -> (String, String) {
-    let keyring = Arc::new(Keyring::new(Keyring::parse_key(&ENCRYPTION_KEY.repeat(2)).unwrap(), None));
+    let keyring = keyring();
     let minter = Arc::new(Minter::open(&world.store, &keyring, "live").await.unwrap());
     let issuers = Arc::new(Issuers::open(&[], &world.store).unwrap());
     let sessions = Sessions::new(&world.store, &keyring, &minter, &issuers, Duration::from_secs(3_600));

@@ -11,7 +11,7 @@ use tollgate_proto::admin::v1;
 use tollgate_settings::Secret;
 use zeroize::Zeroizing;
 
-use crate::world::{Place, World, config, over_both};
+use crate::world::{Place, World, config, keyring, over_both};
 
 over_both! {
     migrations_run_once_however_many_start
@@ -26,7 +26,7 @@ async fn migrations_run_once_however_many_start(place: Place) {
     let mut opening = JoinSet::new();
     for _ in 0..6 {
         let url = place.url.clone();
-        opening.spawn(async move { Store::open(&url).await });
+        opening.spawn(async move { Store::open(&url, keyring()).await });
     }
     let stores: Vec<Store> = opening.join_all().await.into_iter().map(Result::unwrap).collect();
     let mut epochs = Vec::new();
@@ -38,15 +38,14 @@ async fn migrations_run_once_however_many_start(place: Place) {
     }
     epochs.dedup();
     assert_eq!(epochs.len(), 1);
-    let again = Store::open(&place.url).await.unwrap();
+    let again = Store::open(&place.url, keyring()).await.unwrap();
     assert_eq!(again.changes(0).await.unwrap().epoch, epochs[0]);
     again.close().await;
 }
 
 async fn a_secret_is_made_once_however_many_ask(place: Place) {
-    let store = Store::open(&place.url).await.unwrap();
-    let other = Store::open(&place.url).await.unwrap();
-    let keyring = || Keyring::new(Zeroizing::new([7; 32]), None);
+    let store = Store::open(&place.url, keyring()).await.unwrap();
+    let other = Store::open(&place.url, keyring()).await.unwrap();
     let mut asking = JoinSet::new();
     for at in 0..8 {
         let store = if at % 2 == 0 { store.clone() } else { other.clone() };
@@ -110,7 +109,7 @@ async fn a_new_encryption_key_opens_what_the_old_one_sealed(place: Place) {
 }
 
 async fn a_commit_wakes_and_a_rollback_does_not(place: Place) {
-    let store = Store::open(&place.url).await.unwrap();
+    let store = Store::open(&place.url, keyring()).await.unwrap();
     let mut changed = store.changed();
     changed.mark_unchanged();
     let mut txn = store.begin().await.unwrap();
@@ -132,6 +131,6 @@ async fn a_commit_wakes_and_a_rollback_does_not(place: Place) {
 
 async fn a_url_that_is_none_is_refused(_: Place) {
     for url in ["", "mysql://x", "sqlite::memory:", "sqlite://?mode=memory", "sqlite:///no/such/directory/x.db"] {
-        assert!(matches!(Store::open(url).await, Err(StoreError::Url(_))), "{url}");
+        assert!(matches!(Store::open(url, keyring()).await, Err(StoreError::Url(_))), "{url}");
     }
 }

@@ -104,6 +104,7 @@ pub(crate) fn record(incarnation: i64, sequence: i64) -> Record {
         dropped: 0,
         charges: Vec::new(),
         held_incarnation: 0,
+        evidence: None,
     }
 }
 

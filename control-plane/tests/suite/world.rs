@@ -4,6 +4,7 @@ use std::{
     net::SocketAddr,
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
+    sync::Arc,
 };
 
 use futures_util::FutureExt as _;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_control_plane::{
     app::{self, RunError},
     config::{Config, DatabaseUrl},
+    seal::Keyring,
 };
 use tollgate_proto::{
     admin::v1::{
@@ -295,6 +297,11 @@ impl World {
 
 /// Half of the encryption key of every test.
 pub(crate) const ENCRYPTION_KEY: &str = "00112233445566778899aabbccddeeff";
+
+/// The keyring of that key.
+pub(crate) fn keyring() -> Arc<Keyring> {
+    Arc::new(Keyring::new(Keyring::parse_key(&ENCRYPTION_KEY.repeat(2)).unwrap(), None))
+}
 
 /// Carries messages that are encoded already.
 #[derive(Clone, Copy)]

@@ -113,18 +113,8 @@ impl Entry {
     /// # Errors
     /// When it is anything else than [`Entry::new`] and [`Entry::encode`] make.
     pub fn decode_foreign(bytes: &[u8]) -> Result<Self, Unreadable> {
-        let Self {
-            time_ms,
-            action,
-            outcome,
-            initiator,
-            target,
-            replica,
-            request_id,
-            session,
-            source_address,
-            detail,
-        } = Self::decode(bytes)?;
+        let Self { time_ms, action, outcome, initiator, target, replica, request_id, session, source_address, detail } =
+            Self::decode(bytes)?;
         let facts = Facts {
             initiator: &initiator,
             target: &target,
@@ -289,8 +279,16 @@ mod tests {
         assert!(Entry::decode_foreign(&bytes).is_ok());
         let text = String::from_utf8(bytes).unwrap();
         let long = "x".repeat(10_000);
-        for (from, to) in [("key/1", "key\\n1"), ("key/1", &long), ("{\"time_ms\"", "{ \"time_ms\""), ("{}", &format!("{{\"a\":\"{long}\"}}"))] {
-            assert!(matches!(Entry::decode_foreign(text.replace(from, to).as_bytes()), Err(Unreadable::Made)), "{to:.20}");
+        for (from, to) in [
+            ("key/1", "key\\n1"),
+            ("key/1", &long),
+            ("{\"time_ms\"", "{ \"time_ms\""),
+            ("{}", &format!("{{\"a\":\"{long}\"}}")),
+        ] {
+            assert!(
+                matches!(Entry::decode_foreign(text.replace(from, to).as_bytes()), Err(Unreadable::Made)),
+                "{to:.20}"
+            );
         }
     }
 

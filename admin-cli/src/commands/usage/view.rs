@@ -133,6 +133,8 @@ impl From<v1::StoredRecord> for RecordView {
             dropped,
             charges,
             held_incarnation,
+            // It is told by the audit log.
+            evidence: _,
         } = record;
         let arrived = jiff::Timestamp::from_millisecond(arrived_ms).ok().map(crate::literals::to_wire);
         Self {

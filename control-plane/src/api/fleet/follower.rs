@@ -16,8 +16,8 @@ use tokio::{
 use tollgate_policy::id::ReplicaId;
 use tollgate_proto::{
     fleet::v1::{
-        Ack, Checkpoint, Chunk, Directive, FollowRequest, FollowResponse, Heartbeat, Hello, Nack, Recall, Resync, Share, Welcome,
-        follow_request::Message as Hear, follow_response::Message as Say,
+        Ack, Checkpoint, Chunk, Directive, FollowRequest, FollowResponse, Heartbeat, Hello, Nack, Recall, Resync,
+        Share, Welcome, follow_request::Message as Hear, follow_response::Message as Say,
     },
     push::{self, HEARTBEAT_SECONDS, SILENCE_SECONDS_MAX},
 };

@@ -9,7 +9,7 @@ use tollgate_policy::{
 };
 
 use super::*;
-use crate::{catalogue, store::Store};
+use crate::{catalogue, seal::keyring_for_tests, store::Store};
 
 const NOW: UnixMillis = UnixMillis::new(1_800_000_000_000);
 
@@ -32,9 +32,9 @@ fn catalogue(version: i64, models: Vec<Model>) -> Catalogue {
 
 async fn databases(directory: &TempDir) -> Vec<Store> {
     let sqlite = format!("sqlite://{}", directory.path().join("tollgate.db").display());
-    let mut stores = vec![Store::open(&sqlite).await.unwrap()];
+    let mut stores = vec![Store::open(&sqlite, keyring_for_tests()).await.unwrap()];
     if let Some(url) = postgres().await {
-        stores.push(Store::open(&url).await.unwrap());
+        stores.push(Store::open(&url, keyring_for_tests()).await.unwrap());
     }
     stores
 }

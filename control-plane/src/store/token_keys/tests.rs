@@ -3,7 +3,7 @@
 use tollgate_policy::snapshot::{Object, ObjectRef, Snapshot};
 
 use super::*;
-use crate::store::Store;
+use crate::{seal::keyring_for_tests, store::Store};
 
 fn user() -> UserId {
     UserId::from_ulid("01k9zq3v5m8c4t2n7r6x0w1y9b").unwrap()
@@ -29,7 +29,10 @@ async fn session(store: &Store, last: char, ended: bool, tokens_expire_time: i64
 #[tokio::test]
 async fn ended_sessions_that_issued_credentials_are_told_of_until_they_are_gone() {
     let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&format!("sqlite://{}", directory.path().join("tollgate.db").display())).await.unwrap();
+    let store =
+        Store::open(&format!("sqlite://{}", directory.path().join("tollgate.db").display()), keyring_for_tests())
+            .await
+            .unwrap();
     let mut txn = store.begin().await.unwrap();
     txn.advance_revision().await.unwrap();
     let insert = sql!(
