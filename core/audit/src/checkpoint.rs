@@ -138,8 +138,9 @@ impl Note {
         if checkpoint.with_mac(mac_key, &mac).strip_suffix('\n') != Some(body) {
             return Err(InvalidNote("it is not written in the one way"));
         }
+        let signatures = signatures.strip_suffix('\n').ok_or(InvalidNote("its last line is cut off"))?;
         let prefix = format!("{DASH}{origin} ");
-        let all: Vec<_> = signatures.split_terminator('\n').take(SIGNATURES_MAX).collect();
+        let all: Vec<_> = signatures.split('\n').take(SIGNATURES_MAX).collect();
         let ours = all.iter().filter_map(|line| signature(line.strip_prefix(&prefix)?));
         let signatures: Vec<_> = ours.collect();
         let others = all.len() - signatures.len();
@@ -272,8 +273,7 @@ mod tests {
         };
         sound(&good).unwrap();
         let characters: Vec<char> = good.chars().collect();
-        // The last line break is nobody's.
-        for at in 0..characters.len() - 1 {
+        for at in 0..characters.len() {
             let mut changed = characters.clone();
             changed[at] = if changed[at] == 'A' { 'B' } else { 'A' };
             let changed: String = changed.into_iter().collect();

@@ -10,7 +10,8 @@
 //! The first line says where the file begins in the log, with the frontier of the tree before that, and the public key that signs
 //! the first checkpoint in it; later ones are announced by entries. `body` is the last member of its line and holds the stored bytes as they are. Of an erased entry it is `null`,
 //! and `commitment` stands in the place of `salt`. A file ends with a checkpoint over its last entry, and that line alone
-//! is named `end`: a shortened file does not verify. Hashes are in lower case hexadecimal digits.
+//! is named `end`: a shortened file does not verify. Hashes are in lower case hexadecimal digits. A line that says the same in
+//! another writing is none: two readers must not be able to read two things.
 
 use std::{borrow::Cow, io::Write as _};
 
@@ -27,6 +28,10 @@ use crate::{
 pub const FORMAT: &str = "tollgate-audit-1";
 /// The longest line, in bytes: an entry of 8 KiB of detail with its seal takes 12.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+// Databases count so far, and behind it there is room for more lines than any file has.
+const FIRST_MAX: u64 = i64::MAX.cast_unsigned();
+const OTHERWISE: InvalidLine = InvalidLine("it is not written in the one way");
 
 /// The first line.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -179,8 +184,12 @@ impl Head {
         }
         let roots = start.iter().map(|root| bytes(root)).collect::<Result<Vec<Hash>, _>>()?;
         let size = first.checked_sub(1).ok_or(InvalidLine("entries are numbered from 1"))?;
+        if first > FIRST_MAX {
+            return Err(InvalidLine("no log is so long"));
+        }
         let start = Frontier::new(size, roots).map_err(|_| InvalidLine("the frontier does not fit the first index"))?;
-        Ok(Self { log: bytes(&log)?, start, key: bytes(&key)? })
+        let head = Self { log: bytes(&log)?, start, key: bytes(&key)? };
+        if is_line(&head.write()?, line) { Ok(head) } else { Err(OTHERWISE) }
     }
 }
 
@@ -194,25 +203,8 @@ impl Stored<'_> {
     pub fn write(&self, differs: &[&str]) -> Result<Vec<u8>, InvalidLine> {
         let Self { header, content, mac, leaf } = self;
         let header = Header::decode(header).map_err(|_| InvalidLine("header"))?;
-        let Header { log: _, index, writer, incarnation, sequence, previous, time_ms, action, key } = header;
-        let (sealed, body) = match content {
-            Content::Body { salt, body } => (("salt", hex::encode(salt)), &**body),
-            Content::Erased(commitment) => (("commitment", hex::encode(commitment)), b"null".as_slice()),
-        };
-        let mut line = Vec::with_capacity(512 + body.len());
-        let differs =
-            if differs.is_empty() { String::new() } else { format!(",\"differs\":\"{}\"", differs.join(" ")) };
-        let previous = if previous == CHAIN_START { String::new() } else { hex::encode(previous) };
-        let start = write!(
-            line,
-            r#"{{"index":{index},"leaf":"{}","mac":"{}","writer":"{writer}","incarnation":{incarnation},"sequence":{sequence},"previous":"{previous}","key":"{}","time_ms":{time_ms},"action":"{action}","{}":"{}"{differs},"body":"#,
-            hex::encode(leaf),
-            hex::encode(mac),
-            hex::encode(key),
-            sealed.0,
-            sealed.1,
-        );
-        start.map_err(|_| InvalidLine("line"))?;
+        let mut line = before_body(&header, content, mac, leaf, &differs.join(" "))?;
+        let body = content.body();
         // A body that is no JSON text was not written by us, and must not break the line.
         if serde_json::from_slice::<&RawValue>(body).is_err() || body.contains(&b'\n') {
             return Err(InvalidLine("body"));
@@ -257,11 +249,17 @@ impl<'a> Line<'a> {
     pub fn read(log: LogId, line: &'a [u8]) -> Result<Self, InvalidLine> {
         if line.starts_with(b"{\"checkpoint\"") {
             let read = serde_json::from_slice::<WireCheckpoint>(line);
-            return read.map(|wire| Self::Checkpoint(wire.checkpoint)).map_err(|_| InvalidLine("not a checkpoint"));
+            let wire = read.map_err(|_| InvalidLine("not a checkpoint"))?;
+            return if is_line(&written(&wire)?, line) {
+                Ok(Self::Checkpoint(wire.checkpoint))
+            } else {
+                Err(OTHERWISE)
+            };
         }
         if line.starts_with(b"{\"end\"") {
             let read = serde_json::from_slice::<WireEnd>(line);
-            return read.map(|wire| Self::End(wire.end)).map_err(|_| InvalidLine("not an end"));
+            let wire = read.map_err(|_| InvalidLine("not an end"))?;
+            return if is_line(&written(&wire)?, line) { Ok(Self::End(wire.end)) } else { Err(OTHERWISE) };
         }
         if let Ok(WireBroken { index, broken }) = serde_json::from_slice(line) {
             return Ok(Self::Broken(index, broken));
@@ -279,6 +277,11 @@ impl<'a> Line<'a> {
             _ => return Err(InvalidLine("neither a body with its salt nor an erased one with its commitment")),
         };
         let (mac, leaf) = (bytes(mac)?, bytes(leaf)?);
+        let start = before_body(&header, &content, &mac, &leaf, wire.differs)?;
+        let body = line.strip_prefix(start.as_slice()).and_then(|rest| rest.strip_suffix(b"}"));
+        if body != Some(content.body()) {
+            return Err(OTHERWISE);
+        }
         Ok(Self::Entry(Box::new(EntryLine { header, content, mac, leaf, differs: wire.differs })))
     }
 }
@@ -290,6 +293,14 @@ impl Content<'_> {
         match self {
             Self::Body { salt, body } => commitment(salt, body),
             Self::Erased(commitment) => *commitment,
+        }
+    }
+
+    // As its line has it.
+    fn body(&self) -> &[u8] {
+        match self {
+            Self::Body { body, .. } => body,
+            Self::Erased(_) => b"null",
         }
     }
 }
@@ -308,6 +319,39 @@ pub fn seal<'a>(
     let mac = key.mac(&[&encoded, &commitment]);
     let leaf = entry_leaf(&encoded, &commitment, &mac);
     Ok((Stored { header: Cow::Owned(encoded), content, mac, leaf }, commitment))
+}
+
+// The line of an entry up to its body.
+fn before_body(
+    header: &Header<'_>,
+    content: &Content<'_>,
+    mac: &Hash,
+    leaf: &Hash,
+    differs: &str,
+) -> Result<Vec<u8>, InvalidLine> {
+    let Header { log: _, index, writer, incarnation, sequence, previous, time_ms, action, key } = header;
+    let sealed = match content {
+        Content::Body { salt, .. } => ("salt", hex::encode(salt)),
+        Content::Erased(commitment) => ("commitment", hex::encode(commitment)),
+    };
+    let differs = if differs.is_empty() { String::new() } else { format!(",\"differs\":\"{differs}\"") };
+    let previous = if *previous == CHAIN_START { String::new() } else { hex::encode(previous) };
+    let mut line = Vec::with_capacity(512 + content.body().len());
+    let start = write!(
+        line,
+        r#"{{"index":{index},"leaf":"{}","mac":"{}","writer":"{writer}","incarnation":{incarnation},"sequence":{sequence},"previous":"{previous}","key":"{}","time_ms":{time_ms},"action":"{action}","{}":"{}"{differs},"body":"#,
+        hex::encode(leaf),
+        hex::encode(mac),
+        hex::encode(key),
+        sealed.0,
+        sealed.1,
+    );
+    start.map_err(|_| InvalidLine("line"))?;
+    Ok(line)
+}
+
+fn is_line(written: &[u8], line: &[u8]) -> bool {
+    written.strip_suffix(b"\n") == Some(line)
 }
 
 fn written(wire: &impl Serialize) -> Result<Vec<u8>, InvalidLine> {

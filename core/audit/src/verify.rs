@@ -4,10 +4,13 @@
 //! chain of its writer), and with all before it against the next checkpoint (the root of the tree, the signature). What a
 //! witness once saw must still be there. The first thing that is wrong is told, with its index.
 
+mod unique;
+
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
+use self::unique::Unique;
 use crate::{
     checkpoint::{Checkpoint, Note, PublicKey},
     file::{Content, EntryLine, Head, InvalidLine, Line},
@@ -159,9 +162,10 @@ struct Counts {
     pinned: bool,
 }
 
-// Where a chain stands, and up to where its next entries are declared lost.
+// Where a chain stands, up to where its next entries are declared lost, and the first that this file can know of.
 #[derive(Clone, Copy, Debug)]
 struct Chain {
+    first: u64,
     sequence: u64,
     link: Hash,
     forgotten: u64,
@@ -275,7 +279,7 @@ impl Verifier {
         // What a replica wrote may not have arrived yet; but whatever is in the log up to there must be what it wrote.
         let Counts { entries, macs, erased, checkpoints, witnessed, older, pinned } = self.report;
         if let Some(((writer, incarnation, sequence), _)) =
-            self.seen_links.iter().find(|(place, _)| self.has_passed(place))
+            self.seen_links.iter().find(|(place, _)| self.is_missing(place))
         {
             let what = format!("{writer} wrote entry {sequence} of its run {incarnation}, and it was acknowledged");
             return Err(missing(size + 1, what));
@@ -301,7 +305,11 @@ impl Verifier {
                 }
             }
             Witness::Link(ChainLink { writer, incarnation, sequence, link }) => {
-                self.seen_links.insert((writer, incarnation, sequence), link);
+                let other = self.seen_links.insert((writer, incarnation, sequence), link);
+                if other.is_some_and(|other| other != link) {
+                    let fault = Fault::Witness("two witnesses contradict each other".into());
+                    return Err(Finding { index: 0, fault });
+                }
             }
         }
         Ok(())
@@ -338,6 +346,7 @@ impl Verifier {
     }
 
     fn body(&mut self, header: &Header<'_>, body: &[u8]) -> Result<(), Fault> {
+        serde_json::from_slice::<Unique>(body).map_err(|_| Fault::Body("form"))?;
         let repeated = serde_json::from_slice::<Repeated<'_>>(body).map_err(|_| Fault::Body("form"))?;
         if repeated.action != header.action {
             return Err(Fault::Body("action"));
@@ -364,9 +373,13 @@ impl Verifier {
         let Forgotten { target, detail } = serde_json::from_slice(body).map_err(|_| Fault::Body("form"))?;
         let ForgottenDetail { incarnation, from_sequence, to_sequence } = detail;
         let writer = target.strip_prefix("replica/").ok_or(Fault::Body("form"))?;
-        let start = Chain { sequence: from_sequence.saturating_sub(1), link: CHAIN_START, forgotten: 0 };
+        // What is no stretch, or does not begin where the chain stands, declares nothing.
+        let Some(before) = from_sequence.checked_sub(1).filter(|_| from_sequence <= to_sequence) else { return Ok(()) };
+        // Only a file that begins later cannot know where the chain stood.
+        let sequence = if self.head.start.size() > 0 { before } else { 0 };
+        let start = Chain { first: sequence + 1, sequence, link: CHAIN_START, forgotten: 0 };
         let chain = self.chains.entry(writer.into()).or_default().entry(incarnation).or_insert(start);
-        if from_sequence == chain.sequence.max(chain.forgotten) + 1 {
+        if before == chain.sequence.max(chain.forgotten) {
             chain.forgotten = to_sequence;
         }
         Ok(())
@@ -381,7 +394,7 @@ impl Verifier {
         };
         let known = runs.get(&incarnation).copied();
         match known {
-            Some(chain) if sequence != chain.sequence.max(chain.forgotten) + 1 => {
+            Some(chain) if chain.sequence.max(chain.forgotten).checked_add(1) != Some(sequence) => {
                 return broken("entries are missing or out of order");
             }
             // What was declared lost had a link that nobody knows here.
@@ -394,7 +407,8 @@ impl Verifier {
             None => {}
         }
         let link = header.link(commitment);
-        runs.insert(incarnation, Chain { sequence, link, forgotten: 0 });
+        let first = known.map_or(sequence, |chain| chain.first);
+        runs.insert(incarnation, Chain { first, sequence, link, forgotten: 0 });
         if !self.seen_links.is_empty()
             && let Some(seen) = self.seen_links.remove(&(writer.to_owned(), incarnation, sequence))
         {
@@ -406,10 +420,11 @@ impl Verifier {
         Ok(())
     }
 
-    fn has_passed(&self, (writer, incarnation, sequence): &(String, u64, u64)) -> bool {
+    // A file that begins with the log has everything, and a declared loss does not excuse one that was acknowledged. One that
+    // begins later has everything of a chain from its first entry here.
+    fn is_missing(&self, (writer, incarnation, sequence): &(String, u64, u64)) -> bool {
         let chain = self.chains.get(writer.as_str()).and_then(|runs| runs.get(incarnation));
-        let begins = self.head.start.size() == 0;
-        chain.map_or(begins, |chain| chain.sequence < *sequence)
+        self.head.start.size() == 0 || chain.is_some_and(|chain| chain.first <= *sequence)
     }
 
     fn checkpoint(&mut self, text: &str) -> Result<(), Finding> {

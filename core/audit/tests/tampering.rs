@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
 
+#[expect(clippy::disallowed_methods, reason = "the second verifier is a program, and reads files")]
+#[path = "tampering/samples.rs"]
+mod samples;
+
 use std::{borrow::Cow, collections::HashMap};
 
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -66,6 +70,11 @@ impl Writer {
         let detail = detail.as_object().unwrap().clone();
         let facts = Facts { initiator: "key/1", target, request_id: "req_1", detail, ..Facts::default() };
         let body = Entry::new(time_ms, action, Outcome::Allowed, facts).encode().unwrap();
+        self.append(writer, incarnation, time_ms, action, body);
+    }
+
+    fn append(&mut self, writer: &str, incarnation: u64, time_ms: i64, action: &str, body: Vec<u8>) {
+        let index = self.tree.size() + 1;
         let chain = self.chains.entry((writer.to_owned(), incarnation)).or_insert((0, CHAIN_START));
         let (sequence, previous) = (chain.0 + 1, chain.1);
         let key = self.mac_keys.last().unwrap();
