@@ -6,6 +6,9 @@
 #[path = "suite/world.rs"]
 mod world;
 #[cfg(test)]
+#[path = "suite/audit.rs"]
+mod audit;
+#[cfg(test)]
 #[path = "suite/organisation.rs"]
 mod organisation;
 #[cfg(test)]

@@ -245,7 +245,7 @@ class Verifier:
         if trust.keys and key not in trust.keys:
             raise Tampered(0, "the first checkpoint is signed by a key that is not one of yours")
         self._pruned = self._tree.size > 0
-        self._trusted, self._announced = trust.keys or [key], list[bytes]()
+        self._signers, self._announced = [key], list[bytes]()
         self._pinned = bool(trust.keys)
         self._mac_keys = {mac_key_id(key): key for key in trust.mac_keys}
         self._last_mac_key: bytes | None = None
@@ -414,8 +414,8 @@ class Verifier:
             note = Note(text)
             if (note.log, note.size) != (self._log, size):
                 raise Fault("is of another log or size")
-            if not any(note.is_signed_by_none_but(key) for key in self._trusted):
-                raise Fault("is not signed by a key that is trusted")
+            if not note.is_signed_by_none_but(self._signers[-1]):
+                raise Fault("is not signed by the key that signs there")
             key = self._mac_keys.get(self._last_mac_key or b"")
             if key and not note.has_mac_of(key):
                 raise Fault("has not the MAC of the key of the entries")
@@ -424,8 +424,8 @@ class Verifier:
         if note.root != self._tree.root():
             first = min(self._proved + 1, index)
             raise Tampered(first, f"it, or an entry behind it up to {size}, is not what the checkpoint over them signs")
-        # Keys are announced once a checkpoint over their entry holds.
-        self._trusted, self._announced = self._trusted + self._announced, []
+        # The key that is announced signs from here on, and the one before it no more.
+        self._signers, self._announced = self._signers + self._announced, []
         self._proved = size
 
     def _compare(self) -> None:

@@ -8,7 +8,6 @@ use prost::Message;
 use tollgate_control_plane::{
     keys::Minter,
     oidc::Issuers,
-    seal::Keyring,
     sessions::{Beginning, Sessions, fresh_id},
     store::sessions::SessionKind,
 };

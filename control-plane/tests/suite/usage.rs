@@ -112,7 +112,7 @@ fn records(incarnation: i64, sequences: std::ops::RangeInclusive<i64>) -> Vec<Re
     sequences.map(|sequence| record(incarnation, sequence)).collect()
 }
 
-async fn report_request(store: &Store, from: &ReplicaId, request: ReportRequest) -> Result<i64, Status> {
+pub(crate) async fn report_request(store: &Store, from: &ReplicaId, request: ReportRequest) -> Result<i64, Status> {
     let mut request = Request::new(request);
     request.extensions_mut().insert(Reporter(from.clone()));
     let answer = Intake::new(store.clone()).report(request).await?;

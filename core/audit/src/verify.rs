@@ -26,7 +26,8 @@ pub const NEW_KEY: &str = "audit.rotate_key";
 /// With what a log is compared.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    /// The public keys that may sign. None: the file's own first one is believed, and [`Report::pinned`] is false.
+    /// The public keys that may sign. The first in the file must be one of them, and it
+    /// announces those behind it. None: the file's own first one is believed, and [`Report::pinned`] is false.
     pub public_keys: Vec<PublicKey>,
     /// The HMAC keys of those who have them.
     pub mac_keys: Vec<MacKey>,
@@ -126,7 +127,7 @@ pub struct Report {
     pub older: u64,
     /// Whether the keys came from whoever asked, and not from the file.
     pub pinned: bool,
-    /// The keys that are trusted in the end.
+    /// The keys that signed, in their order.
     pub keys: Vec<PublicKey>,
 }
 
@@ -138,8 +139,9 @@ pub struct Verifier {
     // Of the last checkpoint that holds.
     proved: u64,
     last: Option<Checkpoint>,
+    // The keys that signed, in their order: the last one signs now, and no other. One key signs over the announcement of the
+    // next, so that whoever trusts the first trusts the others; and a key that was stolen later signs nothing more.
     trusted: Vec<PublicKey>,
-    // They are trusted once a checkpoint over their entry is signed by one that is.
     announced: Vec<PublicKey>,
     // The HMAC key of the last entry.
     mac_key: Option<MacKeyId>,
@@ -215,12 +217,11 @@ impl Verifier {
         if pinned && !public_keys.contains(&head.key) {
             return Err(Finding { index: 0, fault: Fault::Checkpoint("is signed by a key that is not one of yours") });
         }
-        let trusted = if pinned { public_keys } else { vec![head.key] };
         let mut verifier = Self {
             tree: head.start.clone(),
             proved: head.start.size(),
             last: None,
-            trusted,
+            trusted: vec![head.key],
             announced: vec![],
             mac_key: None,
             mac_keys: mac_keys.into_iter().map(|key| (key.id(), key)).collect(),
@@ -438,8 +439,8 @@ impl Verifier {
         if checkpoint.size != size {
             return found(Fault::Checkpoint("is of another size"));
         }
-        if !self.trusted.iter().any(|key| note.is_signed_by_none_but(key)) {
-            return found(Fault::Checkpoint("is not signed by a key that is trusted"));
+        if !self.trusted.last().is_some_and(|key| note.is_signed_by_none_but(key)) {
+            return found(Fault::Checkpoint("is not signed by the key that signs there"));
         }
         // Nobody changes the HMAC key without an entry under the new one.
         let mac_key = self.mac_key.and_then(|key| self.mac_keys.get(&key));
