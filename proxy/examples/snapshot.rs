@@ -89,6 +89,7 @@ async fn measure(keys: usize) {
         incarnation: 1,
         funds: std::sync::Arc::default(),
         rates: tollgate_proxy::rates::Rates::default(),
+        witness: tollgate_proxy::witness::Witness::default(),
         snapshot_age_max: Duration::from_secs(3_600),
         environment: Arc::new(|_| None),
     };

@@ -7,12 +7,18 @@ use std::{fs, path::Path, sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use tollgate_policy::{
-    id::{CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId},
+    id::{BudgetId, CredentialId, CustomerId, KeyId, ProviderId, TeamId, UserId},
+    limit::Measure,
     money::NanoUsd,
+    price::{Price, Rates},
+    snapshot::Model,
     time::UnixMillis,
-    usage::{Attribution, Outcome, Record, Tokens},
+    usage::{Attribution, Charge, Outcome, Record, Tokens},
 };
-use tollgate_proxy::spool::{Durability, Intent, Options, Spool};
+use tollgate_proxy::{
+    evidence::{Applied, Circumstances, Counted},
+    spool::{Durability, Ended, Intent, Options, Spool},
+};
 
 // That of the program.
 #[global_allocator]
@@ -66,7 +72,9 @@ async fn measure(spool: &Spool, batch: u64, visits: u64) -> anyhow::Result<Strin
             latencies.push(began.elapsed().as_nanos());
         }
         intents += thread_nanos()? - cpu;
-        let mut ended: Vec<_> = numbers.map(|visit| (Some(visit), record(&intent))).collect();
+        let ended =
+            |visit| Ended { visit: Some(visit), record: record(&intent), circumstances: intent.circumstances.clone() };
+        let mut ended: Vec<_> = numbers.map(ended).collect();
         let cpu = thread_nanos()?;
         while !ended.is_empty() {
             let rest = ended.split_off(ended.len().min(usize::try_from(batch)?));
@@ -111,10 +119,46 @@ fn intent() -> anyhow::Result<Intent> {
         model: "claude-sonnet-4-5".into(),
         provider: Some(ProviderId::from_ulid(ULID)?),
         credential: Some(CredentialId::from_ulid(ULID)?),
-        charges: std::sync::Arc::default(),
+        charges: Arc::default(),
         hold: NanoUsd::new(1_000_000),
         unpriced: false,
         revision: 12,
+        circumstances: circumstances()?,
+    })
+}
+
+// As of a request under a budget and two rate limits.
+fn circumstances() -> anyhow::Result<Circumstances> {
+    let rates = Rates {
+        input: NanoUsd::new(3_000_000_000),
+        output: NanoUsd::new(15_000_000_000),
+        cache_read: NanoUsd::new(300_000_000),
+        cache_write_5m: NanoUsd::new(3_750_000_000),
+        cache_write_1h: NanoUsd::new(6_000_000_000),
+    };
+    let price = Price { rates, long_context: Some((200_000, rates)), web_search: NanoUsd::new(10_000_000) };
+    let model = Model {
+        vendor: "anthropic".into(),
+        name: "claude-sonnet-4-5".into(),
+        display_name: "Claude Sonnet 4.5".into(),
+        aliases: vec![],
+        context_window: 1_000_000,
+        output_max: 64_000,
+        price: Some(price),
+    };
+    let limit = |measure, amount| Counted { owner: format!("team-{ULID}").into(), measure, amount, span_ms: 60_000 };
+    Ok(Circumstances {
+        source_address: Some([192, 0, 2, 7].into()),
+        user_agent: "claude-cli/2.1.330 (external, sdk-cli)".into(),
+        reason: Arc::default(),
+        held: NanoUsd::new(1_000_000),
+        charges: Arc::new([Charge {
+            budget: BudgetId::from_ulid(ULID)?,
+            window: Some(UnixMillis::new(1_700_000_000_000)),
+        }]),
+        price: Some(Applied { model: Arc::new(model), price }),
+        limits: Arc::new([limit(Measure::Requests, 600), limit(Measure::Tokens, 2_000_000)]),
+        in_session: true,
     })
 }
 

@@ -22,10 +22,11 @@ use crate::{
     metrics::Metrics,
     rates::{Courier, InvalidRedis, Rates},
     report::Report,
-    spool::{self, Spool, SpoolError},
+    spool::{self, Durability, Spool, SpoolError},
     status::{Status, Watched},
     sync::{self, Sync},
     upstream::{self, Upstream},
+    witness::{self, Watch, Witness},
 };
 
 /// How often open visits are decided again without a change of policy, so that a key that expires takes its streams along.
@@ -43,6 +44,7 @@ pub struct App {
     status: Status,
     sync: Sync,
     report: Report,
+    watch: Watch,
     holder: Arc<Holder>,
     spool: Spool,
     addresses: Addresses,
@@ -123,9 +125,10 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let link = Link::open(membership(&config))?;
     let funds = Arc::new(Funds::new());
     let borrowing = Borrowing::new(Arc::clone(&funds), link.clone(), spool.clone());
-    let report = Report::new(link.clone(), spool.clone());
+    let (witness, watch) = witness(&config, &metrics).await?;
+    let report = Report::new(link.clone(), spool.clone(), witness.clone());
     let (rates, courier) = rates(&config)?;
-    let following = following(&config, link, spool.incarnation(), Arc::clone(&funds), rates.clone());
+    let following = following(&config, link, spool.incarnation(), Arc::clone(&funds), rates.clone(), witness);
     let sync = Sync::new(following, Arc::clone(&holder));
     let connect_timeout = config.upstream_connect_timeout;
     let upstream = Upstream::new(&upstream::Options { connect_timeout, http2: config.upstream_http2 })?;
@@ -181,6 +184,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
         status,
         sync,
         report,
+        watch,
         holder,
         spool,
         addresses,
@@ -213,6 +217,7 @@ impl App {
             status,
             sync,
             report,
+            watch,
             holder,
             spool,
             addresses,
@@ -230,6 +235,8 @@ impl App {
         if let Some(courier) = courier {
             reporting.spawn(courier.run(tell.clone()));
         }
+        let mut witnessing = JoinSet::new();
+        witnessing.spawn(watch.run());
         let mut settling = JoinSet::new();
         settling.spawn(settler.run());
         settling.spawn(lingerer.run(linger.clone()));
@@ -252,13 +259,15 @@ impl App {
         tell.cancel();
         let reported = all(reporting).await;
         let ended = all(parts).await;
+        // Nobody is left who could see anything, so it ends by itself.
+        let witnessed = all(witnessing).await;
         let synced = tokio::task::spawn_blocking(move || spool.sync()).await?;
         if let Err(error) = synced {
             tracing::error!(%error, "spool was not made durable");
         }
         tracing::info!("replica ended");
         failed.map_or(Ok(()), Err)?;
-        Ok(served.and(settled).and(reported).and(ended)?)
+        Ok(served.and(settled).and(reported).and(ended).and(witnessed)?)
     }
 }
 
@@ -328,6 +337,14 @@ async fn spool(config: &Config) -> Result<Spool, BuildError> {
     Ok(spool)
 }
 
+// A replica that leaves nothing of its visits behind leaves no trace of what it saw either.
+async fn witness(config: &Config, metrics: &Metrics) -> Result<(Witness, Watch), JoinError> {
+    let is_kept = config.spool_durability != Durability::Memory;
+    let path = is_kept.then(|| config.data_dir.join(witness::FILE_NAME));
+    let conflicts = metrics.audit_conflicts();
+    tokio::task::spawn_blocking(move || witness::open(path, conflicts)).await
+}
+
 // Counts of the fleet in a Redis, if there is one.
 fn rates(config: &Config) -> Result<(Rates, Option<Courier>), InvalidRedis> {
     match &config.redis_url {
@@ -348,7 +365,14 @@ fn membership(config: &Config) -> membership::Options {
     }
 }
 
-fn following(config: &Config, link: Link, incarnation: u64, funds: Arc<Funds>, rates: Rates) -> sync::Options {
+fn following(
+    config: &Config,
+    link: Link,
+    incarnation: u64,
+    funds: Arc<Funds>,
+    rates: Rates,
+    witness: Witness,
+) -> sync::Options {
     sync::Options {
         link,
         data_dir: config.data_dir.clone(),
@@ -358,6 +382,7 @@ fn following(config: &Config, link: Link, incarnation: u64, funds: Arc<Funds>, r
         incarnation,
         funds,
         rates,
+        witness,
         snapshot_age_max: config.snapshot_age_max,
         environment: Arc::clone(&config.environment),
     }

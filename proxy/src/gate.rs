@@ -31,6 +31,7 @@ mod tests;
 
 use std::{
     fmt,
+    net::IpAddr,
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::AtomicU64},
     time::Duration,
@@ -55,6 +56,7 @@ use crate::{
     clock,
     credentials::Credentials,
     current::Holder,
+    evidence::{self, REASON_BYTES_MAX},
     funds::Funds,
     rates::Rates,
     refuse::{self, Detail},
@@ -189,8 +191,8 @@ impl Gate {
         self.door.taken()
     }
 
-    /// Answers one request. It always does: a refusal, and a failure of our own, are answers too.
-    pub(crate) async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    /// Answers one request, which came from there. It always does: a refusal, and a failure of our own, are answers too.
+    pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
         let (now, arrived) = (Instant::now(), clock::wall());
         let request_id = self.request_ids.next(arrived);
         let Some(place) = self.door.place() else {
@@ -200,7 +202,8 @@ impl Gate {
             );
             return refuse::answer(&full, Detail::None, &request_id).map(Body::whole);
         };
-        let ticket = Ticket::open(place, Arc::clone(&request_id), arrived, now);
+        let mut ticket = Ticket::open(place, Arc::clone(&request_id), arrived, now);
+        ticket.circumstances.source_address = Some(peer);
         match AssertUnwindSafe(pass(self, ticket, request)).catch_unwind().await {
             Ok(Ok(answer)) => answer,
             Ok(Err(refused)) => refusal(*refused).await.map(Body::whole),
@@ -229,6 +232,10 @@ fn probe(mut ticket: Box<Ticket>) -> Response<Body> {
 async fn refusal(refused: Refused) -> Response<Bytes> {
     let Refused { mut ticket, refusal, detail, unread } = refused;
     let answer = refuse::answer(&refusal, detail, &ticket.request_id);
+    // What is wrong with a body is told in words of that body, which no log may have.
+    if refusal.kind() != RefusalKind::Malformed {
+        ticket.circumstances.reason = evidence::bounded(refusal.public().as_bytes(), REASON_BYTES_MAX);
+    }
     ticket.status = answer.status().as_u16();
     ticket.close(End::Refused(refusal.kind()));
     if let Some(body) = unread {

@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`app`], how the parts fit together, from [`config`] and [`program`]; then what holds now ([`current`], and
 //! [`visits`], what is open), who a developer's credential stands for ([`credentials`]), the way of a request (`listen`, `gate` with its nine rooms, [`rates`], [`funds`], `upstream`,
-//! `refuse`), what is remembered of it ([`spool`], [`report`]), and how the policy arrives ([`membership`], [`sync`], `cache`).
+//! `refuse`), what is remembered of it ([`evidence`], [`spool`], [`report`]), and how the policy arrives ([`membership`], [`sync`], `cache`).
+//! [`witness`] keeps what was seen of the audit log.
 //! `status` and `metrics` tell operators how it goes.
 
 pub mod app;
@@ -20,12 +21,14 @@ mod upstream;
 pub mod funds;
 mod refuse;
 
+pub mod evidence;
 pub mod spool;
 pub mod report;
 
 pub mod membership;
 mod cache;
 pub mod sync;
+pub mod witness;
 mod durable;
 mod backoff;
 

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     fmt, fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
     sync::{
         Arc,
@@ -64,6 +64,13 @@ pub(crate) struct Listener {
     drain_timeout: Duration,
 }
 
+/// The gate, and who stands at it.
+#[derive(Clone)]
+struct Door {
+    gate: Arc<Gate>,
+    peer: IpAddr,
+}
+
 /// Why TLS cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -122,14 +129,14 @@ impl Listener {
                 () = stop.cancelled() => break,
             };
             while connections.try_join_next().is_some() {}
-            let Some((stream, permit)) = accepted else { continue };
+            let Some((stream, peer, permit)) = accepted else { continue };
             let counted = Counted::new(Arc::clone(&open), permit);
             let (gate, server, tls) = (Arc::clone(&gate), Arc::clone(&server), tls.clone());
             // A token of its own: connections do not meet at one lock each time they are polled.
             let stop = stop.child_token();
             connections.spawn(async move {
                 let _counted = counted;
-                connection(stream, tls, &server, gate, &stop).await;
+                connection(stream, tls, &server, Door { gate, peer: peer.ip() }, &stop).await;
             });
         }
         drop(tcp);
@@ -169,14 +176,14 @@ pub(crate) fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsErro
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn accept(tcp: &TcpListener, permits: &Arc<Semaphore>) -> Option<(TcpStream, OwnedSemaphorePermit)> {
+async fn accept(tcp: &TcpListener, permits: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     // The permit comes first: beyond the bound, clients wait in the system's queue.
     let permit = Arc::clone(permits).acquire_owned().await.ok()?;
     match tcp.accept().await {
-        Ok((stream, _)) => {
+        Ok((stream, peer)) => {
             // Small events must not wait for their acknowledgement. A socket that refuses is about to fail anyway.
             let _ = stream.set_nodelay(true);
-            Some((stream, permit))
+            Some((stream, peer, permit))
         }
         Err(error) => {
             tracing::warn!(%error, "connection was not accepted");
@@ -190,23 +197,23 @@ async fn connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     server: &Server,
-    gate: Arc<Gate>,
+    door: Door,
     stop: &CancellationToken,
 ) {
-    let Some(tls) = tls else { return serve(stream, server, gate, stop).await };
+    let Some(tls) = tls else { return serve(stream, server, door, stop).await };
     // A client that fails its handshake, or takes too long for it, gets no answer that it could read.
     if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIME_MAX, tls.accept(stream)).await {
-        serve(stream, server, gate, stop).await;
+        serve(stream, server, door, stop).await;
     }
 }
 
-async fn serve<S>(stream: S, server: &Server, gate: Arc<Gate>, stop: &CancellationToken)
+async fn serve<S>(stream: S, server: &Server, door: Door, stop: &CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let gate = Arc::clone(&gate);
-        async move { Ok::<_, Infallible>(gate.answer(request).await) }
+        let Door { gate, peer } = door.clone();
+        async move { Ok::<_, Infallible>(gate.answer(peer, request).await) }
     });
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);

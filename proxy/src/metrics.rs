@@ -37,6 +37,7 @@ pub(crate) struct Metrics {
     unpriced: Counter,
     attempts: Family<AttemptLabels, Counter>,
     cut: Counter,
+    audit_conflicts: Counter,
     gauges: Gauges,
 }
 
@@ -132,6 +133,7 @@ impl Metrics {
             unpriced: Counter::default(),
             attempts: Family::default(),
             cut: Counter::default(),
+            audit_conflicts: Counter::default(),
             gauges: Gauges::default(),
             registry: Mutex::default(),
         };
@@ -165,6 +167,11 @@ impl Metrics {
             self.count_attempt(&last.provider_name, last.result.word());
         }
         self.time(facts);
+    }
+
+    /// Counts checkpoints of the audit log that contradict what was witnessed.
+    pub(crate) fn audit_conflicts(&self) -> Counter {
+        self.audit_conflicts.clone()
     }
 
     /// Writes everything in the OpenMetrics text format.
@@ -226,6 +233,8 @@ impl Metrics {
         registry.register("unpriced", "Visits of a model without a price", self.unpriced.clone());
         registry.register("upstream_attempts", "Attempts at providers, by result", self.attempts.clone());
         registry.register("streams_cut", "Answers that a change of policy cut", self.cut.clone());
+        let conflicts = "Checkpoints of the audit log that contradict what this replica has witnessed";
+        registry.register("audit_conflicts", conflicts, self.audit_conflicts.clone());
     }
 
     // No code panics while it holds the lock.

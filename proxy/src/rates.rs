@@ -24,6 +24,8 @@ use tollgate_policy::{
     time::Ticks,
 };
 
+use crate::evidence::Counted;
+
 mod local;
 mod shared;
 mod courier;
@@ -98,6 +100,7 @@ struct Demand<'o> {
 }
 
 struct Taken {
+    owner: Box<str>,
     slot: Arc<Slot>,
     measure: Measure,
     rate: Rate,
@@ -226,6 +229,7 @@ impl Permit {
     fn of(core: &Arc<Core>, demands: &[Demand<'_>]) -> Self {
         let number = core.next.fetch_add(1, Ordering::Relaxed);
         let taken = demands.iter().map(|demand| Taken {
+            owner: demand.owner.id.into(),
             slot: Arc::clone(&demand.slot),
             measure: demand.measure,
             rate: demand.rate,
@@ -233,6 +237,17 @@ impl Permit {
             shared: None,
         });
         Self { core: Arc::clone(core), number, taken: taken.collect(), local: false, shared: false }
+    }
+
+    /// The limits that it was counted in.
+    pub(crate) fn counted(&self) -> Arc<[Counted]> {
+        let counted = |taken: &Taken| Counted {
+            owner: taken.owner.clone(),
+            measure: taken.measure,
+            amount: taken.rate.amount,
+            span_ms: taken.rate.span_ms,
+        };
+        self.taken.iter().map(counted).collect()
     }
 
     /// Ends the request, which has used so many tokens.
@@ -266,7 +281,7 @@ impl Permit {
     fn ask_share(&mut self) -> Result<(), Refused> {
         let asks = self.taken.iter_mut().map(|taken| (&*taken.slot, taken.rate, &mut taken.local));
         self.core.buckets.take(self.core.now(), asks.collect())?;
-        self.counted();
+        self.open();
         Ok(())
     }
 
@@ -275,10 +290,10 @@ impl Permit {
         for taken in &self.taken {
             self.core.buckets.note(now, &taken.slot, taken.rate, taken.local);
         }
-        self.counted();
+        self.open();
     }
 
-    fn counted(&mut self) {
+    fn open(&mut self) {
         self.local = true;
         if let Some(shared) = &self.core.shared {
             // Renewals make it known to Redis, whoever has admitted it.

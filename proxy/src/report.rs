@@ -19,8 +19,10 @@ use tonic::Code;
 
 use crate::{
     backoff::Backoff,
+    evidence,
     membership::Link,
     spool::{BATCH_MAX, Pending, Spool, SpoolError},
+    witness::Witness,
 };
 
 /// How long a record waits for others: reports are then fresh enough to watch, and few.
@@ -38,6 +40,7 @@ const RETRY_LONGEST: Duration = Duration::from_secs(10);
 pub struct Report {
     link: Link,
     spool: Spool,
+    witness: Witness,
     // So many records are sent one by one, to find the one that the control plane refuses.
     one_by_one: AtomicUsize,
     status: watch::Sender<Status>,
@@ -69,10 +72,10 @@ enum ReportError {
 }
 
 impl Report {
-    /// Prepares to report over a link.
+    /// Prepares to report over a link. The witness is told what was acknowledged.
     #[must_use]
-    pub fn new(link: Link, spool: Spool) -> Self {
-        Self { link, spool, one_by_one: AtomicUsize::new(0), status: watch::Sender::new(Status::default()) }
+    pub fn new(link: Link, spool: Spool, witness: Witness) -> Self {
+        Self { link, spool, witness, one_by_one: AtomicUsize::new(0), status: watch::Sender::new(Status::default()) }
     }
 
     /// How reporting goes, and a wake at each change.
@@ -157,6 +160,7 @@ impl Report {
             pending.records.truncate(1);
         }
         let (incarnation, first, sent) = (pending.incarnation, pending.first, pending.records.len());
+        let head = pending.records.last().and_then(|last| Some((last.sequence, evidence::link_of(last)?)));
         let got = match self.exchange(pending).await {
             Err(ReportError::Refused(status)) if status.code() == Code::InvalidArgument => {
                 return self.refused(incarnation, first, sent, &status).await;
@@ -168,6 +172,10 @@ impl Report {
         self.one_by_one.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left.saturating_sub(sent))).ok();
         let spool = self.spool.clone();
         tokio::task::spawn_blocking(move || spool.acknowledge(incarnation, through)).await??;
+        // Of a batch that was taken in part nothing is witnessed: the next receipt covers it.
+        if let Some((_, link)) = head.filter(|(sequence, _)| *sequence == got) {
+            self.witness.acknowledged(incarnation, through, link);
+        }
         Ok((through - first + 1).min(sent as u64))
     }
 

@@ -10,6 +10,11 @@
 //! killed here: uncertain            killed here: sent by the next run               removal
 //! ```
 //!
+//! With its sequence each record gets its audit entry, and a place in the chain of the run ([`crate::evidence`]). Records of
+//! earlier runs keep those that they were stored with. An entry takes 0.9 to 1.6 kB (`benches/evidence.rs`), more than the record
+//! beside it. A gap in the place of a record that was lost has none: nobody knows what
+//! stood there.
+//!
 //! The spool is bounded. When it is full, intents are refused and with them the visits; records of visits that cost nothing
 //! are counted in a gap record instead of stored, so that a flood of refused requests neither fills the disk nor goes unseen.
 //!
@@ -27,10 +32,11 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use tollgate_policy::usage::Record;
 use tollgate_proto::usage::v1;
 
-pub use self::contract::{Backlog, Depth, Durability, Intent, Options, Pending, Recovered, SpoolError, Ticketed};
+pub use self::contract::{
+    Backlog, Depth, Durability, Ended, Intent, Options, Pending, Recovered, SpoolError, Ticketed,
+};
 
 use self::{
     disk::Disk,
@@ -38,6 +44,7 @@ use self::{
     ledger::{Ledger, Numbered},
     memory::Memory,
 };
+use crate::evidence::{self, Chain};
 
 mod contract;
 mod ledger;
@@ -58,6 +65,9 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const OVERHEAD_BYTES: u64 = 64;
 /// The most records that [`Spool::pending`] hands out at a time: what the contract of Report allows.
 pub const BATCH_MAX: usize = 500;
+/// The most that [`Spool::pending`] hands out at a time, in encoded bytes, beyond the first record: half of what the control plane
+/// takes in one message. A record that fills its bounds takes 16 KiB, most take 2.
+pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// The most earlier runs that [`Spool::replayed`] names at a time: what the contract of Exchange allows.
 pub const REPLAYED_MAX: usize = 256;
 
@@ -115,7 +125,8 @@ impl Spool {
             return Err(SpoolError::TooSmall);
         }
         let (store, found) = if options.durability == Durability::Memory {
-            (Store::Memory(Memory::default()), disk::Found { incarnation: now_ms.max(1), ..disk::Found::default() })
+            let chain = Chain::begin(now_ms.max(1));
+            (Store::Memory(Memory::default()), disk::Found { chain, ..disk::Found::default() })
         } else {
             let keeping = disk::Keeping { durability: options.durability, boot };
             let (disk, found) = Disk::open(dir, now_ms, &keeping)?;
@@ -123,14 +134,15 @@ impl Spool {
                 .map_err(|error| SpoolError::Store { path: dir.display().to_string(), reason: error.to_string() })?;
             (Store::Disk(disk, journals), found)
         };
-        let recovered_through = found.runs.get(&found.incarnation).map_or(0, |run| run.next - 1);
+        let incarnation = found.chain.incarnation();
+        let recovered_through = found.runs.get(&incarnation).map_or(0, |run| run.next - 1);
         let earlier = Mutex::new(Earlier { runs: found.earlier, recovered_through });
         let shared = Shared {
             store,
             durability: options.durability,
             bytes_max: options.bytes_max,
-            incarnation: found.incarnation,
-            ledger: Mutex::new(Ledger::new(found.incarnation, found.runs)),
+            incarnation,
+            ledger: Mutex::new(Ledger::new(found.chain, found.runs)),
             open: Mutex::default(),
             bytes: AtomicU64::new(found.bytes),
             dropped: AtomicU64::new(0),
@@ -165,7 +177,7 @@ impl Spool {
         if shared.failed.load(Ordering::Relaxed) {
             return Err(Backlog::Failed);
         }
-        let value = stored::encode(&v1::Record::from(&intent.presumed(shared.incarnation)));
+        let value = stored::intent(intent, shared.incarnation);
         let size = weight(value.len());
         if shared.bytes.fetch_add(size, Ordering::Relaxed) + size > shared.bytes_max {
             shared.bytes.fetch_sub(size, Ordering::Relaxed);
@@ -202,27 +214,28 @@ impl Spool {
         }
     }
 
-    /// Remembers how visits ended, gives each record its sequence, and forgets their intents, all in one step. The records'
-    /// own incarnation and sequence are not read. For one task at a time; it writes and does not wait.
+    /// Remembers how visits ended, gives each record its sequence and its audit entry, and forgets their intents, all in one
+    /// step. For one task at a time; it writes and does not wait.
     ///
     /// # Errors
     /// When the disk refuses the write. The intents are then still there, and become uncertain records at the next start.
-    pub fn outcomes(&self, ended: Vec<(Option<u64>, Record)>) -> Result<(), SpoolError> {
+    pub fn outcomes(&self, ended: Vec<Ended>) -> Result<(), SpoolError> {
         let shared = &self.shared;
+        let salts = evidence::salts(ended.len()).map_err(SpoolError::from).inspect_err(|error| shared.fail(error))?;
         let mut ledger = lock(&shared.ledger);
         let mut batch = ledger::Batch::default();
         let mut freed = 0;
         let mut taken = 0;
-        for (visit, record) in ended {
+        for (Ended { visit, record, circumstances }, salt) in ended.into_iter().zip(&salts) {
             if let Some(visit) = visit {
                 freed += lock(&shared.open).remove(&visit).unwrap_or_default();
                 batch.settled.push(visit);
             } else if shared.is_full() {
                 shared.dropped.fetch_add(1, Ordering::Relaxed);
-                taken += ledger.dropped(&mut batch, record.arrived);
+                taken += ledger.dropped(&mut batch, record.arrived, salt);
                 continue;
             }
-            taken += ledger.ended(&mut batch, v1::Record::from(&record));
+            taken += ledger.ended(&mut batch, v1::Record::from(&record), &circumstances, salt);
         }
         let written = match &shared.store {
             Store::Memory(memory) => {
@@ -265,7 +278,7 @@ impl Spool {
         if lost > 0 {
             self.lose_charge()?;
         }
-        Ok(Some(Pending { incarnation, first, records }))
+        Ok(Some(Pending { incarnation, first, records: stored::within(records, BATCH_BYTES_MAX) }))
     }
 
     /// Forgets the records of a run up to a sequence, since the control plane has them. Blocks.

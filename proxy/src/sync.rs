@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_policy::time::UnixMillis;
 
 use self::{keeper::Keeper, replica::Replica, session::Ended};
-use crate::{backoff::Backoff, current::Holder, funds::Funds, membership::Link, rates::Rates};
+use crate::{backoff::Backoff, current::Holder, funds::Funds, membership::Link, rates::Rates, witness::Witness};
 
 mod assembly;
 mod keeper;
@@ -55,6 +55,8 @@ pub struct Options {
     pub funds: Arc<Funds>,
     /// How fast callers may go: which share is this replica's.
     pub rates: Rates,
+    /// Who keeps what is said of the audit log.
+    pub witness: Witness,
     /// A policy on disk that was last confirmed longer ago is not used.
     pub snapshot_age_max: Duration,
     /// Where `env://` references are looked up.

@@ -104,7 +104,7 @@ impl From<&Record> for v1::Record {
             dropped: 0,
             charges: record.charges.iter().map(v1::BudgetCharge::from).collect(),
             held_incarnation: record.held_incarnation.map_or(0, |run| signed(run, i64::MAX)),
-            // The spool writes it, where the record gets its place.
+            // Whoever numbers the record adds it.
             evidence: None,
         }
     }
@@ -234,6 +234,7 @@ fn visit(wire: v1::Record) -> Field<Record> {
         dropped: _,
         charges,
         held_incarnation,
+        // Sealed bytes, which are not read here.
         evidence: _,
     } = wire;
     let attribution = Attribution {
@@ -288,8 +289,9 @@ fn gap(wire: v1::Record) -> Field<Gap> {
         duration_ms: number("duration_ms", duration_ms, 0, DURATION_MS_MAX)?,
         dropped: number("dropped", dropped, 1, i64::MAX)?,
     };
+    let bare = v1::Record { evidence: None, ..wire };
     // A gap that also names a key or a cost would be a visit that hides from the ledger.
-    if wire == v1::Record::from(&gap) { Ok(gap) } else { Err(rule("dropped", "must be 0 in the record of a visit")) }
+    if bare == v1::Record::from(&gap) { Ok(gap) } else { Err(rule("dropped", "must be 0 in the record of a visit")) }
 }
 
 fn charged(charges: Vec<v1::BudgetCharge>) -> Field<Arc<[Charge]>> {

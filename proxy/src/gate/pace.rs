@@ -47,11 +47,15 @@ pub(super) async fn admit(
         return Ok(());
     }
     ticket.session = session(gate, current, caller, &owners, ticket, body)?;
+    ticket.circumstances.in_session = ticket.session.is_some();
     if owners.iter().any(|owner| !owner.quota.limits.is_empty()) {
         let output = weight.output_tokens.unwrap_or(OUTPUT_TOKENS_FORESEEN).min(OUTPUT_TOKENS_FORESEEN);
         let tokens = (weight.text_bytes / BYTES_PER_TOKEN).saturating_add(weight.hidden_tokens).saturating_add(output);
         match gate.rates.admit(&owners, &ticket.model, tokens).await {
-            Ok(permit) => ticket.permit = Some(permit),
+            Ok(permit) => {
+                ticket.circumstances.limits = permit.counted();
+                ticket.permit = Some(permit);
+            }
             Err(limited) => {
                 // At once: the client may try again before this visit is settled.
                 if let Some(counted) = ticket.session.take() {

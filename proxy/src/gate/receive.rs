@@ -3,7 +3,11 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request, Uri, Version, header::CONTENT_ENCODING, header::HOST, uri::Authority};
+use http::{
+    HeaderMap, HeaderValue, Request, Uri, Version,
+    header::{CONTENT_ENCODING, HOST, USER_AGENT},
+    uri::Authority,
+};
 use hyper::body::Incoming;
 use tollgate_policy::refusal::{Refusal, RefusalKind};
 use tollgate_telemetry::{Traceparent, span, traceparent};
@@ -15,7 +19,11 @@ use super::{
     route::{Operation, route},
     ticket::{Ticket, Trace, Verdict},
 };
-use crate::{current::Current, refuse::Detail};
+use crate::{
+    current::Current,
+    evidence::{self, USER_AGENT_BYTES_MAX},
+    refuse::Detail,
+};
 
 /// The longest address, in bytes.
 pub(crate) const ADDRESS_BYTES_MAX: usize = 8 * 1024;
@@ -57,6 +65,9 @@ pub(super) fn receive(gate: &Gate, mut ticket: Box<Ticket>, request: Request<Inc
         Err((refusal, detail)) => return Err(ticket.refuse(refusal).with(detail).leaving(message.body)),
     };
     ticket.operation = operation;
+    if let Some(agent) = message.headers.get(USER_AGENT) {
+        ticket.circumstances.user_agent = evidence::bounded(agent.as_bytes(), USER_AGENT_BYTES_MAX);
+    }
     if let Err((refusal, detail)) = bounds(&message.headers, &message.uri, head.version) {
         return Err(ticket.refuse(refusal).with(detail).leaving(message.body));
     }

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     current::{Current, Secret},
+    evidence::Applied,
     refuse::Detail,
     spool::{Durability, Intent},
     upstream::{
@@ -172,6 +173,7 @@ impl Journey {
         owed.ensure_bounded(&ticket.model, priced.is_some(), &self.weight)?;
         let Some((model, price)) = priced else {
             // Nothing is known of its cost; what soft budgets have to pay for it is nothing.
+            ticket.circumstances.price = None;
             ticket.take_on(Hold::unbudgeted(NanoUsd::ZERO));
             return Ok(());
         };
@@ -183,7 +185,8 @@ impl Journey {
             && self.weight.samples <= 1
             && gate.spool.durability() != Durability::Strict;
         let Funded { hold, stepwise } = owed.hold(&gate.funds, worst(&price, &extent, followed)).await?;
-        ticket.charges = owed.charges(&hold);
+        ticket.circumstances.charges = owed.charges(&hold);
+        ticket.circumstances.price = target.model.clone().map(|model| Applied { model, price });
         ticket.used = owed.used(&gate.funds);
         let cut = if stepwise { owed.cut() } else { Arc::default() };
         ticket.running = Some(Running { price, extent, stepwise, cut });
@@ -235,9 +238,10 @@ async fn intend(gate: &Gate, ticket: &mut Ticket, target: &Target, credential: &
         provider: Some(target.provider.id.clone()),
         credential: Some(credential.clone()),
         hold: ticket.hold.as_ref().map_or(NanoUsd::ZERO, Hold::amount),
-        charges: Arc::clone(&ticket.charges),
+        charges: Arc::clone(&ticket.circumstances.charges),
         unpriced: target.model.as_ref().is_none_or(|model| model.price.is_none()),
         revision: ticket.revision,
+        circumstances: ticket.circumstances.clone(),
     };
     let is_held = ticket.hold.as_ref().is_some_and(|hold| !hold.accounts().is_empty());
     ticket.noted = is_held.then(|| Box::new(intent.clone()));

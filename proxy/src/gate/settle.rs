@@ -26,7 +26,11 @@ use super::{
     route::Operation,
     ticket::{AttemptResult, End, Facts, Running},
 };
-use crate::{funds::Funds, metrics::Metrics, spool::Spool};
+use crate::{
+    funds::Funds,
+    metrics::Metrics,
+    spool::{Ended, Spool},
+};
 
 /// The most visits that are open or wait to be settled. A place is taken before a visit begins, so nothing is lost when the
 /// queue is full: the visit is refused at the door. Far above what one replica serves at a time.
@@ -150,9 +154,9 @@ impl Settler {
             self.metrics.settled(&facts, &settled);
             log(&facts, &settled);
             trace(&facts, &settled);
-            let intent = facts.intent;
+            let (visit, circumstances) = (facts.intent, facts.circumstances.clone());
             if let Some(record) = self.record(facts, &settled) {
-                records.push((intent, record));
+                records.push(Ended { visit, record, circumstances });
             }
         }
         if !records.is_empty()
@@ -217,7 +221,7 @@ impl Settler {
             revision: facts.revision,
             upstream_request_id: facts.upstream_request_id,
             attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
-            charges: if settled.cost > NanoUsd::ZERO { facts.charges } else { Arc::default() },
+            charges: if settled.cost > NanoUsd::ZERO { facts.circumstances.charges } else { Arc::default() },
             held_incarnation: None,
         })
     }

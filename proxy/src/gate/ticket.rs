@@ -20,12 +20,13 @@ use tollgate_policy::{
     refusal::{Refusal, RefusalKind},
     snapshot::Model,
     time::UnixMillis,
-    usage::{Attribution, Charge},
+    usage::Attribution,
 };
 use tracing::Span;
 
 use super::{pace::Charged, route::Operation};
 use crate::{
+    evidence::Circumstances,
     rates::Permit,
     refuse::{Detail, Used},
     spool::Intent,
@@ -66,8 +67,8 @@ pub(crate) struct Facts {
     pub(crate) attempt: Option<Attempted>,
     /// The money that is held for it.
     pub(crate) hold: Option<Hold>,
-    /// The budgets that its cost is charged to.
-    pub(crate) charges: Arc<[Charge]>,
+    /// What the audit log shall say besides its record. The budgets in it are those that its cost is charged to.
+    pub(crate) circumstances: Circumstances,
     /// What was taken from rate limits.
     pub(crate) permit: Option<Permit>,
     /// The agent session that its cost counts in.
@@ -220,6 +221,7 @@ impl Ticket {
 
     /// Takes on the money that is held for the next attempt: from here on, wherever the ticket ends, it is settled.
     pub(super) fn take_on(&mut self, hold: Hold) {
+        self.facts.circumstances.held = hold.amount();
         self.facts.hold = Some(hold);
     }
 
@@ -284,7 +286,7 @@ impl Facts {
             failed_attempts: Vec::new(),
             attempt: None,
             hold: None,
-            charges: Arc::default(),
+            circumstances: Circumstances::default(),
             permit: None,
             session: None,
             used: None,

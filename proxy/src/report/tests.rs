@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use prometheus_client::metrics::counter::Counter;
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
@@ -23,8 +24,10 @@ use tonic::{Request, Response, transport::Server};
 
 use super::*;
 use crate::{
+    evidence::Circumstances,
     membership,
-    spool::{BYTES_MIN, Durability, Options},
+    spool::{BYTES_MIN, Durability, Ended, Options},
+    witness,
 };
 
 const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9b";
@@ -175,7 +178,8 @@ fn record(number: usize) -> Record {
 }
 
 fn add(spool: &Spool, count: usize) {
-    spool.outcomes((0..count).map(|number| (None, record(number))).collect()).unwrap();
+    let ended = |number| Ended { visit: None, record: record(number), circumstances: Circumstances::default() };
+    spool.outcomes((0..count).map(ended).collect()).unwrap();
 }
 
 async fn emptied(spool: &Spool, status: &mut watch::Receiver<Status>) {
@@ -201,7 +205,7 @@ async fn each_record_arrives_once_whatever_is_lost_on_the_way() {
         let spool = spool(&dir);
         add(&spool, 1_200);
         let now = i64::try_from(spool.incarnation()).unwrap();
-        let report = Report::new(world.link(dir.path()), spool.clone());
+        let report = Report::new(world.link(dir.path()), spool.clone(), Witness::default());
         let mut status = report.status();
         let stop = CancellationToken::new();
         let ((), ()) = tokio::join!(report.run(stop.clone()), async {
@@ -221,7 +225,7 @@ async fn a_record_that_is_refused_becomes_a_gap_and_holds_nothing_up() {
     world.state.lock().unwrap().poison = Some(5);
     let spool = spool(&dir);
     add(&spool, 12);
-    let report = Report::new(world.link(dir.path()), spool.clone());
+    let report = Report::new(world.link(dir.path()), spool.clone(), Witness::default());
     let mut status = report.status();
     let stop = CancellationToken::new();
     let ((), ()) = tokio::join!(report.run(stop.clone()), async {
@@ -242,7 +246,7 @@ async fn the_end_flushes_what_is_left() {
     add(&spool, 10);
     let stop = CancellationToken::new();
     stop.cancel();
-    Report::new(world.link(dir.path()), spool.clone()).run(stop).await;
+    Report::new(world.link(dir.path()), spool.clone(), Witness::default()).run(stop).await;
     assert_eq!((world.stored().len(), spool.depth().outcomes), (10, 0));
 }
 
@@ -251,7 +255,7 @@ async fn records_are_gathered_into_few_reports() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::start(vec![]).await;
     let spool = spool(&dir);
-    let report = Report::new(world.link(dir.path()), spool.clone());
+    let report = Report::new(world.link(dir.path()), spool.clone(), Witness::default());
     let mut status = report.status();
     let stop = CancellationToken::new();
     let ((), ()) = tokio::join!(report.run(stop.clone()), async {
@@ -271,7 +275,7 @@ async fn a_control_plane_that_is_away_loses_nothing_and_the_end_is_bounded() {
     let unbound = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let spool = spool(&dir);
     add(&spool, 10);
-    let report = Report::new(link(unbound, dir.path()), spool.clone());
+    let report = Report::new(link(unbound, dir.path()), spool.clone(), Witness::default());
     let mut status = report.status();
     let stop = CancellationToken::new();
     let run = report.run(stop.clone());
@@ -281,4 +285,32 @@ async fn a_control_plane_that_is_away_loses_nothing_and_the_end_is_bounded() {
     });
     assert!(status.borrow().last_error.is_some());
     assert_eq!(spool.depth().outcomes, 10);
+}
+
+#[tokio::test]
+async fn the_newest_entry_that_was_acknowledged_is_witnessed() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::start(vec![Act::Partly(2)]).await;
+    let spool = spool(&dir);
+    add(&spool, 700);
+    let path = dir.path().join(witness::FILE_NAME);
+    let (witness, watch) = witness::open(Some(path.clone()), Counter::default());
+    witness.writer("replica-1");
+    let report = Report::new(world.link(dir.path()), spool.clone(), witness);
+    let mut status = report.status();
+    let stop = CancellationToken::new();
+    let ((), (), ()) = tokio::join!(report.run(stop.clone()), watch.run(), async {
+        emptied(&spool, &mut status).await;
+        stop.cancel();
+    });
+    let state = world.state.lock().unwrap();
+    let (_, last) = state.stored.last_key_value().unwrap();
+    let link = hex::encode(evidence::link_of(last).unwrap());
+    let text = std::fs::read_to_string(path).unwrap();
+    let expect = format!(
+        "{{\"link\":{{\"writer\":\"replica-1\",\"incarnation\":{},\"sequence\":700,\"link\":\"{link}\"}}}}",
+        spool.incarnation()
+    );
+    assert_eq!(text.lines().last(), Some(expect.as_str()), "{text}");
+    assert!(text.lines().count() <= 2, "not one for each report");
 }

@@ -11,6 +11,8 @@ use tollgate_policy::{
 use tollgate_proto::usage::v1;
 use tollgate_settings::Setting;
 
+use crate::evidence::{Circumstances, NoSalt};
+
 /// What a lost machine may lose. A killed process loses nothing but with [`Durability::Memory`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Durability {
@@ -59,6 +61,19 @@ pub struct Intent {
     pub unpriced: bool,
     /// The policy revision that decided.
     pub revision: u64,
+    /// What the audit log shall say besides.
+    pub circumstances: Circumstances,
+}
+
+/// A visit that has ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// Its number, if an intent was written.
+    pub visit: Option<u64>,
+    /// Its record, of which incarnation and sequence are not read.
+    pub record: Record,
+    /// What the audit log shall say besides.
+    pub circumstances: Circumstances,
 }
 
 /// The proof that an intent was written.
@@ -93,6 +108,9 @@ pub enum SpoolError {
         /// What the store says.
         reason: String,
     },
+    /// Nothing could be sealed.
+    #[error("spool: {0}")]
+    Salt(#[from] NoSalt),
     /// A newer version wrote it.
     #[error("spool at {path} was written by a newer version")]
     Newer {

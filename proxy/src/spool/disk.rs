@@ -1,6 +1,6 @@
 //! Records on disk, in an embedded store with a journal.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, fmt, io, path::Path};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
@@ -9,6 +9,7 @@ use super::{
     ledger::{Batch, Numbered, Run},
     stored, weight,
 };
+use crate::evidence::{self, Chain, Circumstances, Members};
 
 /// The version of the layout.
 const LAYOUT: u64 = 1;
@@ -40,10 +41,10 @@ pub(super) struct Disk {
     path: String,
 }
 
-/// What was found, and the number of the new run.
+/// What was found, and the chain of the new run.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    pub(super) incarnation: u64,
+    pub(super) chain: Chain,
     pub(super) runs: BTreeMap<u64, Run>,
     pub(super) bytes: u64,
     pub(super) recovered: Recovered,
@@ -198,7 +199,7 @@ impl Disk {
     }
 
     fn recover(&self, incarnation: u64) -> fjall::Result<Found> {
-        let mut found = Found { incarnation, ..Found::default() };
+        let mut found = Found { chain: Chain::begin(incarnation), ..Found::default() };
         for guard in self.outcomes.iter() {
             let (key, value) = guard.into_inner()?;
             let (run, sequence) = parts(&key);
@@ -214,7 +215,7 @@ impl Disk {
     // Each step removes intents and stores the records that they become. Killed between two steps, the next start goes on
     // with what is left.
     fn settle_intents(&self, found: &mut Found) -> fjall::Result<()> {
-        let incarnation = found.incarnation;
+        let incarnation = found.chain.incarnation();
         let mut next = 1;
         loop {
             let keys = self.intents.iter().take(RECOVERY_BATCH).map(fjall::Guard::into_inner);
@@ -222,23 +223,23 @@ impl Disk {
             if intents.is_empty() {
                 break;
             }
+            let salts = evidence::salts(intents.len()).map_err(|error| fjall::Error::Io(io::Error::other(error)))?;
             let mut write = self.database.batch().durability(Some(PersistMode::SyncAll));
-            for (key_of_intent, value) in intents {
-                let record = stored::decode(&value).map_or_else(
+            for ((key_of_intent, value), salt) in intents.into_iter().zip(&salts) {
+                let (record, known) = stored::decode(&value).map_or_else(
                     || {
                         found.recovered.unreadable += 1;
-                        stored::gap(incarnation, next)
+                        (stored::gap(incarnation, next), Members::new())
                     },
                     |mut record| {
                         found.recovered.uncertain += 1;
                         // The cost is paid from what its own run had borrowed.
                         record.held_incarnation = i64::try_from(parts(&key_of_intent).0).unwrap_or(i64::MAX);
-                        record.incarnation = i64::try_from(incarnation).unwrap_or(i64::MAX);
-                        record.sequence = i64::try_from(next).unwrap_or(i64::MAX);
-                        record
+                        let noted = record.evidence.take().unwrap_or_default();
+                        (record, Circumstances::known(&noted.body))
                     },
                 );
-                let value = stored::encode(&record);
+                let value = stored::encode(&found.chain.append_known(next, record, known, salt));
                 found.bytes += weight(value.len());
                 write.insert(&self.outcomes, key(incarnation, next), value);
                 write.remove(&self.intents, key_of_intent);

@@ -1,20 +1,23 @@
-//! The sequences: which are given, which are handed out, which are reported.
+//! The sequences: which are given, which are handed out, which are reported. With its sequence a record gets its place in the
+//! chain of the run, so that both are taken back together when a write fails.
 
 use std::collections::BTreeMap;
 
+use tollgate_audit::seal::Salt;
 use tollgate_policy::time::UnixMillis;
 use tollgate_proto::{convert::usage::Gap, usage::v1};
 
 use super::{stored, weight};
+use crate::evidence::{Chain, Circumstances};
 
 /// Who gives each record its sequence. There is one, behind a lock.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    incarnation: u64,
+    chain: Chain,
     // The unreported sequences of each run, without gaps. The current run is always there.
     runs: BTreeMap<u64, Run>,
     // The newest record, while it is a gap that can still grow.
-    gap: Option<Gap>,
+    gap: Option<OpenGap>,
     // The highest sequence of the current run that a report may be carrying.
     handed_out: u64,
 }
@@ -26,14 +29,23 @@ pub(super) struct Run {
     pub(super) next: u64,
 }
 
+// A gap, its salt, and the chain before it: what it says changes as it grows, and with that its weight; where it stands does not.
+#[derive(Clone, Copy, Debug)]
+struct OpenGap {
+    gap: Gap,
+    salt: Salt,
+    before: Chain,
+    weight: u64,
+}
+
 /// What is written in one step.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     pub(super) settled: Vec<u64>,
     pub(super) outcomes: Vec<Numbered>,
-    // How many sequences were given, and the gap as it was before.
+    // How many sequences were given, and the gap and the chain as they were before.
     given: u64,
-    gap_before: Option<Option<Gap>>,
+    before: Option<(Option<OpenGap>, Chain)>,
 }
 
 /// A record as it is stored, and its sequence.
@@ -45,47 +57,55 @@ pub(super) struct Numbered {
 
 impl Ledger {
     /// Goes on where earlier runs ended, or where recovery left the current one.
-    pub(super) fn new(incarnation: u64, mut runs: BTreeMap<u64, Run>) -> Self {
-        runs.entry(incarnation).or_insert(Run { first: 1, next: 1 });
-        Self { incarnation, runs, gap: None, handed_out: 0 }
+    pub(super) fn new(chain: Chain, mut runs: BTreeMap<u64, Run>) -> Self {
+        runs.entry(chain.incarnation()).or_insert(Run { first: 1, next: 1 });
+        Self { chain, runs, gap: None, handed_out: 0 }
     }
 
     /// Adds a record under the next sequence. Returns what it weighs.
-    pub(super) fn ended(&mut self, batch: &mut Batch, mut record: v1::Record) -> u64 {
-        self.remember_gap(batch);
+    pub(super) fn ended(
+        &mut self,
+        batch: &mut Batch,
+        record: v1::Record,
+        circumstances: &Circumstances,
+        salt: &Salt,
+    ) -> u64 {
+        self.remember(batch);
         self.gap = None;
         let sequence = self.give(batch);
-        record.incarnation = signed(self.incarnation);
-        record.sequence = signed(sequence);
-        push(batch, sequence, &record)
+        push(batch, sequence, &self.chain.append(sequence, record, circumstances, salt))
     }
 
     /// Counts a record that finds no room, in the newest gap if that is the newest record and still here, otherwise in a new
-    /// one. Returns what that adds.
-    pub(super) fn dropped(&mut self, batch: &mut Batch, arrived: UnixMillis) -> u64 {
-        self.remember_gap(batch);
-        if let Some(gap) = self.gap.as_mut().filter(|gap| gap.sequence > self.handed_out) {
-            gap.dropped = gap.dropped.saturating_add(1);
-            let span = arrived.get().saturating_sub(gap.from.get());
-            gap.duration_ms = gap.duration_ms.max(u64::try_from(span).unwrap_or_default());
-            let (sequence, record) = (gap.sequence, v1::Record::from(&*gap));
-            // It replaces the gap that is there, whose weight is counted.
-            batch.outcomes.retain(|outcome| outcome.sequence != sequence);
-            push(batch, sequence, &record);
-            return 0;
-        }
-        let sequence = self.give(batch);
-        let gap = Gap { incarnation: self.incarnation, sequence, from: arrived, duration_ms: 0, dropped: 1 };
-        self.gap = Some(gap);
-        push(batch, sequence, &v1::Record::from(&gap))
+    /// one, which takes the salt. Returns what that adds.
+    pub(super) fn dropped(&mut self, batch: &mut Batch, arrived: UnixMillis, salt: &Salt) -> u64 {
+        self.remember(batch);
+        let open = self.gap.filter(|open| open.gap.sequence > self.handed_out);
+        let open = match open {
+            Some(open) => open.with(arrived),
+            None => {
+                let sequence = self.give(batch);
+                let incarnation = self.chain.incarnation();
+                let gap = Gap { incarnation, sequence, from: arrived, duration_ms: 0, dropped: 1 };
+                OpenGap { gap, salt: *salt, before: self.chain, weight: 0 }
+            }
+        };
+        let sequence = open.gap.sequence;
+        // It replaces the gap that is there, behind which nothing follows in the chain.
+        batch.outcomes.retain(|outcome| outcome.sequence != sequence);
+        self.chain = open.before;
+        let record = self.chain.append(sequence, v1::Record::from(&open.gap), &Circumstances::default(), &open.salt);
+        let weight = push(batch, sequence, &record);
+        self.gap = Some(OpenGap { weight, ..open });
+        weight.saturating_sub(open.weight)
     }
 
     /// Takes back what a batch that was not written had taken.
     pub(super) fn undo(&mut self, batch: &Batch) {
         let run = self.current();
         run.next = run.next.saturating_sub(batch.given);
-        if let Some(gap) = batch.gap_before {
-            self.gap = gap;
+        if let Some(before) = batch.before {
+            (self.gap, self.chain) = before;
         }
     }
 
@@ -94,7 +114,7 @@ impl Ledger {
         let (incarnation, run) = self.runs.iter().find(|(_, run)| run.first < run.next)?;
         let (incarnation, first) = (*incarnation, run.first);
         let last = (run.next - 1).min(first.saturating_add(u64::try_from(most).unwrap_or(u64::MAX)).saturating_sub(1));
-        if incarnation == self.incarnation {
+        if incarnation == self.chain.incarnation() {
             self.handed_out = self.handed_out.max(last);
         }
         Some((incarnation, first, last))
@@ -112,16 +132,17 @@ impl Ledger {
     pub(super) fn forget(&mut self, incarnation: u64, last: u64) {
         let Some(run) = self.runs.get_mut(&incarnation) else { return };
         run.first = run.first.max(last.saturating_add(1)).min(run.next);
-        if run.first == run.next && incarnation != self.incarnation {
+        if run.first == run.next && incarnation != self.chain.incarnation() {
             self.runs.remove(&incarnation);
         }
     }
 
     /// Whether every record of earlier runs is reported, and those of this one up to a sequence.
     pub(super) fn is_reported(&self, through: u64) -> bool {
+        let current = self.chain.incarnation();
         self.runs.iter().all(
             |(incarnation, run)| {
-                if *incarnation == self.incarnation { run.first > through } else { run.first == run.next }
+                if *incarnation == current { run.first > through } else { run.first == run.next }
             },
         )
     }
@@ -140,11 +161,21 @@ impl Ledger {
     }
 
     fn current(&mut self) -> &mut Run {
-        self.runs.entry(self.incarnation).or_insert(Run { first: 1, next: 1 })
+        self.runs.entry(self.chain.incarnation()).or_insert(Run { first: 1, next: 1 })
     }
 
-    fn remember_gap(&self, batch: &mut Batch) {
-        batch.gap_before.get_or_insert(self.gap);
+    fn remember(&self, batch: &mut Batch) {
+        batch.before.get_or_insert((self.gap, self.chain));
+    }
+}
+
+impl OpenGap {
+    // With one record more.
+    fn with(mut self, arrived: UnixMillis) -> Self {
+        self.gap.dropped = self.gap.dropped.saturating_add(1);
+        let span = arrived.get().saturating_sub(self.gap.from.get());
+        self.gap.duration_ms = self.gap.duration_ms.max(u64::try_from(span).unwrap_or_default());
+        self
     }
 }
 
@@ -153,8 +184,4 @@ fn push(batch: &mut Batch, sequence: u64, record: &v1::Record) -> u64 {
     let size = weight(value.len());
     batch.outcomes.push(Numbered { sequence, value });
     size
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -4,6 +4,8 @@ use prost::Message as _;
 use tollgate_policy::time::UnixMillis;
 use tollgate_proto::{convert::usage::Gap, usage::v1};
 
+use super::Intent;
+
 /// The version of the encoding. Protocol buffers carry new fields by themselves; another number would be another encoding.
 const VERSION: u8 = 1;
 
@@ -16,10 +18,28 @@ pub(super) fn encode(record: &v1::Record) -> Vec<u8> {
     value
 }
 
+/// Encodes an intent: the record that it becomes, and in the place of its entry what the entry shall say besides.
+pub(super) fn intent(intent: &Intent, incarnation: u64) -> Vec<u8> {
+    let evidence = v1::Evidence { body: intent.circumstances.encode(), ..v1::Evidence::default() };
+    encode(&v1::Record { evidence: Some(evidence), ..v1::Record::from(&intent.presumed(incarnation)) })
+}
+
 /// Decodes what [`encode`] made; `None` for anything else.
 pub(super) fn decode(value: &[u8]) -> Option<v1::Record> {
     let (version, encoded) = value.split_first()?;
     if *version == VERSION { v1::Record::decode(encoded).ok() } else { None }
+}
+
+/// The first of these records that fit into so many bytes together; at least one.
+pub(super) fn within(mut records: Vec<v1::Record>, bytes_max: usize) -> Vec<v1::Record> {
+    let mut bytes: usize = 0;
+    let fits = |record: &v1::Record| {
+        bytes = bytes.saturating_add(record.encoded_len());
+        bytes <= bytes_max
+    };
+    let most = records.iter().map(fits).take_while(|fits| *fits).count();
+    records.truncate(most.max(1));
+    records
 }
 
 /// A gap record for one record that is lost.

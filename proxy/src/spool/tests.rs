@@ -4,19 +4,26 @@ use std::{
 };
 
 use tempfile::TempDir;
+use tollgate_audit::{
+    Entry,
+    seal::{CHAIN_START, Salt, commitment, link},
+    tree::Hash,
+};
 use tollgate_proto::usage::v1::Outcome as Wire;
 
 use tollgate_policy::{
     id::{CustomerId, KeyId, TeamId},
     money::NanoUsd,
     time::UnixMillis,
-    usage::{Attribution, Outcome},
+    usage::{Attribution, Outcome, Record},
 };
 use tollgate_settings::Setting as _;
 
 use super::*;
+use crate::evidence::Circumstances;
 
 const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9b";
+const SALT: Salt = [7; 16];
 const GROUP: Options = Options { durability: Durability::Group, bytes_max: BYTES_MIN };
 
 fn attribution() -> Attribution {
@@ -45,6 +52,19 @@ fn intent(visit: u64) -> Intent {
         charges: Arc::default(),
         unpriced: false,
         revision: 5,
+        circumstances: circumstances(),
+    }
+}
+
+fn settled(visit: Option<u64>, record: Record) -> Ended {
+    Ended { visit, record, circumstances: circumstances() }
+}
+
+fn circumstances() -> Circumstances {
+    Circumstances {
+        source_address: Some([192, 0, 2, 7].into()),
+        user_agent: "claude-cli/2.1.330".into(),
+        ..Circumstances::default()
     }
 }
 
@@ -85,7 +105,7 @@ fn intents_without_an_outcome_become_uncertain_once() {
         let _ = spool.intent(&intent(visit)).unwrap();
     }
     assert_eq!(spool.depth().intents, 3);
-    spool.outcomes(vec![(Some(8), ended(8, Outcome::Completed))]).unwrap();
+    spool.outcomes(vec![settled(Some(8), ended(8, Outcome::Completed))]).unwrap();
     assert_eq!((spool.depth().intents, spool.depth().outcomes), (2, 1));
     drop(spool);
 
@@ -96,7 +116,7 @@ fn intents_without_an_outcome_become_uncertain_once() {
 
     let (spool, recovered) = open(&dir, GROUP);
     assert_eq!(recovered, Recovered { uncertain: 0, unreported: 3, unreadable: 0 });
-    spool.outcomes(vec![(None, ended(1, Outcome::Refused))]).unwrap();
+    spool.outcomes(vec![settled(None, ended(1, Outcome::Refused))]).unwrap();
     let third_run = signed(spool.incarnation());
     assert!(first_run < second_run && second_run < third_run);
     let expect = [
@@ -137,7 +157,7 @@ fn what_is_pending_stays_until_it_is_acknowledged() {
         let dir = tempfile::tempdir().unwrap();
         let (spool, _) = open(&dir, Options { durability, bytes_max: BYTES_MIN });
         let run = spool.incarnation();
-        let records = (0..700).map(|visit| (None, ended(visit, Outcome::Refused))).collect();
+        let records = (0..700).map(|visit| settled(None, ended(visit, Outcome::Refused))).collect();
         spool.outcomes(records).unwrap();
         let first = spool.pending().unwrap().unwrap();
         assert_eq!((first.incarnation, first.first, first.records.len()), (run, 1, BATCH_MAX));
@@ -151,7 +171,7 @@ fn what_is_pending_stays_until_it_is_acknowledged() {
         assert_eq!(sequences, (301..=700).collect::<Vec<i64>>(), "{durability:?}");
         // A receipt for more than there is forgets nothing of what comes.
         spool.acknowledge(run, 9_000).unwrap();
-        spool.outcomes(vec![(None, ended(1, Outcome::Refused))]).unwrap();
+        spool.outcomes(vec![settled(None, ended(1, Outcome::Refused))]).unwrap();
         assert_eq!(drain(&spool), [(signed(run), 701, "req_1".to_owned(), Wire::Refused)]);
     }
 }
@@ -166,7 +186,7 @@ fn a_full_spool_takes_no_visit_and_counts_what_it_drops() {
         while !spool.is_full() {
             let visit = taken;
             match spool.intent(&intent(visit)) {
-                Ok(_) => spool.outcomes(vec![(Some(visit), ended(visit, Outcome::Completed))]).unwrap(),
+                Ok(_) => spool.outcomes(vec![settled(Some(visit), ended(visit, Outcome::Completed))]).unwrap(),
                 Err(backlog) => {
                     assert_eq!(backlog, Backlog::Full);
                     break;
@@ -176,17 +196,20 @@ fn a_full_spool_takes_no_visit_and_counts_what_it_drops() {
         }
         // What is left below the bound is too little for an intent; refused visits still fit until it is reached.
         while !spool.is_full() {
-            spool.outcomes(vec![(None, ended(0, Outcome::Refused))]).unwrap();
+            spool.outcomes(vec![settled(None, ended(0, Outcome::Refused))]).unwrap();
             taken += 1;
         }
         let bytes = spool.depth().bytes;
         for visit in 0..50 {
             spool
-                .outcomes(vec![(None, ended(visit, Outcome::Refused)), (None, ended(visit, Outcome::Refused))])
+                .outcomes(vec![
+                    settled(None, ended(visit, Outcome::Refused)),
+                    settled(None, ended(visit, Outcome::Refused)),
+                ])
                 .unwrap();
         }
         assert_eq!(spool.depth().dropped, 100);
-        assert!(spool.depth().bytes < bytes + 200, "one gap record grows instead of a hundred");
+        assert!(spool.depth().bytes < bytes + 1_000, "one gap record grows instead of a hundred");
         assert_eq!(spool.intent(&intent(9_999_999)).unwrap_err(), Backlog::Full);
 
         let mut last = None;
@@ -217,7 +240,7 @@ fn a_look_at_the_depth_and_a_settlement_do_not_wait_for_each_other() {
     std::thread::spawn(move || {
         for visit in 1..20_000 {
             let _ = settling.0.intent(&intent(visit)).unwrap();
-            settling.0.outcomes(vec![(Some(visit), ended(visit, Outcome::Completed))]).unwrap();
+            settling.0.outcomes(vec![settled(Some(visit), ended(visit, Outcome::Completed))]).unwrap();
             let run = settling.0.incarnation();
             settling.0.acknowledge(run, visit).unwrap();
         }
@@ -230,10 +253,10 @@ fn a_look_at_the_depth_and_a_settlement_do_not_wait_for_each_other() {
 
 #[test]
 fn a_gap_that_a_report_may_carry_grows_no_more() {
-    let mut ledger = Ledger::new(9, std::collections::BTreeMap::new());
+    let mut ledger = Ledger::new(Chain::begin(9), std::collections::BTreeMap::new());
     let drop_one = |ledger: &mut Ledger| {
         let mut batch = ledger::Batch::default();
-        ledger.dropped(&mut batch, UnixMillis::new(5));
+        ledger.dropped(&mut batch, UnixMillis::new(5), &SALT);
         let outcome = batch.outcomes.remove(0);
         (outcome.sequence, stored::decode(&outcome.value).unwrap().dropped)
     };
@@ -246,15 +269,15 @@ fn a_gap_that_a_report_may_carry_grows_no_more() {
 
 #[test]
 fn a_batch_that_was_not_written_gives_its_sequences_back() {
-    let mut ledger = Ledger::new(9, std::collections::BTreeMap::new());
+    let mut ledger = Ledger::new(Chain::begin(9), std::collections::BTreeMap::new());
     let mut batch = ledger::Batch::default();
-    ledger.ended(&mut batch, v1::Record::default());
-    ledger.dropped(&mut batch, UnixMillis::new(5));
-    ledger.dropped(&mut batch, UnixMillis::new(6));
+    ledger.ended(&mut batch, v1::Record::default(), &circumstances(), &SALT);
+    ledger.dropped(&mut batch, UnixMillis::new(5), &SALT);
+    ledger.dropped(&mut batch, UnixMillis::new(6), &SALT);
     ledger.undo(&batch);
     assert_eq!((ledger.len(), ledger.hand_out(BATCH_MAX)), (0, None));
     let mut batch = ledger::Batch::default();
-    ledger.dropped(&mut batch, UnixMillis::new(7));
+    ledger.dropped(&mut batch, UnixMillis::new(7), &SALT);
     assert_eq!(batch.outcomes[0].sequence, 1);
 }
 
@@ -263,7 +286,7 @@ fn a_value_that_cannot_be_read_becomes_a_gap_and_holds_nothing_up() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(&dir, GROUP);
     let run = spool.incarnation();
-    spool.outcomes((0..3).map(|visit| (None, ended(visit, Outcome::Refused))).collect()).unwrap();
+    spool.outcomes((0..3).map(|visit| settled(None, ended(visit, Outcome::Refused))).collect()).unwrap();
     let Store::Disk(disk, _) = &spool.shared.store else { unreachable!() };
     disk.replace(run, Numbered { sequence: 2, value: b"\xffgarbage".to_vec() }).unwrap();
     disk.put_intent(run, 77, b"\xff".to_vec()).unwrap();
@@ -299,7 +322,7 @@ fn a_run_that_lost_a_charge_is_never_said_to_be_replayed() {
         drop(spool);
         let (spool, _) = open(&dir, GROUP);
         assert_eq!(spool.replayed(), [first], "what it borrowed and did not spend is free");
-        spool.outcomes(vec![(None, ended(1, Outcome::Completed))]).unwrap();
+        spool.outcomes(vec![settled(None, ended(1, Outcome::Completed))]).unwrap();
         lose(&spool);
         assert!(spool.replayed().is_empty());
         drain(&spool);
@@ -421,7 +444,7 @@ fn write_until_killed(dir: &Path) -> ! {
         tell("began", visit);
         // Every third visit stays open.
         if visit % 3 != 0 {
-            spool.outcomes(vec![(Some(visit), ended(visit, Outcome::Completed))]).unwrap();
+            spool.outcomes(vec![settled(Some(visit), ended(visit, Outcome::Completed))]).unwrap();
             tell("ended", visit);
         }
     }
@@ -469,4 +492,253 @@ fn a_record_that_was_given_up_leaves_no_run_to_be_replayed() {
     spool.replace_by_gap(spool.incarnation(), 1).unwrap();
     drain(&spool);
     assert_eq!(spool.replayed(), [0; 0]);
+}
+
+// The link of a record, by what the contract says of it and not by what made it.
+fn link_of(record: &v1::Record) -> (Hash, Hash) {
+    let v1::Evidence { body, salt, previous } = record.evidence.as_ref().expect("it has evidence");
+    let previous: Hash = previous.as_slice().try_into().unwrap();
+    let commitment = commitment(&salt.as_slice().try_into().unwrap(), body);
+    let (incarnation, sequence) = (record.incarnation.try_into().unwrap(), record.sequence.try_into().unwrap());
+    (previous, link(incarnation, sequence, &previous, &commitment))
+}
+
+fn entry_of(record: &v1::Record) -> Entry {
+    Entry::decode(&record.evidence.as_ref().unwrap().body).unwrap()
+}
+
+// What a control plane remembers: of each run, the newest sequence and its link.
+#[derive(Default)]
+struct Chains(HashMap<i64, (i64, Hash)>);
+
+impl Chains {
+    // Follows the chain of each record's run, from its beginning.
+    fn take(&mut self, records: &[v1::Record]) {
+        for record in records {
+            let (sequence, before) = self.0.get(&record.incarnation).copied().unwrap_or((0, CHAIN_START));
+            assert_eq!(record.sequence, sequence + 1);
+            let (previous, link) = link_of(record);
+            assert_eq!(previous, before, "record {} of run {}", record.sequence, record.incarnation);
+            self.0.insert(record.incarnation, (record.sequence, link));
+        }
+    }
+}
+
+#[test]
+fn the_records_of_a_batch_are_one_chain_and_bear_their_entries() {
+    for durability in [Durability::Group, Durability::Memory] {
+        let dir = TempDir::new().unwrap();
+        let (spool, _) = open(&dir, Options { durability, bytes_max: BYTES_MIN });
+        for visit in 1..=3 {
+            let _ = spool.intent(&intent(visit)).unwrap();
+        }
+        spool.outcomes((1..=3).map(|visit| settled(Some(visit), ended(visit, Outcome::Completed))).collect()).unwrap();
+        spool.outcomes(vec![settled(None, ended(4, Outcome::Refused))]).unwrap();
+        let records = spool.pending().unwrap().unwrap().records;
+        Chains::default().take(&records);
+        let salts: std::collections::HashSet<_> =
+            records.iter().map(|record| record.evidence.clone().unwrap().salt).collect();
+        assert_eq!(salts.len(), 4, "each has a salt of its own");
+        let told: Vec<_> = records.iter().map(|record| entry_of(record).action().to_owned()).collect();
+        assert_eq!(told, ["request.admit", "request.admit", "request.admit", "request.refuse"]);
+        let entry = entry_of(&records[3]);
+        assert_eq!((entry.request_id(), entry.source_address(), entry.replica()), ("req_4", "192.0.2.7", ""));
+        assert_eq!((entry.detail()["sequence"].clone(), entry.time_ms()), (4.into(), 1_700_000_000_000));
+    }
+}
+
+#[test]
+fn a_gap_that_grows_keeps_its_place_in_the_chain() {
+    let mut ledger = Ledger::new(Chain::begin(9), std::collections::BTreeMap::new());
+    let mut stored = std::collections::BTreeMap::new();
+    let mut write = |ledger: &mut Ledger, step: &dyn Fn(&mut Ledger, &mut ledger::Batch)| {
+        let mut batch = ledger::Batch::default();
+        step(ledger, &mut batch);
+        stored.extend(batch.outcomes.into_iter().map(|outcome| (outcome.sequence, outcome.value)));
+        stored.values().map(|value| stored::decode(value).unwrap()).collect::<Vec<_>>()
+    };
+    let end = |ledger: &mut Ledger, batch: &mut ledger::Batch| {
+        ledger.ended(batch, v1::Record::default(), &circumstances(), &[1; 16]);
+    };
+    let drop_at = |ledger: &mut Ledger, batch: &mut ledger::Batch, arrived: i64, salt: u8| {
+        ledger.dropped(batch, UnixMillis::new(arrived), &[salt; 16]);
+    };
+    let before = write(&mut ledger, &|ledger, batch| {
+        end(ledger, batch);
+        drop_at(ledger, batch, 5, 2);
+    });
+    let after = write(&mut ledger, &|ledger, batch| {
+        drop_at(ledger, batch, 9, 3);
+        drop_at(ledger, batch, 12, 4);
+        end(ledger, batch);
+    });
+    assert_eq!((before.len(), after.len()), (2, 3));
+    let (old, new) = (before[1].evidence.clone().unwrap(), after[1].evidence.clone().unwrap());
+    assert_eq!((&old.salt, &old.previous), (&new.salt, &new.previous));
+    assert_eq!((entry_of(&before[1]).detail()["dropped"].clone(), after[1].dropped), (1.into(), 3));
+    assert_eq!(entry_of(&after[1]).detail()["dropped"], 3);
+    Chains::default().take(&after);
+}
+
+#[test]
+fn a_batch_that_was_not_written_leaves_the_chain_as_it_was() {
+    let end = |ledger: &mut Ledger| {
+        let mut batch = ledger::Batch::default();
+        ledger.ended(&mut batch, v1::Record::default(), &circumstances(), &SALT);
+        batch
+    };
+    let drop_one = |ledger: &mut Ledger| {
+        let mut batch = ledger::Batch::default();
+        ledger.dropped(&mut batch, UnixMillis::new(5), &SALT);
+        batch
+    };
+    let mut ledger = Ledger::new(Chain::begin(9), std::collections::BTreeMap::new());
+    let (first, gap) = (end(&mut ledger), drop_one(&mut ledger));
+    for fail in [end, drop_one] {
+        let mut lost = fail(&mut ledger);
+        ledger.dropped(&mut lost, UnixMillis::new(6), &SALT);
+        ledger.ended(&mut lost, v1::Record::default(), &circumstances(), &SALT);
+        ledger.undo(&lost);
+    }
+    let (grown, last) = (drop_one(&mut ledger), end(&mut ledger));
+    let written = [first, grown, last].map(|batch| stored::decode(&batch.outcomes[0].value).unwrap());
+    Chains::default().take(&written);
+    assert_eq!((gap.outcomes[0].sequence, written[1].dropped), (2, 2));
+}
+
+#[test]
+fn a_new_run_begins_a_new_chain_and_older_records_keep_their_evidence() {
+    let dir = TempDir::new().unwrap();
+    let (spool, _) = open(&dir, GROUP);
+    for visit in 1..=3 {
+        let _ = spool.intent(&intent(visit)).unwrap();
+    }
+    spool.outcomes(vec![settled(Some(1), ended(1, Outcome::Completed))]).unwrap();
+    let before = spool.pending().unwrap().unwrap();
+    drop(spool);
+    let (spool, recovered) = open(&dir, GROUP);
+    assert_eq!(recovered.uncertain, 2);
+    spool.outcomes(vec![settled(None, ended(9, Outcome::Refused))]).unwrap();
+    assert_eq!(spool.pending().unwrap().unwrap(), before);
+    let mut chains = Chains::default();
+    chains.take(&before.records);
+    spool.acknowledge(before.incarnation, 1).unwrap();
+    let records = spool.pending().unwrap().unwrap().records;
+    chains.take(&records);
+    let told = records.iter().map(|record| {
+        let entry = entry_of(record);
+        (entry.action().to_owned(), entry.source_address().to_owned(), entry.detail().get("user_agent").cloned())
+    });
+    let agent = Some("claude-cli/2.1.330".into());
+    let row = |action: &str| (action.to_owned(), "192.0.2.7".to_owned(), agent.clone());
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [row("request.uncertain"), row("request.uncertain"), row("request.refuse")],
+        "what was known when it was sent is told, although nobody knows how it ended"
+    );
+}
+
+#[test]
+fn what_was_lost_has_no_evidence() {
+    let dir = TempDir::new().unwrap();
+    let (spool, _) = open(&dir, GROUP);
+    let run = spool.incarnation();
+    spool.outcomes((0..3).map(|visit| settled(None, ended(visit, Outcome::Refused))).collect()).unwrap();
+    let Store::Disk(disk, _) = &spool.shared.store else { unreachable!() };
+    disk.replace(run, Numbered { sequence: 2, value: b"\xffgarbage".to_vec() }).unwrap();
+    spool.replace_by_gap(run, 1).unwrap();
+    let records = spool.pending().unwrap().unwrap().records;
+    let has = records.iter().map(|record| record.evidence.is_some()).collect::<Vec<_>>();
+    assert_eq!(has, [false, false, true]);
+    disk.put_intent(run, 77, b"\xff".to_vec()).unwrap();
+    drop(spool);
+    let (spool, _) = open(&dir, GROUP);
+    spool.acknowledge(run, 3).unwrap();
+    let records = spool.pending().unwrap().unwrap().records;
+    assert_eq!(entry_of(&records[0]).action(), "usage.drop", "what this run numbers has some, be it a gap");
+}
+
+#[test]
+fn a_report_fits_into_a_message() {
+    let record = |bytes: usize| v1::Record { request_id: "x".repeat(bytes), ..v1::Record::default() };
+    let check = |bytes: &[usize], most: usize, expect: usize| {
+        let records = bytes.iter().map(|bytes| record(*bytes)).collect();
+        assert_eq!(stored::within(records, most).len(), expect, "{bytes:?} in {most}");
+    };
+    check(&[100, 100, 100], 1_000, 3);
+    check(&[100, 100, 100], 220, 2);
+    check(&[100, 500, 1], 220, 1);
+    check(&[500, 1], 220, 1);
+}
+
+// Whatever happens to a spool, what it hands out is one chain a run, and is handed out again as it was.
+#[test]
+fn every_link_holds_whatever_happens() {
+    for (seed, durability) in
+        [(1, Durability::Group), (2, Durability::Group), (3, Durability::Memory), (4, Durability::Memory)]
+    {
+        let options = Options { durability, bytes_max: BYTES_MIN };
+        let dir = TempDir::new().unwrap();
+        let (mut spool, _) = open(&dir, options);
+        let (mut random, mut visit) = (Random(seed), 0);
+        let (mut chains, mut seen) = (Chains::default(), HashMap::new());
+        let mut counted = [0; 3];
+        for _ in 0..400 {
+            match random.below(8) {
+                // Open visits, some of which stay open.
+                0 => {
+                    visit += 1;
+                    let _ = spool.intent(&intent(visit));
+                }
+                1 if random.below(4) == 0 && durability != Durability::Memory => {
+                    drop(spool);
+                    spool = open(&dir, options).0;
+                }
+                // A flood, so that records are dropped.
+                2 | 4 => spool
+                    .outcomes((0..random.below(400)).map(|_| settled(None, ended(0, Outcome::Refused))).collect())
+                    .unwrap(),
+                3 => {
+                    let Some(pending) = spool.pending().unwrap() else { continue };
+                    for record in &pending.records {
+                        let key = (record.incarnation, record.sequence);
+                        assert_eq!(
+                            seen.entry(key).or_insert_with(|| record.clone()),
+                            record,
+                            "as it was handed out before"
+                        );
+                    }
+                    let through = pending.first + random.below(pending.records.len() as u64 + 1);
+                    let taken = usize::try_from(through - pending.first).unwrap();
+                    chains.take(&pending.records[..taken]);
+                    counted[0] += taken;
+                    counted[1] += pending.records[..taken].iter().filter(|record| record.dropped > 1).count();
+                    counted[2] += usize::from(chains.0.len() > 1);
+                    if taken > 0 {
+                        spool.acknowledge(pending.incarnation, through - 1).unwrap();
+                    }
+                }
+                _ => {
+                    visit += 1;
+                    let known = spool.intent(&intent(visit)).is_ok().then_some(visit);
+                    spool.outcomes(vec![settled(known, ended(visit, Outcome::Completed))]).unwrap();
+                }
+            }
+        }
+        let [records, gaps, runs] = counted;
+        assert!(records > 500 && gaps > 0, "{records} records, {gaps} gaps");
+        assert!(runs > 0 || durability == Durability::Memory);
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    // Marsaglia's xorshift.
+    fn below(&mut self, most: u64) -> u64 {
+        for shift in [13, -7, 17] {
+            self.0 ^= if shift > 0 { self.0 << shift } else { self.0 >> -shift };
+        }
+        self.0 % most.max(1)
+    }
 }

@@ -161,9 +161,15 @@ impl Replica {
         if changed && self.state.is_some() {
             self.reinstall().await;
         }
+        self.options.witness.writer(replica);
         tracing::info!(%replica, "following the control plane");
         self.note(|status| status.connected = true);
         Ok(())
+    }
+
+    /// Keeps what the control plane says of the audit log.
+    pub(super) fn checkpoint(&self, checkpoint: v1::Checkpoint) {
+        self.options.witness.checkpoint(checkpoint);
     }
 
     /// Takes the literal secrets, whole.

@@ -147,6 +147,7 @@ impl Session<'_> {
             // A newer control plane may say what this version does not know; it is not policy, which has its own check.
             Some(Hear::Recall(recall)) => self.replica.recall(&recall.budget),
             Some(Hear::Share(share)) => self.replica.share(&share),
+            Some(Hear::Checkpoint(checkpoint)) => self.replica.checkpoint(checkpoint),
             None => {}
         }
         Ok(())

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use prometheus_client::metrics::counter::Counter;
 use prost::Message as _;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use sha2::{Digest as _, Sha256};
@@ -17,9 +18,9 @@ use tollgate_policy::{
 use tollgate_proto::{
     convert::fleet::item,
     fleet::v1::{
-        Chunk, CredentialItem, CredentialSecret, Credentials, CustomerItem, Directive, FollowRequest, FollowResponse,
-        Heartbeat, Hello, Item, ItemKind, ItemRef, JoinRequest, JoinResponse, KeyItem, Payload, ProviderItem, Push,
-        RenewRequest, RenewResponse, SigningKey, TeamItem, Welcome,
+        Checkpoint, Chunk, CredentialItem, CredentialSecret, Credentials, CustomerItem, Directive, FollowRequest,
+        FollowResponse, Heartbeat, Hello, Item, ItemKind, ItemRef, JoinRequest, JoinResponse, KeyItem, Payload,
+        ProviderItem, Push, RenewRequest, RenewResponse, SigningKey, TeamItem, Welcome,
         fleet_service_server::{FleetService, FleetServiceServer},
         follow_request::Message as Hear,
         follow_response::Message as Say,
@@ -30,7 +31,7 @@ use tollgate_settings::Secret;
 use tonic::{Request, Response, Status as Refusal, Streaming, transport::Server};
 
 use super::*;
-use crate::membership;
+use crate::{membership, witness};
 
 const TOKEN: &str = "a-fleet-token-of-the-tests";
 const PEPPER: [u8; 32] = [9; 32];
@@ -263,7 +264,9 @@ impl Replica {
             fleet_token: Some(Secret::new(TOKEN)),
             authority: None,
         });
+        let (witness, watch) = witness::open(Some(dir.path().join(witness::FILE_NAME)), Counter::default());
         let options = Options {
+            witness,
             funds: Arc::default(),
             rates: crate::rates::Rates::default(),
             link: link.unwrap(),
@@ -280,6 +283,7 @@ impl Replica {
         let (status, stop) = (sync.status(), CancellationToken::new());
         let mut tasks = JoinSet::new();
         tasks.spawn(sync.run(stop.clone()));
+        tasks.spawn(watch.run());
         Self { holder, status, stop, tasks }
     }
 
@@ -311,6 +315,27 @@ fn credential(number: usize) -> CredentialId {
 }
 
 // === Tests ===
+
+#[tokio::test]
+async fn what_is_said_of_the_audit_log_is_kept_in_the_data_directory() {
+    let (dir, signer) = (tempfile::tempdir().unwrap(), Signer::new(1, "one"));
+    let mut fake = Fake::start().await;
+    let replica = Replica::start(&dir, fake.address);
+    let mut peer = fake.accept().await;
+    peer.welcome(&[&signer]).await;
+    let public_key = Bytes::copy_from_slice(signer.0.public_key().as_ref());
+    let said = tollgate_audit::Checkpoint { log: [3; 16], size: 9, root: [4; 32], time_ms: 5 };
+    let text = said.text(&tollgate_audit::MacKey::new(&[1; 32]).unwrap());
+    let note = said.note(&text, &public_key[..].try_into().unwrap(), signer.0.sign(text.as_bytes()).as_ref());
+    peer.say(Say::Checkpoint(Checkpoint { note: note.clone(), public_key })).await;
+    // What comes behind it was heard, so it was heard.
+    peer.push(full(&signer, 3, policy(1))).await;
+    assert_eq!(peer.acknowledged().await, 3);
+    replica.stop().await;
+    let kept = std::fs::read_to_string(dir.path().join(witness::FILE_NAME)).unwrap();
+    let last: serde_json::Value = serde_json::from_str(kept.lines().last().unwrap()).unwrap();
+    assert_eq!(last, serde_json::json!({"checkpoint": note}));
+}
 
 #[tokio::test]
 async fn a_snapshot_then_a_delta_hold_and_are_acknowledged() {

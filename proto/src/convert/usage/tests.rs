@@ -61,6 +61,9 @@ fn a_gap_survives_the_wire_and_carries_nothing_else() {
     let gap = Gap { incarnation: 1, sequence: 2, from: UnixMillis::new(3), duration_ms: 4, dropped: 5 };
     let wire = v1::Record::from(&gap);
     assert_eq!(Reported::try_from(wire.clone()), Ok(Reported::Gap(gap)));
+    let sealed =
+        v1::Record { evidence: Some(v1::Evidence { body: b"{}".into(), ..v1::Evidence::default() }), ..wire.clone() };
+    assert_eq!(Reported::try_from(sealed), Ok(Reported::Gap(gap)));
     let hiding = v1::Record { cost_nano_usd: 1, ..wire };
     assert_eq!(Reported::try_from(hiding).unwrap_err().field, "dropped");
 }
