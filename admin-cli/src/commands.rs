@@ -147,6 +147,7 @@ pub(crate) async fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Result
         Command::Completions(completions) => return Ok(completions.run()),
         Command::Apply(apply) => Declarative::Apply(apply.read(surroundings)?),
         Command::Diff(diff) => Declarative::Diff(diff.read(surroundings)?),
+        Command::Audit(audit) if audit.is_offline() => return audit.run_offline(global.format, surroundings),
         other => Declarative::None(other),
     };
     let mut settings = Settings::read(&global, surroundings)?;
@@ -163,6 +164,8 @@ pub(crate) async fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Result
         match command {
             Declarative::Apply(apply) => apply.run(&context, surroundings.stdout).await,
             Declarative::Diff(diff) => diff.run(&context).await,
+            // An export and a live tail are written while they come.
+            Declarative::None(Command::Audit(audit)) => Box::pin(audit.run(&context, surroundings)).await,
             Declarative::None(command) => Box::pin(call(command, &context)).await,
         }
     };
@@ -192,13 +195,13 @@ async fn call(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::ServiceAccount(command) => command.run(context).await,
         Command::Session(command) => command.run(context).await,
         Command::Replica(command) => command.run(context).await,
-        Command::Audit(command) => command.run(context).await,
         Command::Usage(command) => command.run(context).await,
         Command::Export => declarative::export(context).await,
         Command::Whoami => identity::whoami(context).await,
         Command::Check => identity::check(context).await,
         Command::Apply(_)
         | Command::Diff(_)
+        | Command::Audit(_)
         | Command::Completions(_)
         | Command::Version
         | Command::Login(_)

@@ -1,8 +1,10 @@
 //! Whole conversations: a command line, a control plane that speaks the wire, and what came out.
 
 mod access;
+mod audit;
 mod authority;
 mod fake;
+pub(crate) mod sealed;
 mod sign_in;
 
 use std::{collections::BTreeMap, ffi::OsString, io};
@@ -246,6 +248,7 @@ async fn the_rest_of_the_nouns_answer() {
     );
     assert_eq!(tollgate(&fake, &["replica", "list", "-o", "json"], "").await.json()[0]["name"], "proxy-1");
     assert_eq!(tollgate(&fake, &["replica", "join-token", "-o", "json"], "").await.json()["token"], "join");
+    fake.audit("key.create", 1);
     assert_eq!(
         tollgate(&fake, &["audit", "list", "--action", "key.*", "-o", "json"], "").await.json()[0]["action"],
         "key.create"

@@ -2,6 +2,7 @@
 //! ids and names, etags, masks, pages, and that a credential stays while a key names it.
 
 mod access;
+mod audit_log;
 mod keys;
 mod quota;
 
@@ -11,7 +12,7 @@ use std::{
 };
 
 use tokio::{net::TcpListener, task::JoinSet};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::TcpListenerStream;
 use tollgate_proto::{
     admin::v1::{self, *},
     audit::v1 as audit,
@@ -56,6 +57,8 @@ struct World {
     settled: BTreeMap<String, i64>,
     /// The corrections that were made under a name.
     corrections: BTreeSet<String>,
+    /// The audit log.
+    log: audit_log::Log,
     /// Whether what proxy-1 had borrowed was released.
     released: bool,
 }
@@ -422,53 +425,6 @@ impl identity_service_server::IdentityService for Plane {
     async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         let warnings = vec!["look here".to_owned()];
         Ok(Response::new(CheckResponse { database: "sqlite".to_owned(), warnings, ..v1::CheckResponse::default() }))
-    }
-}
-
-#[tonic::async_trait]
-impl audit::audit_service_server::AuditService for Plane {
-    async fn list_entries(
-        &self,
-        request: Request<audit::ListEntriesRequest>,
-    ) -> Result<Response<audit::ListEntriesResponse>, Status> {
-        assert_eq!(request.into_inner().filter, "action=key.*");
-        let entries = vec![audit::Entry {
-            index: 1,
-            action: "key.create".to_owned(),
-            detail: "{}".to_owned(),
-            ..Default::default()
-        }];
-        Ok(Response::new(audit::ListEntriesResponse { entries, next_page_token: String::new() }))
-    }
-
-    type ExportEntriesStream = ReceiverStream<Result<audit::ExportEntriesResponse, Status>>;
-
-    async fn export_entries(
-        &self,
-        _: Request<audit::ExportEntriesRequest>,
-    ) -> Result<Response<Self::ExportEntriesStream>, Status> {
-        Err(Status::unimplemented("the log is tested with a real control plane"))
-    }
-
-    async fn prove_entry(
-        &self,
-        _: Request<audit::ProveEntryRequest>,
-    ) -> Result<Response<audit::ProveEntryResponse>, Status> {
-        Err(Status::unimplemented("the log is tested with a real control plane"))
-    }
-
-    async fn sign_checkpoint(
-        &self,
-        _: Request<audit::SignCheckpointRequest>,
-    ) -> Result<Response<audit::SignCheckpointResponse>, Status> {
-        Err(Status::unimplemented("the log is tested with a real control plane"))
-    }
-
-    async fn rotate_key(
-        &self,
-        _: Request<audit::RotateKeyRequest>,
-    ) -> Result<Response<audit::RotateKeyResponse>, Status> {
-        Err(Status::unimplemented("the log is tested with a real control plane"))
     }
 }
 

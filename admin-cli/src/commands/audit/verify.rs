@@ -1,0 +1,275 @@
+//! `tollgate audit verify`: whether an exported log, or a proof, is sound.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use serde::Serialize;
+use tollgate_audit::{
+    Finding, Trust, Verifier,
+    file::{FORMAT, InvalidLine},
+    verify::{Fault, Report},
+};
+
+use super::{
+    lines::{Lines, Piece},
+    proof,
+    trust::{KeyView, TrustArguments, unpinned, unreadable},
+};
+use crate::{
+    failure::{Exit, Failure},
+    output::{Answer, Format, View},
+    surroundings::Surroundings,
+};
+
+/// What is said under `tollgate audit verify --help`.
+pub(super) const HELP: &str = "Example: tollgate audit verify audit.jsonl --key 0000000000000000000000000000000000000000000000000000000000000000
+
+Needs no server and no token. FILE is an export in the format jsonl, or a proof as `tollgate audit prove` prints it.
+Without --key it is shown that the file agrees with itself; with it, that your control plane signed it. With --checkpoint it is
+shown too that the log is still the one that was seen then, and not shorter.
+
+Exit codes: 0 sound, 1 tampered (the first entry at which something is wrong is named), 2 unreadable.";
+
+/// What is verified.
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    /// The exported log, or the proof; - is standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    trust: TrustArguments,
+}
+
+/// A sound log, for people and programs.
+#[derive(Serialize)]
+struct SoundView {
+    sound: bool,
+    file: String,
+    log: String,
+    first: u64,
+    last: u64,
+    entries: u64,
+    macs_checked: u64,
+    erased: u64,
+    checkpoints: u64,
+    witnessed: u64,
+    not_compared: u64,
+    pinned: bool,
+    root: String,
+    signed_at: Option<String>,
+    keys: Vec<KeyView>,
+}
+
+/// A log that is not sound.
+#[derive(Serialize)]
+struct TamperedView {
+    sound: bool,
+    file: String,
+    /// The first index at which something is wrong; 0 for the first line.
+    index: u64,
+    fault: String,
+}
+
+/// What a file turned out to be.
+pub(super) enum Verified {
+    /// An export.
+    Log(Report),
+    /// Something is wrong.
+    Tampered(Finding),
+    /// A proof: the first line, with which it begins.
+    Proof(Vec<u8>),
+}
+
+impl Verify {
+    pub(super) fn run(self, format: Format, surroundings: &mut Surroundings<'_>) -> Result<Answer, Failure> {
+        let Self { file, trust } = self;
+        let (trust, mut notes) = trust.read()?;
+        let mut lines = Lines::open(&file, surroundings).map_err(unreadable)?;
+        let name = lines.name().to_owned();
+        let with_macs = !trust.mac_keys.is_empty();
+        let verified = verified(&mut lines, trust.clone(), |_| Ok(())).map_err(unreadable)?;
+        let answer = match verified {
+            Verified::Log(report) => {
+                if with_macs && report.macs == 0 {
+                    notes.push("no entry names an HMAC key that was given: no MAC was checked".to_owned());
+                }
+                sound(format, name, report)?
+            }
+            Verified::Tampered(finding) => tampered(format, name, finding.index, &finding.fault.to_string())?,
+            Verified::Proof(first) => match proof::Proof::read(&first, &mut lines).map_err(unreadable)?.check(&trust) {
+                Ok(checked) => checked.answer(format, name)?,
+                Err(finding) => tampered(format, name, finding.index, &finding.fault)?,
+            },
+        };
+        Ok(notes.into_iter().fold(answer, Answer::note))
+    }
+}
+
+/// Verifies a file line by line, and shows each line to `see` once it is found to be in order.
+///
+/// # Errors
+/// When it cannot be read, or is something else.
+pub(super) fn verified(
+    lines: &mut Lines<'_>,
+    trust: Trust,
+    mut see: impl FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<Verified, Failure> {
+    let first = match lines.next()? {
+        Some(Piece::Whole(line) | Piece::Broken(line)) => line.to_vec(),
+        Some(Piece::TooLong) => return Err(foreign(lines.name())),
+        None => return Err(Failure::new("unreadable", format!("{} is empty", lines.name()))),
+    };
+    if proof::is_first_line(&first) {
+        return Ok(Verified::Proof(first));
+    }
+    let begun = Verifier::begin(&first, trust);
+    let mut verifier = match begun {
+        Ok(verifier) => verifier,
+        Err(finding) => return begins_badly(&first, lines, finding),
+    };
+    see(&first)?;
+    // The index is that of the entry that is read next.
+    let mut index = 1;
+    let finding = |index, what| Finding { index, fault: Fault::Line(InvalidLine(what)) };
+    while let Some(piece) = lines.next()? {
+        let checked = match piece {
+            Piece::Whole(line) => verifier.line(line).map(|()| line),
+            Piece::Broken(line) => verifier.line(line).and_then(|()| {
+                Err(Finding { index, fault: Fault::Truncated("the file ends within a line".to_owned()) })
+            }),
+            Piece::TooLong => Err(finding(index, "it is longer than any line of a log")),
+        };
+        match checked {
+            Ok(line) => {
+                index = next_index(line, index);
+                see(line)?;
+            }
+            Err(finding) => return Ok(Verified::Tampered(finding)),
+        }
+    }
+    Ok(match verifier.finish() {
+        Ok(report) => Verified::Log(report),
+        Err(finding) => Verified::Tampered(finding),
+    })
+}
+
+// An entry's line was checked to have the next index.
+fn next_index(line: &[u8], index: u64) -> u64 {
+    let digits = line.strip_prefix(b"{\"index\":").unwrap_or_default();
+    let digits = digits.split(|byte| !byte.is_ascii_digit()).next().and_then(|digits| std::str::from_utf8(digits).ok());
+    digits.and_then(|digits| digits.parse::<u64>().ok()).map_or(index, |found| found + 1)
+}
+
+// A log whose beginning was changed or cut off is a tampered one; whatever else is no log.
+fn begins_badly(first: &[u8], lines: &mut Lines<'_>, finding: Finding) -> Result<Verified, Failure> {
+    let name = lines.name().to_owned();
+    if is_of_later_version(first) {
+        return Err(Failure::new(
+            "unreadable",
+            format!("{name} is an audit log of a format that this version does not read"),
+        )
+        .hint("use a `tollgate` of the version that exported it"));
+    }
+    let is_entry = |line: &[u8]| line.starts_with(b"{\"index\":");
+    let begun = format!("{{\"format\":\"{FORMAT}\"");
+    let resembles = first.windows(15).any(|window| window == b"tollgate-audit-")
+        || (!first.is_empty() && begun.as_bytes().starts_with(first))
+        || is_entry(first);
+    let second = matches!(lines.next()?, Some(Piece::Whole(line) | Piece::Broken(line)) if is_entry(line));
+    if resembles || second { Ok(Verified::Tampered(finding)) } else { Err(foreign(&name)) }
+}
+
+fn is_of_later_version(first: &[u8]) -> bool {
+    let document: Option<serde_json::Value> = serde_json::from_slice(first).ok();
+    let format = document.as_ref().and_then(|document| document.get("format")?.as_str()).unwrap_or_default();
+    let version = format.strip_prefix("tollgate-audit-").unwrap_or_default();
+    format != FORMAT && version.parse::<u32>().is_ok()
+}
+
+/// The failure for a file that is nothing of ours.
+pub(super) fn foreign(name: &str) -> Failure {
+    Failure::new("unreadable", format!("{name} is neither an exported audit log nor a proof"))
+        .hint("`tollgate audit export --file FILE` writes a log, `tollgate audit prove INDEX` prints a proof")
+}
+
+fn sound(format: Format, file: String, report: Report) -> Result<Answer, Failure> {
+    let Report { first, checkpoint, entries, macs, erased, checkpoints, witnessed, older, pinned, keys } = report;
+    let view = SoundView {
+        sound: true,
+        file,
+        log: hex::encode(checkpoint.log),
+        first,
+        last: checkpoint.size,
+        entries,
+        macs_checked: macs,
+        erased,
+        checkpoints,
+        witnessed,
+        not_compared: older,
+        pinned,
+        root: hex::encode(checkpoint.root),
+        signed_at: instant(checkpoint.time_ms),
+        keys: keys.iter().map(KeyView::from).collect(),
+    };
+    let answer = format.item(&view)?;
+    // The first key is the one that the file names; the others are announced by entries that it signed.
+    let first = view.keys.get(..1).unwrap_or_default();
+    Ok(if pinned { answer } else { answer.note(unpinned(first, "--key")) })
+}
+
+/// The answer for what is not sound.
+pub(super) fn tampered(format: Format, file: String, index: u64, fault: &str) -> Result<Answer, Failure> {
+    let place = if index == 0 { "the first line".to_owned() } else { format!("entry {index}") };
+    let note = format!("error: {file} is not sound: {place}: {fault}");
+    let view = TamperedView { sound: false, file, index, fault: fault.to_owned() };
+    Ok(Answer { exit: Exit::Failed, ..format.item(&view)?.note(note) })
+}
+
+/// An instant of the log.
+pub(super) fn instant(time_ms: i64) -> Option<String> {
+    Timestamp::from_millisecond(time_ms).ok().map(|at| at.to_string())
+}
+
+// === impl SoundView ===
+
+impl View for SoundView {
+    const PLURAL: &'static str = "logs";
+    const LISTED: &'static [&'static str] = &["file", "sound", "entries"];
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let some = |count: u64| if count == 0 { String::new() } else { count.to_string() };
+        let mut fields = vec![
+            ("sound", "yes".to_owned()),
+            ("file", self.file.clone()),
+            ("log", self.log.clone()),
+            ("entries", format!("{}, from {} to {}", self.entries, self.first, self.last)),
+            ("checkpoints", self.checkpoints.to_string()),
+            ("MACs checked", some(self.macs_checked)),
+            ("erased", some(self.erased)),
+            ("witnessed", some(self.witnessed)),
+            ("not compared", some(self.not_compared)),
+            ("root", self.root.clone()),
+            ("signed at", self.signed_at.clone().unwrap_or_default()),
+        ];
+        fields.extend(self.keys.iter().map(|key| ("key", key.to_string())));
+        fields
+    }
+}
+
+// === impl TamperedView ===
+
+impl View for TamperedView {
+    const PLURAL: &'static str = "logs";
+    const LISTED: &'static [&'static str] = &["file", "sound", "index", "fault"];
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let fault = super::text::for_terminal(&self.fault);
+        vec![
+            ("sound", "no".to_owned()),
+            ("file", self.file.clone()),
+            ("index", self.index.to_string()),
+            ("fault", fault),
+        ]
+    }
+}
