@@ -36,8 +36,8 @@ lint:
 	scripts/mutants-budget --check
 
 test-clients:
-	@scripts/install build python
-	cargo build --locked -p tollgate-standalone -p tollgate
+	@scripts/install build python idp
+	cargo build --locked -p tollgate-standalone -p tollgate -p tollgate-simulator -p tollgate-control-plane -p tollgate-proxy
 	tests/clients/run target/debug
 
 bench:

@@ -12,6 +12,7 @@ mod promises {
     mod ledger;
     mod revocation;
     mod access;
+    mod login;
     mod crash;
     mod budgets;
     mod rates;

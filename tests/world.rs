@@ -4,7 +4,8 @@
 //! Reading order: [`database`], where state lives; [`admin`], what an administrator does; [`client`], what a developer's agent
 //! does; [`cluster`], all parts in this process; [`process`], a part as a
 //! process that can be killed; [`redis`], a store that can be killed; [`fleet`], a control plane and several replicas as processes;
-//! [`organisation`], ten thousand people at once.
+//! [`organisation`], ten thousand people at once;
+//! [`identity`], a certified OpenID provider and the browser of whoever signs in there; [`laptop`], where a developer types.
 
 #![expect(
     clippy::expect_used,
@@ -29,6 +30,10 @@ pub mod redis;
 pub mod fleet;
 #[path = "world/organisation.rs"]
 pub mod organisation;
+#[path = "world/identity.rs"]
+pub mod identity;
+#[path = "world/laptop.rs"]
+pub mod laptop;
 
 use std::{
     fmt::Debug,

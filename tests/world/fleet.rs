@@ -98,6 +98,12 @@ impl Seat {
         self.ready.replace("/readyz", "/metrics")
     }
 
+    /// Where its health listener is, at which a control plane also signs people in.
+    #[must_use]
+    pub fn http_url(&self) -> String {
+        self.ready.replace("/readyz", "")
+    }
+
     /// Starts it again under another setting.
     pub fn set(&mut self, name: &'static str, value: &str) {
         self.settings.retain(|(known, _)| *known != name);

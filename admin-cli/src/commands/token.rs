@@ -14,7 +14,7 @@ use crate::{
     settings::Settings,
     sign_in::{
         private::Hidden,
-        sessions::{Sessions, missing},
+        sessions::{Sessions, UNAUTHENTICATED, missing},
         tokens::{self, Cache, Kept, Purpose},
     },
     surroundings::Surroundings,
@@ -24,7 +24,9 @@ use crate::{
 pub(crate) const TOKEN_HELP: &str = "Example: tollgate token --key laptop --life 8h
 
 It prints the credential and nothing else, so it fits where a program asks a command for its key, such as the setting
-apiKeyHelper of Claude Code: {\"apiKeyHelper\": \"tollgate token\"}";
+apiKeyHelper of Claude Code: {\"apiKeyHelper\": \"tollgate token\"}
+
+It is kept in ~/.cache/tollgate/tokens.json, which only you may read, and printed again while enough is left of it.";
 
 /// Which credential.
 #[derive(Args, Debug)]
@@ -72,14 +74,28 @@ impl Token {
         let (server, key) = (settings.server.clone(), key.unwrap_or_default());
         let purpose = Purpose { server, holder, key, life: life.map_or(0, |life| life.seconds) };
         let cache = Cache::at(surroundings);
+        let mut away = None;
+        if let (Some(_), Some(sessions)) = (session, sessions) {
+            let current = sessions.current(&settings.server, settings.ca.as_deref(), surroundings.now);
+            match Box::pin(current).await.and_then(|token| token.ok_or_else(|| missing(&settings.server))) {
+                Ok(token) => settings.token = Some(token.expose().clone()),
+                // What an ended session was given is refused everywhere: handing it out would hide why.
+                Err(failure) if failure.code == UNAUTHENTICATED => {
+                    if let Some(cache) = cache {
+                        cache.forget(&settings.server).await?;
+                    }
+                    return Err(failure);
+                }
+                Err(failure) => away = Some(failure),
+            }
+        }
         let kept = cache.as_ref().filter(|_| !fresh).and_then(|cache| cache.get(&purpose, surroundings.now));
         if let Some(kept) = kept {
             return shown(format, &kept);
         }
-        if let (Some(_), Some(sessions)) = (session, sessions) {
-            let current =
-                Box::pin(sessions.current(&settings.server, settings.ca.as_deref(), surroundings.now)).await?;
-            settings.token = Some(current.ok_or_else(|| missing(&settings.server))?.expose().clone());
+        // While the control plane is away, replicas go on taking what is kept, and nothing new is given.
+        if let Some(failure) = away {
+            return Err(failure);
         }
         let issued = Box::pin(issued(&settings, purpose, life, surroundings.now)).await;
         let issued = issued.map_err(|failure| failure.at(&settings.server))?;

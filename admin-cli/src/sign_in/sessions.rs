@@ -14,6 +14,9 @@ use crate::{failure::Failure, surroundings::Surroundings};
 /// How long before its end an access token is refreshed: longer than a call takes.
 const AHEAD: SignedDuration = SignedDuration::from_secs(60);
 
+/// The word of a failure that only a sign-in mends.
+pub(crate) const UNAUTHENTICATED: &str = "unauthenticated";
+
 /// A session that is kept.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(crate) struct Saved {
@@ -110,11 +113,11 @@ impl Sessions {
 
 /// Whoever needs a session has none.
 pub(crate) fn missing(server: &str) -> Failure {
-    Failure::new("unauthenticated", format!("you are not signed in to {server}: run `tollgate login`"))
+    Failure::new(UNAUTHENTICATED, format!("you are not signed in to {server}: run `tollgate login`"))
 }
 
 fn ended(server: &str) -> Failure {
-    Failure::new("unauthenticated", format!("your session at {server} has ended: run `tollgate login`"))
+    Failure::new(UNAUTHENTICATED, format!("your session at {server} has ended: run `tollgate login`"))
 }
 
 // `None` when the session ended.

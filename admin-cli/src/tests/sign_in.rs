@@ -186,3 +186,23 @@ async fn who_signs_out_has_neither_session_nor_credential() {
     }
     assert!(scene.tollgate(&["whoami"]).await.stderr.contains("tollgate login"));
 }
+
+#[tokio::test]
+async fn a_credential_that_is_kept_is_given_while_the_session_may_live_and_not_after_it_ended() {
+    let scene = Scene::begin().await;
+    scene.sign_in().await;
+    assert_eq!(scene.tollgate(&["token"]).await.stdout, "tgt_1\n");
+    let (kept, late) = (fs::read_to_string(scene.file()).unwrap(), "2026-03-01T12:20:00Z");
+    // Nobody listens at port 1: the control plane is away, and replicas go on taking the credential.
+    fs::write(scene.file(), kept.replace(&scene.authority.url, "http://127.0.0.1:1")).unwrap();
+    let ran = scene.at(late, &["token"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "tgt_1\n"), "{}", ran.stderr);
+    let ran = scene.at(late, &["token", "--fresh"]).await;
+    assert!(ran.code == 1 && ran.stderr.contains("no authorisation server answers"), "{}", ran.stderr);
+    fs::write(scene.file(), kept.replace("tgr_1", "tgr_used")).unwrap();
+    let ran = scene.at(late, &["token"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("has ended: run `tollgate login`"), "{}", ran.stderr);
+    let cached = fs::read_to_string(scene.home.path().join(".cache/tollgate/tokens.json")).unwrap();
+    assert!(!cached.contains("tgt_1"), "{cached}");
+}
