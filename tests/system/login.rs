@@ -110,6 +110,13 @@ impl Scene {
         self.browser.submit(&url, &[("ticket", &ticket), ("answer", answer)]).await.text
     }
 
+    /// Makes the session look as it does a quarter of an hour on: the next command renews it, and the provider is asked. Of one
+    /// session it is asked at most once in half a minute, and this test does not wait for so long.
+    async fn later(&self) {
+        self.laptop.age();
+        sqlx::query("UPDATE sessions SET claim_time = 0").execute(&self.database()).await.unwrap();
+    }
+
     fn database(&self) -> SqlitePool {
         let file = self.fleet.directory.path().join("tollgate.db");
         SqlitePool::connect_lazy(&format!("sqlite://{}", file.display())).unwrap()
@@ -122,7 +129,7 @@ async fn a_developer_signs_in_by_a_browser_works_and_is_out_within_a_second_of_s
     scene.fails(&["token"], "you are not signed in").await;
     scene.sign_in().await;
     let ran = scene.laptop.run(&["whoami", "-o", "json"]).await;
-    assert!(ran.code == Some(0) && ran.stdout.contains("ada@corp.example"), "{ran:?}");
+    assert!(ran.code == Some(0) && ran.stdout.contains("\"user\": \"ada\""), "{ran:?}");
     let credential = scene.credential().await;
     assert!(credential.starts_with("tgt_"), "{credential}");
     assert_eq!(scene.credential().await, credential, "it is kept");
@@ -227,15 +234,16 @@ async fn whoever_the_identity_provider_takes_a_group_from_or_disables_gets_no_fu
     assert_eq!(scene.ask(&credential).await.status, 200);
 
     scene.identity.groups("ada", "guests").await;
-    scene.laptop.age();
+    scene.later().await;
     scene.fails(&["token", "--fresh"], "session.issue").await;
     scene.identity.groups("ada", "engineering").await;
-    scene.laptop.age();
-    assert_eq!(scene.laptop.run(&["token", "--fresh"]).await.code, Some(0));
+    scene.later().await;
+    let ran = scene.laptop.run(&["token", "--fresh"]).await;
+    assert!(ran.code == Some(0) && ran.stdout.starts_with("tgt_"), "{ran:?}");
 
     // The credential that is kept is not handed out any more either, once the session was to be renewed.
     scene.identity.disable("ada").await;
-    scene.laptop.age();
+    scene.later().await;
     let began = Instant::now();
     scene.fails(&["token"], "has ended: run `tollgate login`").await;
     let elapsed = scene.ends(&credential, began).await;
