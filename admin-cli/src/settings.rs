@@ -92,7 +92,7 @@ impl Settings {
     /// A session that ended or cannot be refreshed.
     pub(crate) async fn signed_in(&mut self, surroundings: &Surroundings<'_>) -> Result<(), Failure> {
         let Some(sessions) = Sessions::at(surroundings).filter(|_| self.implicit) else { return Ok(()) };
-        let current = sessions.current(&self.server, self.ca.as_deref(), surroundings.now);
+        let current = sessions.current(&self.server, self.ca.as_deref(), surroundings.now, None);
         if let Some(token) = Box::pin(current).await? {
             self.token = Some(token.expose().clone());
             self.warn();

@@ -3,7 +3,8 @@
     tap.py UPSTREAM_URL LOG_FILE
 
 Prints the port it listens on. One JSON line a request: method, path, sha256 of the request body, the names and values of
-the headers that must survive, status, sha256 and length of the answer's body. Never a body, never a credential.
+the headers that must survive, in which headers a credential came, status, sha256 and length of the answer's body. Never a
+body, never a credential.
 """
 
 import hashlib
@@ -18,6 +19,7 @@ UPSTREAM = urllib.parse.urlsplit(sys.argv[1])
 LOG = open(sys.argv[2], "a", buffering=1, encoding="utf-8")
 LOCK = threading.Lock()
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
+CREDENTIALS = ("authorization", "x-api-key")
 KEPT = ("anthropic-", "x-claude-code-", "x-stainless-", "user-agent", "content-type", "x-app")
 
 
@@ -60,6 +62,7 @@ class Tap(http.server.BaseHTTPRequestHandler):
                 "request_sha256": hashlib.sha256(body).hexdigest(),
                 "request_bytes": len(body),
                 "headers": kept,
+                "credentials": [name for name in CREDENTIALS if self.headers.get(name, "").removeprefix("Bearer").strip()],
                 "status": status,
                 "answer_sha256": answered.hexdigest(),
                 "answer_bytes": length,

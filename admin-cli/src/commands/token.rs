@@ -20,13 +20,17 @@ use crate::{
     surroundings::Surroundings,
 };
 
+/// How long the question whether a session still stands may take: an agent waits for it, and replicas answer it too.
+const QUESTION_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// What is said under `tollgate token --help`.
 pub(crate) const TOKEN_HELP: &str = "Example: tollgate token --key laptop --life 8h
 
 It prints the credential and nothing else, so it fits where a program asks a command for its key, such as the setting
 apiKeyHelper of Claude Code: {\"apiKeyHelper\": \"tollgate token\"}
 
-It is kept in ~/.cache/tollgate/tokens.json, which only you may read, and printed again while enough is left of it.";
+It is kept in ~/.cache/tollgate/tokens.json, which only you may read, and printed again while enough is left of it and the
+session has not ended.";
 
 /// Which credential.
 #[derive(Args, Debug)]
@@ -74,11 +78,11 @@ impl Token {
         let (server, key) = (settings.server.clone(), key.unwrap_or_default());
         let purpose = Purpose { server, holder, key, life: life.map_or(0, |life| life.seconds) };
         let cache = Cache::at(surroundings);
+        let kept = cache.as_ref().filter(|_| !fresh).and_then(|cache| cache.get(&purpose, surroundings.now));
         let mut away = None;
         if let (Some(_), Some(sessions)) = (session, sessions) {
-            let current = sessions.current(&settings.server, settings.ca.as_deref(), surroundings.now);
-            match Box::pin(current).await.and_then(|token| token.ok_or_else(|| missing(&settings.server))) {
-                Ok(token) => settings.token = Some(token.expose().clone()),
+            match Box::pin(admitted(&sessions, &mut settings, kept.is_some(), surroundings.now)).await {
+                Ok(()) => {}
                 // What an ended session was given is refused everywhere: handing it out would hide why.
                 Err(failure) if failure.code == UNAUTHENTICATED => {
                     if let Some(cache) = cache {
@@ -89,7 +93,6 @@ impl Token {
                 Err(failure) => away = Some(failure),
             }
         }
-        let kept = cache.as_ref().filter(|_| !fresh).and_then(|cache| cache.get(&purpose, surroundings.now));
         if let Some(kept) = kept {
             return shown(format, &kept);
         }
@@ -107,6 +110,34 @@ impl Token {
         }
         Ok(answer)
     }
+}
+
+/// Takes the access token of a session that still stands, as far as somebody can be asked.
+///
+/// A kept credential of a session that was ended meanwhile looks as good as any, and a program that is refused with it calls this
+/// command again: without a question it would get the same one, and retry.
+async fn admitted(sessions: &Sessions, settings: &mut Settings, is_kept: bool, now: Timestamp) -> Result<(), Failure> {
+    let (server, ca) = (settings.server.clone(), settings.ca.clone());
+    let current = async |refused: Option<&Hidden>| {
+        let token = sessions.current(&server, ca.as_deref(), now, refused).await?;
+        token.ok_or_else(|| missing(&server))
+    };
+    let token = current(None).await?;
+    settings.token = Some(token.expose().clone());
+    if is_kept && is_refused(settings).await {
+        settings.token = Some(current(Some(&token)).await?.expose().clone());
+    }
+    Ok(())
+}
+
+/// Whether the control plane answers, and knows the access token no longer.
+async fn is_refused(settings: &Settings) -> bool {
+    let asked = async {
+        let client = Client::connect(settings).await?;
+        client.identity().who_am_i(v1::WhoAmIRequest {}).await.map_err(Failure::from)
+    };
+    let answer = tokio::time::timeout(QUESTION_TIMEOUT, asked).await;
+    matches!(answer, Ok(Err(failure)) if failure.code == UNAUTHENTICATED)
 }
 
 async fn issued(

@@ -70,7 +70,8 @@ impl Sessions {
         Ok(before)
     }
 
-    /// The access token for a control plane, refreshed if it is about to expire. `None` when nobody is signed in.
+    /// The access token for a control plane, refreshed if it is about to expire or is the one that was `refused`. `None` when
+    /// nobody is signed in.
     ///
     /// # Errors
     /// A session that ended, or an authorisation server that does not answer.
@@ -79,16 +80,18 @@ impl Sessions {
         server: &str,
         ca: Option<&Path>,
         now: Timestamp,
+        refused: Option<&Hidden>,
     ) -> Result<Option<Hidden>, Failure> {
+        let serves = |saved: &Saved| saved.is_fresh(now) && refused != Some(&saved.access_token);
         let Some(saved) = self.of(server)? else { return Ok(None) };
-        if saved.is_fresh(now) {
+        if serves(&saved) {
             return Ok(Some(saved.access_token));
         }
         // A refresh token is good once, and a second use of it ends the session: one run refreshes, the others wait and read.
         let lock = self.0.lock().await?;
         let mut all: BTreeMap<String, Saved> = self.0.read()?;
         let Some(saved) = all.get(key(server)).cloned() else { return Ok(None) };
-        if saved.is_fresh(now) {
+        if serves(&saved) {
             return Ok(Some(saved.access_token));
         }
         let fresh = match refreshed(&saved, ca).await {

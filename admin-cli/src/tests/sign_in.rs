@@ -206,3 +206,21 @@ async fn a_credential_that_is_kept_is_given_while_the_session_may_live_and_not_a
     let cached = fs::read_to_string(scene.home.path().join(".cache/tollgate/tokens.json")).unwrap();
     assert!(!cached.contains("tgt_1"), "{cached}");
 }
+
+#[tokio::test]
+async fn a_credential_that_is_kept_is_not_given_again_after_the_session_was_ended_elsewhere() {
+    let scene = Scene::begin().await;
+    scene.sign_in().await;
+    assert_eq!(scene.tollgate(&["token"]).await.stdout, "tgt_1\n");
+    let kept = fs::read_to_string(scene.file()).unwrap();
+    // By the clock the access token is good. The control plane knows it no longer, and the refresh token is asked in its place.
+    fs::write(scene.file(), kept.replace("tgu_access-1", "tgu_gone")).unwrap();
+    let ran = scene.tollgate(&["token"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "tgt_1\n"), "{}", ran.stderr);
+    assert_eq!(scene.credentials()[scene.fake.address()]["access_token"], "tgu_access-2");
+    fs::write(scene.file(), kept.replace("tgu_access-1", "tgu_gone").replace("tgr_1", "tgr_used")).unwrap();
+    let ran = scene.tollgate(&["token"]).await;
+    assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{}", ran.stderr);
+    assert!(ran.stderr.contains("has ended: run `tollgate login`"), "{}", ran.stderr);
+    assert_eq!(scene.credentials(), json!({}));
+}
