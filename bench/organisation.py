@@ -98,7 +98,7 @@ def starting(bench, programs, directory):
             os.mkdir(data, 0o700)
             url = f"sqlite://{data}/tollgate.db" if store == "SQLite" else postgres(stack)
             bench.say(f"{USERS} users in {GROUPS} groups: filling {store}")
-            key = fill(programs, url)
+            key = fill(programs, url, data)
             secret = furnish(programs, url, data, provider, key)
             for number in range(1, bench.plan.rounds + 1):
                 bench.say(f"round {number} of {bench.plan.rounds}: starting over {store}")
@@ -124,9 +124,9 @@ def start(bench, store, plane, secret):
     note("snapshot KB", os.path.getsize(cached) / 1e3)
 
 
-def fill(programs, url):
+def fill(programs, url, data):
     """Puts the organisation into an empty database; the name of the last user's key."""
-    command = [str(programs / "examples" / "organisation"), url, str(USERS), str(GROUPS)]
+    command = [str(programs / "examples" / "organisation"), url, data, str(USERS), str(GROUPS)]
     return money.run(command).split()[-1]
 
 

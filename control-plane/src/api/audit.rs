@@ -1,7 +1,9 @@
 //! AuditService: reading the log, and proving it.
 
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use futures_util::{
+    StreamExt as _,
+    stream::{self, BoxStream},
+};
 use tollgate_audit::Outcome;
 use tollgate_proto::audit::v1::{self, audit_service_server::AuditService};
 use tonic::{Request, Response, Status};
@@ -16,9 +18,6 @@ use crate::{
     store::audit::{AuditFilter, Listed},
 };
 
-/// How many pages of an export wait for a slow reader.
-const PAGES_AHEAD: usize = 2;
-
 const FIELDS: [&str; 9] =
     ["action", "outcome", "initiator", "target", "replica", "request_id", "session", "since", "until"];
 
@@ -32,29 +31,21 @@ impl AuditService for Admin {
         Ok(Response::new(self.audit_list(message).await?))
     }
 
-    type ExportEntriesStream = ReceiverStream<Result<v1::ExportEntriesResponse, Status>>;
+    type ExportEntriesStream = BoxStream<'static, Result<v1::ExportEntriesResponse, Status>>;
 
     async fn export_entries(
         &self,
         request: Request<v1::ExportEntriesRequest>,
     ) -> Result<Response<Self::ExportEntriesStream>, Status> {
         let (_, v1::ExportEntriesRequest { from_index }) = Authorized::take(request)?;
-        let (mut export, head) = Export::begin(&self.store, from_index.max(1)).await.map_err(refused)?;
-        let (sender, receiver) = mpsc::channel(PAGES_AHEAD);
-        // It ends with the log, or with its reader.
-        tokio::spawn(async move {
-            let mut page = Ok(head);
-            while let Ok(lines) = page {
-                if lines.is_empty() || sender.send(Ok(v1::ExportEntriesResponse { lines })).await.is_err() {
-                    return;
-                }
-                page = export.page().await.map_err(refused);
-            }
-            if let Err(status) = page {
-                let _ = sender.send(Err(status)).await;
-            }
+        let (export, head) = Export::begin(&self.store, from_index.max(1)).await.map_err(refused)?;
+        // A page is read when the one before was taken: a slow reader holds nothing.
+        let pages = stream::try_unfold(export, async |mut export| {
+            let lines = export.page().await.map_err(refused)?;
+            Ok((!lines.is_empty()).then_some((v1::ExportEntriesResponse { lines }, export)))
         });
-        Ok(Response::new(ReceiverStream::new(receiver)))
+        let head = stream::once(std::future::ready(Ok(v1::ExportEntriesResponse { lines: head })));
+        Ok(Response::new(head.chain(pages).boxed()))
     }
 
     async fn prove_entry(

@@ -150,15 +150,24 @@ async fn whatever_is_changed_in_the_database_shows(place: Place) {
     // The report's entries are the last: the thirtieth is in the middle of them.
     let index = sound.entries - 10;
     for (what, statement) in [
-        ("body", "UPDATE audit_entries SET body = (SELECT body FROM audit_entries o WHERE o.idx = audit_entries.idx - 1) WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)"),
-        ("initiator", "UPDATE audit_entries SET initiator = 'key/2' WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)"),
+        (
+            "body",
+            "UPDATE audit_entries SET body = (SELECT body FROM audit_entries o WHERE o.idx = audit_entries.idx - 1) WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)",
+        ),
+        (
+            "initiator",
+            "UPDATE audit_entries SET initiator = 'key/2' WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)",
+        ),
         ("time", "UPDATE audit_entries SET time = time + 1 WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)"),
         ("replica", "UPDATE audit_entries SET replica = '' WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)"),
         ("salt", "UPDATE audit_entries SET salt = mac WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)"),
         ("mac", "UPDATE audit_entries SET mac = leaf WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)"),
         ("leaf", "UPDATE audit_entries SET leaf = mac WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)"),
         ("header", "UPDATE audit_entries SET header = leaf WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)"),
-        ("erased with another commitment", "UPDATE audit_entries SET commitment = leaf, body = salt WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)"),
+        (
+            "erased with another commitment",
+            "UPDATE audit_entries SET commitment = leaf, body = salt WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)",
+        ),
         ("delete", "DELETE FROM audit_entries WHERE idx = (SELECT MAX(idx) - 10 FROM audit_entries)"),
         ("swap", "UPDATE audit_entries SET idx = -idx WHERE idx >= (SELECT MAX(idx) - 10 FROM audit_entries)"),
     ] {
@@ -301,16 +310,19 @@ async fn evidence_that_is_none_is_refused(place: Place) {
         with(&|evidence| evidence.previous = vec![]),
         with(&|evidence| evidence.body = b"{}".to_vec()),
         with(&|evidence| evidence.body = body(Facts { request_id: "req_of_another", ..Facts::default() })),
-        with(&|evidence| evidence.body = body(Facts { request_id: "req_1_1", replica: "replica-2", ..Facts::default() })),
+        with(&|evidence| {
+            evidence.body = body(Facts { request_id: "req_1_1", replica: "replica-2", ..Facts::default() })
+        }),
         with(&|evidence| {
             let text = String::from_utf8(evidence.body.clone()).unwrap();
             evidence.body = text.replace("key/1", "key/1\\n2 entries follow").into_bytes();
         }),
         with(&|evidence| evidence.body = vec![b' '; 30_000]),
         with(&|evidence| {
-            evidence.body = Entry::new(0, "Request admit", Outcome::Allowed, Facts { request_id: "req_1_1", ..Facts::default() })
-                .encode()
-                .unwrap();
+            evidence.body =
+                Entry::new(0, "Request admit", Outcome::Allowed, Facts { request_id: "req_1_1", ..Facts::default() })
+                    .encode()
+                    .unwrap();
         }),
     ];
     for record in forged {
