@@ -332,7 +332,7 @@ mod tests {
         assert_eq!(sound(&text).unwrap().index, 3);
         let mut checked = 0;
         // Each letter and digit of each value, once.
-        for at in 0..text.len() {
+        for at in (0..text.len()).filter(|at| text.is_char_boundary(*at)) {
             let (before, rest) = text.split_at(at);
             let Some(old) = rest.chars().next().filter(char::is_ascii_alphanumeric) else { continue };
             let new = if old == '1' { '2' } else { '1' };
