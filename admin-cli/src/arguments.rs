@@ -44,7 +44,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, value_name = "FILE", help_heading = "Connection")]
     pub(crate) ca: Option<PathBuf>,
     /// How results are shown
-    #[arg(short = 'o', long = "output", global = true, value_enum, default_value_t, help_heading = "Output")]
+    #[arg(short = 'o', long = "output-format", global = true, value_enum, default_value_t, help_heading = "Output")]
     pub(crate) format: Format,
 }
 
@@ -123,9 +123,10 @@ impl Switch {
 /// Whether arguments that could not be parsed ask for JSON, so that their failure is JSON too.
 pub(crate) fn asks_for_json(arguments: &[OsString]) -> bool {
     let texts: Vec<_> = arguments.iter().map(|argument| argument.to_string_lossy()).collect();
-    let joined = texts.iter().any(|text| matches!(text.as_ref(), "-ojson" | "-o=json" | "--output=json"));
+    let joined = texts.iter().any(|text| matches!(text.as_ref(), "-ojson" | "-o=json" | "--output-format=json"));
     let apart = texts.iter().zip(texts.iter().skip(1));
-    joined || apart.into_iter().any(|(flag, value)| matches!(flag.as_ref(), "-o" | "--output") && value == "json")
+    joined
+        || apart.into_iter().any(|(flag, value)| matches!(flag.as_ref(), "-o" | "--output-format") && value == "json")
 }
 
 fn token(text: &str) -> Result<Zeroizing<String>, String> {
@@ -195,7 +196,9 @@ mod tests {
     #[test]
     fn json_is_recognised_before_parsing() {
         let asks = |line: &str| asks_for_json(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
-        assert!(asks("tollgate -o json nonsense") && asks("tollgate x -ojson") && asks("tollgate x --output=json"));
+        assert!(
+            asks("tollgate -o json nonsense") && asks("tollgate x -ojson") && asks("tollgate x --output-format=json")
+        );
         assert!(!asks("tollgate json -o table") && !asks("tollgate x"));
     }
 
