@@ -49,7 +49,7 @@ ENTRY = re.compile(
     rf'\{{"index":(?P<index>{UNSIGNED}),"leaf":"(?P<leaf>{HASH})","mac":"(?P<mac>{HASH})",'
     rf'"writer":"(?P<writer>[0-9A-Za-z-]{{1,64}})","incarnation":(?P<incarnation>{UNSIGNED}),'
     rf'"sequence":(?P<sequence>{UNSIGNED}),"previous":"(?P<previous>(?:{HASH})?)","key":"(?P<key>[0-9a-f]{{16}})",'
-    rf'"time_ms":(?P<time_ms>{SIGNED}),"action":"(?P<action>[0-9a-z_.]{{1,64}})",'
+    rf'"time_ms":(?P<time_ms>{SIGNED}),"action":"(?P<action>[-0-9a-z_.]{{1,64}})",'
     rf'(?:"salt":"(?P<salt>[0-9a-f]{{32}})"|"commitment":"(?P<commitment>{HASH})")'
     r'(?:,"differs":"(?P<differs>[^"\\\x00-\x1f]+)")?,"body":(?P<body>.+)\}',
     re.DOTALL,

@@ -41,7 +41,7 @@ impl Evidence {
         }
         let entry = Entry::decode_foreign(&body).map_err(|_| "must be an entry as it is encoded, within its limits")?;
         if !is_action(entry.action()) {
-            return Err("must have an action of lower case letters, digits, underscores and points");
+            return Err("must have an action of lower case letters, digits, hyphens, underscores and points");
         }
         // The log and the ledger must not tell two stories.
         if entry.request_id() != record.request_id {

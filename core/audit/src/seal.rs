@@ -105,10 +105,10 @@ pub fn is_writer(name: &str) -> bool {
     (1..=WRITER_BYTES_MAX).contains(&name.len()) && name.bytes().all(fits)
 }
 
-/// Whether a word can be an action: lower case letters, digits, underscores and points.
+/// Whether a word can be an action: lower case letters, digits, hyphens, underscores and points.
 #[must_use]
 pub fn is_action(word: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.');
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.');
     (1..=ACTION_BYTES_MAX).contains(&word.len()) && word.bytes().all(fits)
 }
 
