@@ -43,7 +43,7 @@ over_both! {
 }
 
 // Records with entries as a replica writes them, in a chain behind that link. Returns the link of the last one.
-fn chained(mut records: Vec<Record>, mut previous: Hash) -> (Vec<Record>, Hash) {
+pub(crate) fn chained(mut records: Vec<Record>, mut previous: Hash) -> (Vec<Record>, Hash) {
     for record in &mut records {
         let body = entry(&record.request_id).encode().unwrap();
         let salt = [u8::try_from(record.sequence % 200).unwrap(); 16];

@@ -9,6 +9,7 @@ use proptest::{
     test_runner::TestRunner,
 };
 use tokio::task::JoinSet;
+use tollgate_audit::seal::CHAIN_START;
 use tollgate_control_plane::{
     intake::{Intake, Reporter},
     store::Store,
@@ -23,7 +24,10 @@ use tollgate_proto::{
 };
 use tonic::{Code, Request, Status};
 
-use crate::world::{Place, World, code, over_both, violations};
+use crate::{
+    audit::chained,
+    world::{Place, World, code, over_both, violations},
+};
 
 over_both! {
     each_record_counts_once_however_reports_arrive
@@ -323,8 +327,10 @@ async fn what_breaks_a_rule_is_refused_whole(place: Place) {
 async fn what_a_replica_has_forgotten_is_noted_and_passed_over(place: Place) {
     let world = World::start(&place).await;
     let from = replica(1);
-    assert_eq!(report(&world.store, &from, 5, records(5, 1..=2)).await.unwrap(), 2);
-    let request = ReportRequest { incarnation: 5, records: records(5, 10..=11), forgotten_through: 9 };
+    let (first, _) = chained(records(5, 1..=2), CHAIN_START);
+    assert_eq!(report(&world.store, &from, 5, first).await.unwrap(), 2);
+    let (later, _) = chained(records(5, 10..=11), [9; 32]);
+    let request = ReportRequest { incarnation: 5, records: later, forgotten_through: 9 };
     assert_eq!(report_request(&world.store, &from, request.clone()).await.unwrap(), 11);
     assert_eq!(report_request(&world.store, &from, request).await.unwrap(), 11);
     let noted = world.log("action=usage.forget").await;
