@@ -192,6 +192,10 @@ fn clean(random: &mut Random, log: &Writer) -> Vec<Sample> {
     let mut shorter = log.lines(1);
     let end = shorter.iter().position(|line| line.starts_with(format!("{{\"index\":{},", size + 1).as_bytes()));
     shorter.truncate(end.unwrap_or(shorter.len() - 1));
+    // Its checkpoint becomes the end.
+    while shorter.last().is_some_and(|line| line.starts_with(b"{\"checkpoint\"")) {
+        shorter.pop();
+    }
     shorter.push(unbroken(write_end(&note).unwrap()));
     let mut erased = log.copy();
     for at in 0..log.rows.len() {
