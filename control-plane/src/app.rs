@@ -32,7 +32,10 @@ use crate::{
     administrators::{Administrators, BootstrapError},
     alerts::Alerts,
     api::{Admin, authorize::Authorize},
-    audit::checkpoints::{Checkpoints, CompareError},
+    audit::{
+        checkpoints::{Checkpoints, CompareError},
+        ship::{ShipError, Shipping},
+    },
     catalogue::{self, Catalogue, CatalogueError},
     clock,
     config::{Config, KeyError},
@@ -74,6 +77,7 @@ pub struct App {
     http: HttpListener,
     webhooks: Option<Webhooks>,
     checkpoints: Arc<Checkpoints>,
+    shipping: Shipping,
     metrics: Metrics,
     people: People,
     addresses: Addresses,
@@ -146,6 +150,9 @@ pub enum BuildError {
     /// The checkpoints of the audit log.
     #[error(transparent)]
     Checkpoints(#[from] CompareError),
+    /// The shipping of the audit log.
+    #[error(transparent)]
+    Shipping(#[from] ShipError),
     /// The webhook.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
@@ -216,6 +223,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let alerts = Alerts::new(metrics.budget_thresholds.clone(), webhooks.as_ref().map(Webhooks::due));
     let checkpoints = Arc::new(Checkpoints::new(store.clone(), &config.data_dir));
     checkpoints.compare().await?;
+    let shipping = Shipping::open(&config.audit_sinks, &store, &metrics.audit_sinks).await?;
     let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts, Arc::clone(&checkpoints)).await?;
     let people = people(&config, &store, &keyring, &minter)?;
     let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;
@@ -233,7 +241,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let others = oauth.map(OAuth::routes).unwrap_or_default().merge(scim.routes());
     let http = HttpListener { others, listener: listener_http };
     let (admin, fleet) = (AdminListener { router, listener: admin }, FleetListener { fleet, listener });
-    Ok(App { store, admin, fleet, http, webhooks, checkpoints, metrics, people, addresses })
+    Ok(App { store, admin, fleet, http, webhooks, checkpoints, shipping, metrics, people, addresses })
 }
 
 /// Replaces the bootstrap administrator's token, without starting anything, and returns its file.
@@ -392,7 +400,7 @@ impl App {
     /// # Errors
     /// When a listener fails, or a part panics.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let Self { store, admin, fleet, http, webhooks, checkpoints, metrics, people, addresses } = self;
+        let Self { store, admin, fleet, http, webhooks, checkpoints, shipping, metrics, people, addresses } = self;
         // One part that ends takes the others along: half a control plane would look alive.
         let stop = shutdown.child_token();
         let mut parts: JoinSet<Result<(), RunError>> = JoinSet::new();
@@ -423,6 +431,13 @@ impl App {
             let stop = stop.clone();
             parts.spawn(async move {
                 checkpoints.run(stop).await;
+                Ok(())
+            });
+        }
+        {
+            let stop = stop.clone();
+            parts.spawn(async move {
+                shipping.run(stop).await;
                 Ok(())
             });
         }

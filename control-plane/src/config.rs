@@ -12,6 +12,7 @@ use tollgate_settings::{Problems, Reader, Secret, SecretSource};
 use zeroize::Zeroizing;
 
 use crate::{
+    audit::ship::settings::{self as sinks, SinkSettings},
     base_url,
     oidc::settings::{self, IssuerSettings},
     private,
@@ -63,6 +64,8 @@ pub struct Config {
     pub webhook_secret: Option<Secret>,
     /// The identity providers that people sign in at; none unless `oidc_config` names a file.
     pub issuers: Vec<IssuerSettings>,
+    /// Where the audit log is shipped to; nowhere unless `audit_sinks_config` names a file.
+    pub audit_sinks: Vec<SinkSettings>,
     /// The address at which browsers reach the HTTP listener; without it, that of the listener.
     pub public_url: Option<String>,
     /// For how long a sign-in can be renewed.
@@ -147,6 +150,7 @@ impl Config {
             webhook_url: secret(reader, "webhook_url"),
             webhook_secret: secret(reader, "webhook_secret"),
             issuers: issuers(reader),
+            audit_sinks: audit_sinks(reader),
             public_url: reader.optional("public_url").map(|url: String| url.trim_end_matches('/').to_owned()),
             session_life: reader.or("session_life", SESSION_LIFE),
             scim_issuer: reader.optional("scim_issuer"),
@@ -318,6 +322,16 @@ fn issuers(reader: &mut Reader) -> Vec<IssuerSettings> {
     settings::read_file(&path).unwrap_or_else(|problems| {
         for (place, problem) in problems {
             reader.problem("oidc_config", format!("{place} {problem}"));
+        }
+        Vec::new()
+    })
+}
+
+fn audit_sinks(reader: &mut Reader) -> Vec<SinkSettings> {
+    let Some(path) = reader.optional::<PathBuf>("audit_sinks_config") else { return Vec::new() };
+    sinks::read_file(&path).unwrap_or_else(|problems| {
+        for (place, problem) in problems {
+            reader.problem("audit_sinks_config", format!("{place} {problem}"));
         }
         Vec::new()
     })

@@ -48,6 +48,32 @@ pub struct Metrics {
     pub audit_entries: Gauge,
     /// Thresholds that budgets passed.
     pub budget_thresholds: Counter,
+    /// The shipping of the audit log.
+    pub audit_sinks: AuditSinks,
+}
+
+/// The shipping of the audit log, by sink; sinks are bounded by the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct AuditSinks {
+    lag: Family<Sink, Gauge>,
+    shipped: Family<Sink, Counter>,
+    failures: Family<Sink, Counter>,
+}
+
+/// The shipping to one sink.
+#[derive(Clone, Debug)]
+pub struct AuditSink {
+    /// Entries that it has not acknowledged.
+    pub lag: Gauge,
+    /// Records that it was sent, those that were sent again included.
+    pub shipped: Counter,
+    /// Batches that it did not take, and entries that could not be read.
+    pub failures: Counter,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct Sink {
+    sink: String,
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
@@ -87,6 +113,8 @@ impl Metrics {
         registry.register("audit_entries", "Entries in the audit log", audit_entries.clone());
         let budget_thresholds = Counter::default();
         registry.register("budget_thresholds", "Thresholds that budgets passed", budget_thresholds.clone());
+        let audit_sinks = AuditSinks::default();
+        audit_sinks.register(&mut registry);
         registry.register("store_read_seconds", "How long read transactions took", latency.read.clone());
         registry.register("store_write_seconds", "How long write transactions took", latency.write.clone());
         Self {
@@ -98,6 +126,7 @@ impl Metrics {
             replicas_behind,
             audit_entries,
             budget_thresholds,
+            audit_sinks,
         }
     }
 
@@ -114,6 +143,28 @@ impl Metrics {
     fn count(&self, method: &'static str, code: Code, seconds: f64) {
         self.calls.get_or_create(&Call { method, code: word(code) }).inc();
         self.durations.get_or_create(&Method { method }).observe(seconds);
+    }
+}
+
+// === impl AuditSinks ===
+
+impl AuditSinks {
+    /// Those of one sink.
+    #[must_use]
+    pub fn of(&self, name: &str) -> AuditSink {
+        let sink = Sink { sink: name.to_owned() };
+        AuditSink {
+            lag: self.lag.get_or_create(&sink).clone(),
+            shipped: self.shipped.get_or_create(&sink).clone(),
+            failures: self.failures.get_or_create(&sink).clone(),
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        let Self { lag, shipped, failures } = self;
+        registry.register("audit_sink_lag", "Audit entries that a sink has not acknowledged", lag.clone());
+        registry.register("audit_sink_shipped", "Audit records sent to a sink", shipped.clone());
+        registry.register("audit_sink_failures", "Batches that a sink did not take", failures.clone());
     }
 }
 

@@ -50,6 +50,7 @@ pub mod models;
 pub mod token_keys;
 pub mod changes;
 pub mod audit;
+pub mod audit_sinks;
 pub mod usage;
 pub mod books;
 pub mod deliveries;

@@ -348,7 +348,7 @@ fn columns<'a>(entry: &'a Entry, replica: &'a str) -> [(&'static str, &'a str); 
 }
 
 // What a row holds, and which of its columns contradict that. The error says what is no entry.
-fn found(row: &Row) -> Result<(Stored<'static>, Vec<&'static str>), String> {
+pub(super) fn found(row: &Row) -> Result<(Stored<'static>, Vec<&'static str>), String> {
     let unreadable = |error: StoreError| error.to_string();
     let header = row.bytes("header").map_err(unreadable)?;
     let body = row.bytes("body").map_err(unreadable)?;

@@ -11,7 +11,7 @@
 //! part of what is to be got right.
 
 use super::{
-    ERASED, Placed, Told,
+    ERASED, Placed, Told, cef,
     text::{cut, detail_line},
 };
 use crate::entry::{Entry, FACT_BYTES_MAX, Outcome};
@@ -43,14 +43,25 @@ impl Message {
     #[must_use]
     pub fn new(host: &str, placed: &Placed<'_>) -> Self {
         let text = placed.entry().map_or_else(|| ERASED.to_owned(), detail_line);
+        Self::whole_or_cut(host, placed, &[BOM, &text].concat())
+    }
+
+    /// The message of an entry whose text is its record in CEF, for receivers that look into the text alone. They want it to
+    /// begin with `CEF:`, so that no byte order mark stands before it.
+    #[must_use]
+    pub fn with_cef(host: &str, placed: &Placed<'_>) -> Self {
+        Self::whole_or_cut(host, placed, &cef::record(placed))
+    }
+
+    fn whole_or_cut(host: &str, placed: &Placed<'_>, text: &str) -> Self {
         let head = header(host, placed);
-        let whole = joined(&head, &data(placed, None), &text);
+        let whole = joined(&head, &data(placed, None), text);
         if whole.len() <= MESSAGE_BYTES_MAX {
             return Self(whole);
         }
-        let data = data(placed, Some(text.len()));
+        let data = data(placed, Some(text.trim_start_matches(BOM).len()));
         let room = MESSAGE_BYTES_MAX.saturating_sub(joined(&head, &data, "").len());
-        Self(joined(&head, &data, &cut(&text, room)))
+        Self(joined(&head, &data, &cut(text, room)))
     }
 
     /// The message as it is.
@@ -79,7 +90,7 @@ impl Message {
 }
 
 fn joined(head: &str, data: &str, text: &str) -> String {
-    [head, " ", data, " ", BOM, text].concat()
+    [head, " ", data, " ", text].concat()
 }
 
 fn header(host: &str, placed: &Placed<'_>) -> String {
