@@ -9,6 +9,9 @@ mod world;
 #[path = "suite/audit.rs"]
 mod audit;
 #[cfg(test)]
+#[path = "suite/ship.rs"]
+mod ship;
+#[cfg(test)]
 #[path = "suite/organisation.rs"]
 mod organisation;
 #[cfg(test)]

@@ -80,7 +80,7 @@ fn verified(file: &[u8], witnesses: Vec<Witness>) -> Result<Report, Finding> {
     verifier.finish()
 }
 
-async fn change(store: &Store, statement: &'static str) -> u64 {
+pub(crate) async fn change(store: &Store, statement: &'static str) -> u64 {
     let mut txn = store.begin().await.unwrap();
     let rows = txn.execute(Statement::new(statement)).await.unwrap();
     txn.commit().await.unwrap();

@@ -28,7 +28,7 @@ impl Batch {
     /// Takes the record of the next entry, if the sink wants one. Tells whether there was room.
     pub(super) fn take(&mut self, index: i64, record: Option<Vec<u8>>) -> bool {
         let bytes = self.bytes + record.as_ref().map_or(0, Vec::len);
-        if bytes > BYTES_MAX && !self.records.is_empty() {
+        if record.is_some() && bytes > BYTES_MAX && !self.records.is_empty() {
             self.is_full = true;
             return false;
         }
