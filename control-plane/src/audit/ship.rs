@@ -84,7 +84,7 @@ enum Failure {
     #[error("the sink took longer than ten seconds")]
     Late,
     #[error("the request failed: {0}")]
-    Request(#[source] reqwest::Error),
+    Request(String),
     #[error("the collector answered {0}")]
     Refused(http::StatusCode),
 }
@@ -194,7 +194,10 @@ impl Shipper {
             }
             let taken = tokio::select! {
                 taken = self.turn() => taken,
-                () = patience(stop) => return tracing::warn!(sink = self.name, "gave up a batch of the audit log"),
+                () = patience(stop) => {
+                    tracing::warn!(sink = self.name, "gave up a batch of the audit log");
+                    break;
+                }
             };
             if let (Err(error), false) = (&taken, failing) {
                 tracing::error!(sink = self.name, %error, "failed to read or move the cursor of a sink of the audit log");

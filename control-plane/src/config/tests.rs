@@ -116,3 +116,24 @@ fn people_sign_in_over_https_or_on_this_machine() {
     let Problems(problems) = read(&oidc, &[]).unwrap_err();
     assert_eq!(problems.len(), 2, "{problems:?}");
 }
+
+#[test]
+fn the_sinks_of_the_audit_log_are_checked_with_everything_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("sinks.toml");
+    let file = format!("audit_sinks_config = '{}'\nenvironment = 'NO'", path.display());
+    fs::write(&path, "[[sink]]\nname = 'siem'\nkind = 'splunk'\nurl = 'http://h'\ntoken = 'can ary'\nspeed = 1")
+        .unwrap();
+    let Problems(problems) = read(&file, &[]).unwrap_err();
+    let shown = format!("{problems:?}");
+    assert!(
+        ["sink[0].url ", "sink[0].token ", "sink[0].speed ", "environment"].iter().all(|what| shown.contains(what))
+    );
+    assert!(problems.len() == 4 && !shown.contains("can ary"), "{shown}");
+    fs::write(&path, "[[sink]]\nname = 'siem'\nkind = 'splunk'\nurl = 'http://127.0.0.1/canary'\ntoken = 'canary'").unwrap();
+    let config = read(&format!("audit_sinks_config = '{}'", path.display()), &[]).unwrap();
+    assert_eq!(config.audit_sinks.len(), 1);
+    assert!(!format!("{config:?}").contains("canary"));
+    let Problems(problems) = read("audit_sinks_config = '/nowhere/sinks.toml'", &[]).unwrap_err();
+    assert_eq!(problems.len(), 1);
+}

@@ -73,8 +73,6 @@ impl Collector {
             value.set_sensitive(true);
             request = request.header(header::AUTHORIZATION, value);
         }
-        // The URL may hold a secret.
-        let failed = |error: reqwest::Error| Failure::Request(error.without_url());
         let mut answer = request.send().await.map_err(failed)?;
         if !answer.status().is_success() {
             return Err(Failure::Refused(answer.status()));
@@ -87,4 +85,16 @@ impl Collector {
         }
         Ok(Some(batch.through))
     }
+}
+
+// The library's sentence does not say why. The URL may hold a secret.
+fn failed(error: reqwest::Error) -> Failure {
+    let error = error.without_url();
+    let mut sentence = error.to_string();
+    let mut cause = std::error::Error::source(&error);
+    while let Some(error) = cause {
+        sentence.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    Failure::Request(sentence)
 }
