@@ -222,8 +222,9 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let webhooks = Webhooks::open(&config, &store)?;
     let alerts = Alerts::new(metrics.budget_thresholds.clone(), webhooks.as_ref().map(Webhooks::due));
     let checkpoints = Arc::new(Checkpoints::new(store.clone(), &config.data_dir));
-    checkpoints.compare().await?;
+    // Before an entry is written: it tells whether the log is shorter than what was shipped of it.
     let shipping = Shipping::open(&config.audit_sinks, &store, &metrics.audit_sinks).await?;
+    checkpoints.compare().await?;
     let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts, Arc::clone(&checkpoints)).await?;
     let people = people(&config, &store, &keyring, &minter)?;
     let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;

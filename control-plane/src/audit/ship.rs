@@ -174,10 +174,17 @@ impl Shipper {
         })
     }
 
+    // A log that is shorter than what was shipped of it was restored from a backup: what it has anew is to be shipped.
     async fn begin(&self) -> Result<(), StoreError> {
         let mut txn = self.store.begin().await?;
-        let first = if self.from_now { txn.audit_length().await? } else { 0 };
+        let shipped = txn.audit_sink(&self.name).await?.map(|standing| standing.shipped);
+        let length = txn.audit_length().await?;
+        let first = if self.from_now { length } else { 0 };
         txn.audit_sink_begin(&self.name, first, clock::now_ms()).await?;
+        if let Some(shipped) = shipped.filter(|shipped| *shipped > length) {
+            tracing::error!(sink = self.name, shipped, length, "the audit log is shorter than what was shipped of it");
+            txn.audit_sink_rewind(&self.name, length).await?;
+        }
         txn.commit().await
     }
 
@@ -264,18 +271,10 @@ impl Shipper {
         let Some(shipped) = held else { return Ok(false) };
         if !had {
             self.destination.reset();
-            self.start_behind(shipped, length);
+            (self.shipped, self.sent) = (shipped, shipped);
         }
         self.held_until = until;
         Ok(true)
-    }
-
-    fn start_behind(&mut self, shipped: i64, length: i64) {
-        if shipped > length {
-            tracing::error!(sink = self.name, shipped, length, "the audit log is shorter than what was shipped of it");
-        }
-        self.shipped = shipped.min(length);
-        self.sent = self.shipped;
     }
 
     fn batch(&self, rows: Vec<crate::store::audit::Found>) -> Batch {

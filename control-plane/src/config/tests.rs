@@ -130,7 +130,8 @@ fn the_sinks_of_the_audit_log_are_checked_with_everything_else() {
         ["sink[0].url ", "sink[0].token ", "sink[0].speed ", "environment"].iter().all(|what| shown.contains(what))
     );
     assert!(problems.len() == 4 && !shown.contains("can ary"), "{shown}");
-    fs::write(&path, "[[sink]]\nname = 'siem'\nkind = 'splunk'\nurl = 'http://127.0.0.1/canary'\ntoken = 'canary'").unwrap();
+    fs::write(&path, "[[sink]]\nname = 'siem'\nkind = 'splunk'\nurl = 'http://127.0.0.1/canary'\ntoken = 'canary'")
+        .unwrap();
     let config = read(&format!("audit_sinks_config = '{}'", path.display()), &[]).unwrap();
     assert_eq!(config.audit_sinks.len(), 1);
     assert!(!format!("{config:?}").contains("canary"));

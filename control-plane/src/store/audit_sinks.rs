@@ -79,6 +79,11 @@ impl Txn {
         Ok(self.execute(update).await? == 1)
     }
 
+    /// Puts a sink back to an index, whoever has it.
+    pub async fn audit_sink_rewind(&mut self, name: &str, index: i64) -> Result<(), StoreError> {
+        self.execute(sql!("UPDATE audit_sinks SET shipped = $1 WHERE name = $2", index, name)).await.map(drop)
+    }
+
     /// The last entry that every sink has acknowledged: what is behind it is not to be pruned. `None` when nothing is shipped. A
     /// sink that no control plane has held for seven days was taken out of the configuration, and does not count.
     pub async fn audit_shipped_min(&mut self, now: i64) -> Result<Option<i64>, StoreError> {

@@ -196,7 +196,7 @@ fn read_sink(mut table: Table) -> Result<SinkSettings, Problems> {
         None => None,
     };
     // Without a kind nobody knows which of the other settings there are.
-    if to.is_none() {
+    if !REQUIRED.iter().any(|(word, _)| kind.as_deref() == Some(word)) {
         reader.allow(table.keys().map(String::as_str));
     }
     reader.finish()?;
@@ -250,7 +250,11 @@ fn read_collector(reader: &mut Reader, is_splunk: bool) -> Option<CollectorSetti
         Some(Secret::new(format!("{scheme} {}", token.expose())))
     });
     let format = word(reader, "format", &[("json", Format::Json), ("ocsf", Format::Ocsf)]).unwrap_or(Format::Json);
-    let mut url = url?;
+    // Whether there are others is not known without it.
+    let Some(mut url) = url else {
+        reader.allow(["tls_ca", "tls_cert", "tls_key"]);
+        return None;
+    };
     let tls = if url.scheme() == "https" { Some(tls(reader)?) } else { None };
     if is_splunk && url.path() == "/" {
         url.set_path(SPLUNK_PATH);

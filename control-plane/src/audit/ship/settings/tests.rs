@@ -69,6 +69,7 @@ fn every_problem_is_named_with_its_place() {
         (sink("kind = 'splunk'\nurl = 'http://u:p@127.0.0.1'\ntoken = 't'"), &["sink[0].url"]),
         (sink("kind = 'http'\nurl = 'ftp://127.0.0.1'\ntoken = 'a b'"), &["sink[0].url", "sink[0].token"]),
         (sink("kind = 'http'\nurl = 'env://TOLLGATE_NO_SUCH'"), &["sink[0].url"]),
+        (sink("kind = 'http'\nurl = 'x'\ntls_ca = 'y'\nspeed = 1"), &["sink[0].url", "sink[0].speed"]),
         (sink("kind = 'file'\npath = 'x'\n") + &sink("kind = 'file'\npath = 'y'"), &["sink[1].name"]),
         (sink("kind = 'file'\npath = 'x'\n") + "[[sink]]\nname = 'two'\nkind = 'file'\npath = 'x'", &["sink[1].path"]),
     ] {
