@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -422,11 +423,7 @@ impl App {
             });
         }
         if let Some(webhooks) = webhooks {
-            let stop = stop.clone();
-            parts.spawn(async move {
-                webhooks.run(stop).await;
-                Ok(())
-            });
+            parts.spawn(webhooks.run(stop.clone()).map(Ok));
         }
         {
             let stop = stop.clone();
@@ -435,13 +432,7 @@ impl App {
                 Ok(())
             });
         }
-        {
-            let stop = stop.clone();
-            parts.spawn(async move {
-                shipping.run(stop).await;
-                Ok(())
-            });
-        }
+        parts.spawn(shipping.run(stop.clone()).map(Ok));
         {
             let (sessions, stop) = (people.sessions, stop.clone());
             parts.spawn(async move {
