@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::post,
 };
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 
@@ -109,7 +109,13 @@ async fn take(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Resp
         Answer::Unavailable => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         Answer::BadRequest => StatusCode::BAD_REQUEST.into_response(),
         Answer::CutOff => {
-            Body::from_stream(stream::iter([Ok(Bytes::from_static(br#"{"text":"#)), broken()])).into_response()
+            // What is there is sent when there is nothing more for a moment.
+            let breaks = stream::once(async move {
+                tokio::task::yield_now().await;
+                broken()
+            });
+            let begins = stream::once(std::future::ready(Ok(Bytes::from_static(br#"{"text":"#))));
+            Body::from_stream(begins.chain(breaks)).into_response()
         }
         Answer::Dropped => Body::from_stream(stream::iter([broken(), Ok(Bytes::new())])).into_response(),
     }
