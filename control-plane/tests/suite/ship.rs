@@ -238,6 +238,10 @@ async fn rsyslog_parses_every_entry_over_tcp_and_udp(place: Place) {
     }
 }
 
+async fn accepted(listener: &TcpListener) -> TcpStream {
+    tokio::time::timeout(PATIENCE, listener.accept()).await.expect("a connection").unwrap().0
+}
+
 // One message of a stream with octet counting; `None` at its end.
 async fn framed(stream: &mut BufReader<TcpStream>) -> Option<String> {
     let mut length = Vec::new();
@@ -260,13 +264,13 @@ async fn a_receiver_that_dies_with_entries_unread_gets_them_again(place: Place) 
     let world = start(&place, "data", &sink).await;
     let length = append(&world.store, 40).await;
     // It reads one message, and dies with the rest in its buffer: the writer has been told that all of it was written.
-    let mut first = BufReader::with_capacity(64, listener.accept().await.unwrap().0);
+    let mut first = BufReader::with_capacity(64, accepted(&listener).await);
     assert_eq!(index_of(&framed(&mut first).await.unwrap()), 1);
     let written = format!("tollgate_control_plane_audit_sink_shipped_total{{sink=\"siem\"}} {length}\n");
     until("all of it is written", async || metrics(&world).await.contains(&written)).await;
     assert_eq!(standing(&world.store, "siem").await.shipped, 0);
     drop(first);
-    let mut second = BufReader::new(listener.accept().await.unwrap().0);
+    let mut second = BufReader::new(accepted(&listener).await);
     for index in 1..=length {
         assert_eq!(index_of(&framed(&mut second).await.unwrap()), index);
     }
