@@ -32,7 +32,11 @@ use crate::{
     administrators::{Administrators, BootstrapError},
     alerts::Alerts,
     api::{Admin, authorize::Authorize},
-    audit::checkpoints::{Checkpoints, CompareError},
+    audit::{
+        self,
+        checkpoints::{Checkpoints, CompareError},
+        retention::Retention,
+    },
     catalogue::{self, Catalogue, CatalogueError},
     clock,
     config::{Config, KeyError},
@@ -74,6 +78,7 @@ pub struct App {
     http: HttpListener,
     webhooks: Option<Webhooks>,
     checkpoints: Arc<Checkpoints>,
+    retention: Option<Retention>,
     metrics: Metrics,
     people: People,
     addresses: Addresses,
@@ -216,6 +221,11 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let alerts = Alerts::new(metrics.budget_thresholds.clone(), webhooks.as_ref().map(Webhooks::due));
     let checkpoints = Arc::new(Checkpoints::new(store.clone(), &config.data_dir));
     checkpoints.compare().await?;
+    if let Some(key) = config.audit.hmac_key_bytes() {
+        audit::adopt(&store, &key).await?;
+    }
+    let retention = config.audit.retention(&config.data_dir);
+    let retention = retention.map(|settings| Retention::new(store.clone(), settings));
     let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts, Arc::clone(&checkpoints)).await?;
     let people = people(&config, &store, &keyring, &minter)?;
     let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;
@@ -233,7 +243,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let others = oauth.map(OAuth::routes).unwrap_or_default().merge(scim.routes());
     let http = HttpListener { others, listener: listener_http };
     let (admin, fleet) = (AdminListener { router, listener: admin }, FleetListener { fleet, listener });
-    Ok(App { store, admin, fleet, http, webhooks, checkpoints, metrics, people, addresses })
+    Ok(App { store, admin, fleet, http, webhooks, checkpoints, retention, metrics, people, addresses })
 }
 
 /// Replaces the bootstrap administrator's token, without starting anything, and returns its file.
@@ -392,7 +402,7 @@ impl App {
     /// # Errors
     /// When a listener fails, or a part panics.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let Self { store, admin, fleet, http, webhooks, checkpoints, metrics, people, addresses } = self;
+        let Self { store, admin, fleet, http, webhooks, checkpoints, retention, metrics, people, addresses } = self;
         // One part that ends takes the others along: half a control plane would look alive.
         let stop = shutdown.child_token();
         let mut parts: JoinSet<Result<(), RunError>> = JoinSet::new();
@@ -423,6 +433,13 @@ impl App {
             let stop = stop.clone();
             parts.spawn(async move {
                 checkpoints.run(stop).await;
+                Ok(())
+            });
+        }
+        if let Some(retention) = retention {
+            let stop = stop.clone();
+            parts.spawn(async move {
+                retention.run(stop).await;
                 Ok(())
             });
         }

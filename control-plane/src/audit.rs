@@ -4,7 +4,8 @@
 //! and the head moves on with the Merkle tree. So the log is one row of entries without gaps, over every control plane.
 //!
 //! Reading order: here, appending; [`epochs`], the keys; [`found`], the beginning of a log, and the change of its keys;
-//! [`checkpoints`], what is signed and kept elsewhere; [`export`], the log as a file that proves itself.
+//! [`checkpoints`], what is signed and kept elsewhere; [`export`], the log as a file that proves itself; [`retention`] and
+//! [`erasure`], what is taken away from it.
 
 use std::borrow::Cow;
 
@@ -27,8 +28,10 @@ pub mod epochs;
 mod found;
 pub mod checkpoints;
 pub mod export;
+pub mod retention;
+pub mod erasure;
 
-pub(crate) use self::found::found;
+pub(crate) use self::found::{adopt, found};
 pub use self::{epochs::Epochs, found::rotate};
 
 /// An entry that is to be sealed.

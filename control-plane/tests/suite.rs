@@ -9,6 +9,9 @@ mod world;
 #[path = "suite/audit.rs"]
 mod audit;
 #[cfg(test)]
+#[path = "suite/retention.rs"]
+mod retention;
+#[cfg(test)]
 #[path = "suite/organisation.rs"]
 mod organisation;
 #[cfg(test)]

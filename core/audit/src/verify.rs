@@ -23,6 +23,11 @@ pub const FORGOTTEN: &str = "usage.forget";
 /// The action of an entry that says which public key signs from there on.
 pub const NEW_KEY: &str = "audit.rotate_key";
 
+/// The action of an entry that says which entries were pruned when their time had come.
+pub const PRUNED: &str = "audit.prune";
+/// The action of an entry that says which bodies were erased.
+pub const ERASED: &str = "audit.erase";
+
 /// With what a log is compared.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
