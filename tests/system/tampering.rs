@@ -393,6 +393,14 @@ async fn lived(kind: Kind) -> (Cluster, PublicKey) {
     let request = EraseEntriesRequest { filter: "action=customer.create".into(), reason: "tested".into() };
     let erased = cluster.admin.audit().erase_entries(request).await.unwrap().into_inner();
     assert!(erased.erased >= 2, "{erased:?}");
+    for replica in &cluster.replicas {
+        let path = replica.directory.join("audit-witness.jsonl");
+        let kept = || async {
+            let kept = fs::read_to_string(&path).unwrap_or_default();
+            kept.lines().any(|line| line.starts_with("{\"link\"")).then_some(())
+        };
+        until("the replica to keep a link of its chain", kept).await;
+    }
     // The newest checkpoint is told to the file within seconds.
     let size = {
         sign().await;
