@@ -4,17 +4,14 @@
 //! chain of its writer), and with all before it against the next checkpoint (the root of the tree, the signature). What a
 //! witness once saw must still be there. The first thing that is wrong is told, with its index.
 
-mod unique;
-
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use self::unique::Unique;
 use crate::{
     checkpoint::{Checkpoint, Note, PublicKey},
-    file::{Content, EntryLine, Head, InvalidLine, Line},
-    seal::{CHAIN_START, CONTROL_PLANE, Header, MacKey, MacKeyId, entry_leaf},
+    file::{Content, EntryLine, Head, InvalidLine, Line, Told},
+    seal::{CHAIN_START, CONTROL_PLANE, Header, MacKey, MacKeyId, Sealed},
     tree::{Frontier, Hash},
 };
 
@@ -141,6 +138,8 @@ pub struct Report {
 pub struct Verifier {
     head: Head,
     tree: Frontier,
+    // Of the entry that is verified, in memory that is used again.
+    sealed: Sealed,
     // Of the last checkpoint that holds.
     proved: u64,
     last: Option<Checkpoint>,
@@ -176,14 +175,6 @@ struct Chain {
     sequence: u64,
     link: Hash,
     forgotten: u64,
-}
-
-// What of a body repeats its header.
-#[derive(Deserialize)]
-struct Repeated<'a> {
-    time_ms: i64,
-    #[serde(borrow)]
-    action: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -224,6 +215,7 @@ impl Verifier {
         }
         let mut verifier = Self {
             tree: head.start.clone(),
+            sealed: Sealed::default(),
             proved: head.start.size(),
             last: None,
             trusted: vec![head.key],
@@ -322,42 +314,41 @@ impl Verifier {
     }
 
     fn entry(&mut self, line: &EntryLine<'_>) -> Result<(), Fault> {
-        let EntryLine { header, content, mac, leaf, differs } = line;
+        let EntryLine { header, content, mac, leaf, differs, told, commitment } = line;
         if header.index != self.tree.size() + 1 {
             return Err(Fault::Order(header.index));
         }
-        let encoded = header.encode().map_err(|_| InvalidLine("the writer or the action cannot be one"))?;
-        let commitment = content.commitment();
-        if entry_leaf(&encoded, &commitment, mac) != *leaf {
+        let sealed = self.sealed.set(header, commitment, mac);
+        sealed.map_err(|_| InvalidLine("the writer or the action cannot be one"))?;
+        if self.sealed.leaf() != *leaf {
             return Err(Fault::Leaf);
         }
         if let Some(key) = self.mac_keys.get(&header.key) {
-            if !key.verifies(&[&encoded, &commitment], mac) {
+            if !key.verifies(&[self.sealed.under_mac()], mac) {
                 return Err(Fault::Mac);
             }
             self.report.macs += 1;
         }
         match content {
-            Content::Body { body, .. } => self.body(header, body)?,
+            Content::Body { body, .. } => self.body(header, body, *told)?,
             Content::Erased(_) => self.report.erased += 1,
         }
         if !differs.is_empty() {
             return Err(Fault::Row((*differs).to_owned()));
         }
-        self.chain(header, &commitment)?;
+        self.chain(header, commitment)?;
         self.tree.push(*leaf);
         self.mac_key = Some(header.key);
         self.report.entries += 1;
         Ok(())
     }
 
-    fn body(&mut self, header: &Header<'_>, body: &[u8]) -> Result<(), Fault> {
-        serde_json::from_slice::<Unique>(body).map_err(|_| Fault::Body("form"))?;
-        let repeated = serde_json::from_slice::<Repeated<'_>>(body).map_err(|_| Fault::Body("form"))?;
-        if repeated.action != header.action {
+    fn body(&mut self, header: &Header<'_>, body: &[u8], told: Option<Told<'_>>) -> Result<(), Fault> {
+        let told = told.or_else(|| Told::read(body)).ok_or(Fault::Body("form"))?;
+        if told.action != header.action.as_bytes() {
             return Err(Fault::Body("action"));
         }
-        if repeated.time_ms != header.time_ms {
+        if told.time_ms != header.time_ms {
             return Err(Fault::Body("time"));
         }
         // Only the control plane speaks for others.
@@ -398,23 +389,26 @@ impl Verifier {
             Some(runs) => runs,
             None => self.chains.entry(writer.into()).or_default(),
         };
-        let known = runs.get(&incarnation).copied();
-        match known {
-            Some(chain) if chain.sequence.max(chain.forgotten).checked_add(1) != Some(sequence) => {
-                return broken("entries are missing or out of order");
-            }
-            // What was declared lost had a link that nobody knows here.
-            Some(chain) if chain.forgotten > chain.sequence => {}
-            Some(chain) if previous != chain.link => return broken("the entry before is not the one that it follows"),
-            Some(_) => {}
-            // A file that begins later cannot know where the chain stood.
-            None if self.head.start.size() > 0 => {}
-            None if sequence != 1 || previous != CHAIN_START => return broken("its beginning is missing"),
-            None => {}
-        }
         let link = header.link(commitment);
-        let first = known.map_or(sequence, |chain| chain.first);
-        runs.insert(incarnation, Chain { first, sequence, link, forgotten: 0 });
+        match runs.get_mut(&incarnation) {
+            Some(chain) => {
+                if chain.sequence.max(chain.forgotten).checked_add(1) != Some(sequence) {
+                    return broken("entries are missing or out of order");
+                }
+                // What was declared lost had a link that nobody knows here.
+                if chain.forgotten <= chain.sequence && previous != chain.link {
+                    return broken("the entry before is not the one that it follows");
+                }
+                *chain = Chain { first: chain.first, sequence, link, forgotten: 0 };
+            }
+            // A file that begins later cannot know where the chain stood.
+            None if self.head.start.size() == 0 && (sequence != 1 || previous != CHAIN_START) => {
+                return broken("its beginning is missing");
+            }
+            None => {
+                runs.insert(incarnation, Chain { first: sequence, sequence, link, forgotten: 0 });
+            }
+        }
         if !self.seen_links.is_empty()
             && let Some(seen) = self.seen_links.remove(&(writer.to_owned(), incarnation, sequence))
         {
