@@ -4,10 +4,13 @@
 //! chain of its writer), and with all before it against the next checkpoint (the root of the tree, the signature). What a
 //! witness once saw must still be there. The first thing that is wrong is told, with its index.
 
-use std::collections::{BTreeMap, HashMap};
+mod witnesses;
+
+use std::collections::HashMap;
 
 use serde::Deserialize;
 
+use self::witnesses::{Keys, Witnesses};
 use crate::{
     checkpoint::{Checkpoint, Note, PublicKey},
     file::{Content, EntryLine, Head, InvalidLine, Line, Told},
@@ -40,7 +43,7 @@ pub struct Trust {
 /// What was seen of the log before.
 #[derive(Clone, Debug)]
 pub enum Witness {
-    /// A signed checkpoint.
+    /// A signed checkpoint. It says nothing unless one of the keys signed it that are pinned, or that sign in the file.
     Checkpoint(Note),
     /// The link of an entry of a writer's own chain.
     Link(ChainLink),
@@ -106,6 +109,9 @@ pub enum Fault {
     /// It was otherwise once.
     #[error("the log was not like this when it was witnessed: {0}")]
     Witness(String),
+    /// What somebody kept was not made by this log.
+    #[error("the witness is signed by a key that is not the log's")]
+    ForeignWitness,
 }
 
 /// A sound log.
@@ -146,13 +152,14 @@ pub struct Verifier {
     // The keys that signed, in their order: the last one signs now, and no other. One key signs over the announcement of the
     // next, so that whoever trusts the first trusts the others; and a key that was stolen later signs nothing more.
     trusted: Vec<PublicKey>,
+    pinned: Vec<PublicKey>,
     announced: Vec<PublicKey>,
     // The HMAC key of the last entry.
     mac_key: Option<MacKeyId>,
     mac_keys: HashMap<MacKeyId, MacKey>,
     ended: bool,
     chains: HashMap<Box<str>, HashMap<u64, Chain>>,
-    seen: BTreeMap<u64, Vec<Note>>,
+    witnesses: Witnesses,
     seen_links: HashMap<(String, u64, u64), Hash>,
     report: Counts,
 }
@@ -163,9 +170,8 @@ struct Counts {
     macs: u64,
     erased: u64,
     checkpoints: u64,
+    // Links of chains that hold.
     witnessed: u64,
-    older: u64,
-    pinned: bool,
 }
 
 // Where a chain stands, up to where its next entries are declared lost, and the first that this file can know of.
@@ -209,8 +215,7 @@ impl Verifier {
     pub fn begin(line: &[u8], trust: Trust) -> Result<Self, Finding> {
         let head = Head::read(line).map_err(|error| Finding { index: 0, fault: error.into() })?;
         let Trust { public_keys, mac_keys, witnesses } = trust;
-        let pinned = !public_keys.is_empty();
-        if pinned && !public_keys.contains(&head.key) {
+        if !public_keys.is_empty() && !public_keys.contains(&head.key) {
             return Err(Finding { index: 0, fault: Fault::Checkpoint("is signed by a key that is not one of yours") });
         }
         let mut verifier = Self {
@@ -219,14 +224,15 @@ impl Verifier {
             proved: head.start.size(),
             last: None,
             trusted: vec![head.key],
+            pinned: public_keys,
             announced: vec![],
             mac_key: None,
             mac_keys: mac_keys.into_iter().map(|key| (key.id(), key)).collect(),
             ended: false,
             chains: HashMap::new(),
-            seen: BTreeMap::new(),
+            witnesses: Witnesses::default(),
             seen_links: HashMap::new(),
-            report: Counts { pinned, ..Counts::default() },
+            report: Counts::default(),
             head,
         };
         for witness in witnesses {
@@ -265,43 +271,44 @@ impl Verifier {
     ///
     /// # Errors
     /// When the end is missing, or less than what was witnessed.
-    pub fn finish(self) -> Result<Report, Finding> {
+    pub fn finish(mut self) -> Result<Report, Finding> {
         let size = self.tree.size();
         let missing = |index, what: String| Finding { index, fault: Fault::Truncated(what) };
-        if let Some((witnessed, _)) = self.seen.last_key_value().filter(|(witnessed, _)| **witnessed > size) {
+        let keys = Keys { pinned: &self.pinned, of_file: &self.trusted };
+        if let Some(witnessed) = self.witnesses.longer(keys) {
             return Err(missing(size + 1, format!("the log had {witnessed} entries when it was witnessed")));
         }
         let Some(checkpoint) = self.last.filter(|last| self.ended && last.size == size) else {
             return Err(missing(size + 1, "the file does not end with a checkpoint over its last entry".into()));
         };
+        if let Some(finding) = self.witnesses.foreign(size) {
+            return Err(finding);
+        }
         // What a replica wrote may not have arrived yet; but whatever is in the log up to there must be what it wrote.
-        let Counts { entries, macs, erased, checkpoints, witnessed, older, pinned } = self.report;
         if let Some(((writer, incarnation, sequence), _)) =
             self.seen_links.iter().find(|(place, _)| self.is_missing(place))
         {
             let what = format!("{writer} wrote entry {sequence} of its run {incarnation}, and it was acknowledged");
             return Err(missing(size + 1, what));
         }
-        let older = older + u64::try_from(self.seen_links.len()).unwrap_or(u64::MAX);
-        let first = self.head.start.size() + 1;
-        let keys = self.trusted;
-        Ok(Report { first, checkpoint, entries, macs, erased, checkpoints, witnessed, older, pinned, keys })
+        let Counts { entries, macs, erased, checkpoints, witnessed } = self.report;
+        Ok(Report {
+            first: self.head.start.size() + 1,
+            checkpoint,
+            entries,
+            macs,
+            erased,
+            checkpoints,
+            witnessed: witnessed + self.witnesses.witnessed,
+            older: self.witnesses.older + u64::try_from(self.seen_links.len()).unwrap_or(u64::MAX),
+            pinned: !self.pinned.is_empty(),
+            keys: self.trusted,
+        })
     }
 
     fn expect(&mut self, witness: Witness) -> Result<(), Finding> {
         match witness {
-            Witness::Checkpoint(note) => {
-                let Checkpoint { log, size, .. } = *note.checkpoint();
-                if log != self.head.log {
-                    let fault = Fault::Witness("the witness saw another log".into());
-                    return Err(Finding { index: 0, fault });
-                }
-                if size < self.head.start.size() {
-                    self.report.older += 1;
-                } else {
-                    self.seen.entry(size).or_default().push(note);
-                }
-            }
+            Witness::Checkpoint(note) => self.witnesses.expect(note, &self.head)?,
             Witness::Link(ChainLink { writer, incarnation, sequence, link }) => {
                 let other = self.seen_links.insert((writer, incarnation, sequence), link);
                 if other.is_some_and(|other| other != link) {
@@ -450,24 +457,18 @@ impl Verifier {
             return Err(Finding { index: (self.proved + 1).min(size.max(1)), fault: Fault::Root(size) });
         }
         // Now the entries behind the one before are what was signed, and with them the keys that they announce.
-        self.trusted.append(&mut self.announced);
         (self.proved, self.last) = (size, Some(checkpoint));
         self.report.checkpoints += 1;
-        Ok(())
+        if self.announced.is_empty() {
+            return Ok(());
+        }
+        self.trusted.append(&mut self.announced);
+        self.witnesses.judge_again(Keys { pinned: &self.pinned, of_file: &self.trusted })
     }
 
     // Compares the tree with what was witnessed of this size.
     fn compare(&mut self) -> Result<(), Finding> {
-        let size = self.tree.size();
-        let Some(notes) = self.seen.get(&size) else { return Ok(()) };
-        let root = self.tree.root();
-        for note in notes {
-            let found = |what: String| Err(Finding { index: size.max(1), fault: Fault::Witness(what) });
-            if note.checkpoint().root != root {
-                return found(format!("the first {size} entries had another root"));
-            }
-            self.report.witnessed += 1;
-        }
-        Ok(())
+        let keys = Keys { pinned: &self.pinned, of_file: &self.trusted };
+        self.witnesses.compare(&self.tree, keys)
     }
 }

@@ -354,9 +354,58 @@ fn a_missing_tail_and_a_fork_show_to_whoever_kept_a_checkpoint_or_a_link() {
             fork.write("replica-02", 8, "request.admit", "model/other", json!({}));
         }
         fork.checkpoint();
-        let found = verify(&fork.lines(1), with(vec![Witness::Checkpoint(seen)])).unwrap_err();
+        // Its keys are the same, of which it may have announced fewer.
+        let keys = log.pairs.iter().map(public).collect();
+        let given = Trust { public_keys: keys, ..with(vec![Witness::Checkpoint(seen)]) };
+        let found = verify(&fork.lines(1), given).unwrap_err();
         assert!(matches!(found.fault, Fault::Witness(_)), "{found}");
     }
+}
+
+// A forged witness raises its own alarm, and is taken neither for a fork nor for a missing tail.
+#[test]
+fn a_witness_that_the_log_did_not_sign_is_not_believed() {
+    let mut log = grown(&mut Random(5), 20);
+    let thief = Ed25519KeyPair::from_seed_unchecked(&[99; 32]).unwrap();
+    let note = |size, root, pair: &Ed25519KeyPair| {
+        let checkpoint = Checkpoint { log: LOG, size, root, time_ms: 1 };
+        let text = checkpoint.text(&log.mac_keys[0]);
+        let note = checkpoint.note(&text, &public(pair), pair.sign(text.as_bytes()).as_ref());
+        Witness::Checkpoint(Note::parse(&note).unwrap())
+    };
+    let size = log.tree.size();
+    let foreign = |index| Err(Finding { index, fault: Fault::ForeignWitness });
+    let ours = note(size, log.tree.root(), log.pairs.last().unwrap());
+    let forged = [
+        (note(size, log.tree.root(), &thief), size),
+        (note(3, [1; 32], &thief), 3),
+        (note(size + 5, [1; 32], &thief), size + 1),
+    ];
+    let longer = note(size + 5, [1; 32], log.pairs.last().unwrap());
+    let truncated = |found: Finding| matches!(found.fault, Fault::Truncated(_));
+    for (witness, index) in forged {
+        let trust = Trust { witnesses: vec![ours.clone(), witness.clone()], ..log.trust() };
+        assert_eq!(verify(&log.lines(1), trust.clone()), foreign(index));
+        // What is wrong with the log itself comes first.
+        let trust = Trust { witnesses: vec![longer.clone(), witness], ..trust };
+        assert!(truncated(verify(&log.lines(1), trust.clone()).unwrap_err()));
+        let mut cut = log.lines(1);
+        cut.pop();
+        assert!(truncated(verify(&cut, Trust { witnesses: trust.witnesses[1..].to_vec(), ..trust }).unwrap_err()));
+    }
+    // A key that the file announces signs over what was before it: known when the announcement is.
+    let early = |log: &Writer, root| {
+        let checkpoint = Checkpoint { log: LOG, size: 2, root, time_ms: 1 };
+        let text = checkpoint.text(&log.mac_keys[0]);
+        let pair = log.pairs.last().unwrap();
+        let note = checkpoint.note(&text, &public(pair), pair.sign(text.as_bytes()).as_ref());
+        Trust { witnesses: vec![Witness::Checkpoint(Note::parse(&note).unwrap())], ..log.trust() }
+    };
+    log.rotate();
+    log.checkpoint();
+    let found = verify(&log.lines(1), early(&log, [1; 32])).unwrap_err();
+    assert!(found.index == 2 && matches!(found.fault, Fault::Witness(_)), "{found}");
+    assert_eq!(verify(&log.lines(1), early(&log, log.frontiers[2].root())).unwrap().witnessed, 1);
 }
 
 #[test]

@@ -227,13 +227,14 @@ fn edited(random: &mut Random, log: &Writer) -> Sample {
 }
 
 // What no chance edit does.
-const CUNNING: [fn(&mut Random, Writer) -> Vec<Sample>; 8] = [
+const CUNNING: [fn(&mut Random, Writer) -> Vec<Sample>; 9] = [
     hashed_anew,
     written_otherwise,
     signed_otherwise,
     declared_otherwise,
     sealed_otherwise,
     witnessed_otherwise,
+    witnessed_by_others,
     begun_otherwise,
     at_the_limits,
 ];
@@ -458,6 +459,69 @@ fn witnessed_otherwise(random: &mut Random, mut log: Writer) -> Vec<Sample> {
         let note = checkpoint.note(&text, &public(&log.pairs[0]), log.pairs[0].sign(text.as_bytes()).as_ref());
         made.push(sample(kind, false, log.lines(1), Given { notes: vec![note], ..given.clone() }));
     }
+    made
+}
+
+// Checkpoints that somebody kept, and that the log did not sign; or that a key signed which is not the file's first.
+fn witnessed_by_others(_: &mut Random, mut log: Writer) -> Vec<Sample> {
+    let given = Given::of(&log);
+    let with =
+        |given: &Given, notes: &[&String]| Given { notes: notes.iter().copied().cloned().collect(), ..given.clone() };
+    let thief = Ed25519KeyPair::from_seed_unchecked(&[99; 32]).unwrap();
+    let mac_key = log.mac_keys[0].clone();
+    let seen = log.notes.last().unwrap().1.clone();
+    let whole = log.lines(1);
+    let by = |size, root, pair: &Ed25519KeyPair| {
+        let checkpoint = Checkpoint { log: LOG, size, root, time_ms: 1 };
+        let text = checkpoint.text(&mac_key);
+        checkpoint.note(&text, &public(pair), pair.sign(text.as_bytes()).as_ref())
+    };
+    let (size, root) = (log.tree.size(), log.tree.root());
+    let (true_one, forked, longer) = (by(size, root, &thief), by(1, [1; 32], &thief), by(size + 9, [1; 32], &thief));
+    let named = log.note_by(&mac_key, &log.pairs[0], &thief);
+    let cosigned = format!("{seen}— witness.example AAAA\n");
+    let behind = format!("{seen}{}", "— witness.example AAAA\n".repeat(7));
+    let buried = format!(
+        "{}\n\n{}{}",
+        seen.split_once("\n\n").unwrap().0,
+        "— witness.example AAAA\n".repeat(8),
+        seen.split_once("\n\n").unwrap().1
+    );
+    let both = Given { keys: vec![public(&log.pairs[0]), public(&thief)], ..given.clone() };
+    let mut cut = whole.clone();
+    cut.pop();
+    let mut made = vec![
+        sample("a stranger's witness", false, whole.clone(), with(&given, &[&true_one])),
+        sample("a stranger's witness, without keys", false, whole.clone(), with(&Given::default(), &[&true_one])),
+        sample("a stranger's witness of a fork", false, whole.clone(), with(&given, &[&forked])),
+        sample("a stranger's witness of more", false, whole.clone(), with(&given, &[&longer, &seen])),
+        sample("a stranger's witness of a cut file", false, cut, with(&given, &[&forked, &longer])),
+        sample("a stranger's witness under our name", false, whole.clone(), with(&given, &[&seen, &named])),
+        sample("a witness by another key of yours", true, whole.clone(), with(&both, &[&true_one])),
+        sample("a cosigned witness", true, whole.clone(), with(&given, &[&cosigned, &behind])),
+        sample("a witness with too many signatures", false, whole, with(&given, &[&buried])),
+    ];
+    // From here on another key signs, which the file announces on its way.
+    log.rotate();
+    let (announced, root) = log.notes.last().unwrap().clone();
+    log.checkpoint();
+    let later = log.notes.last().unwrap().1.clone();
+    let first = usize::try_from(announced).unwrap() + 1;
+    let (old, new) = (public(&log.pairs[log.pairs.len() - 2]), public(log.pairs.last().unwrap()));
+    let of_new = Given { keys: vec![new], ..Given::of(&log) };
+    let of_both = Given { keys: vec![new, old], ..of_new.clone() };
+    let forked = by(announced, [1; 32], &log.pairs[log.pairs.len() - 2]);
+    let early = by(1, [1; 32], log.pairs.last().unwrap());
+    let right = by(1, log.frontiers[1].root(), log.pairs.last().unwrap());
+    let rest = log.lines(first);
+    made.extend([
+        sample("a witness by a later key", true, log.lines(1), with(&Given::of(&log), &[&later, &right])),
+        sample("a fork by a later key", false, log.lines(1), with(&Given::of(&log), &[&early])),
+        sample("a witness by the key before the file", true, rest.clone(), with(&of_new, &[&root, &later])),
+        sample("a witness by the key before the file, known", true, rest.clone(), with(&of_both, &[&root])),
+        sample("a fork before the file that nobody can know", true, rest.clone(), with(&of_new, &[&forked])),
+        sample("a fork before the file, known", false, rest, with(&of_both, &[&forked])),
+    ]);
     made
 }
 
