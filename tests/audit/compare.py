@@ -29,7 +29,7 @@ EXIT_CODES = {"sound": 0, "tampered": 1, "unreadable": 2}
 def verdict_of(file: Path, sample: dict[str, Any]) -> tuple[str, int | None, str]:
     """The verdict on a file, the index of what is wrong, and the line that tells it."""
     keys, mac_keys = ([bytes.fromhex(key) for key in sample[name]] for name in ("keys", "mac_keys"))
-    trust = Trust(keys=keys, mac_keys=mac_keys)
+    trust = Trust(keys=keys, mac_keys=mac_keys, partial=sample["partial"])
     read_witnesses(sample["witnesses"], trust)
     try:
         with file.open("rb") as lines:
@@ -46,6 +46,7 @@ def exit_code_of(file: Path, sample: dict[str, Any]) -> int:
         witnesses = Path(name, "witnesses")
         witnesses.write_text(sample["witnesses"], encoding="utf-8")
         words = [str(file), "--checkpoint", str(witnesses)]
+        words += ["--partial"] if sample["partial"] else []
         for key in sample["keys"]:
             words += ["--key", key]
         for at, key in enumerate(sample["mac_keys"]):
@@ -74,7 +75,7 @@ def main() -> int:
                     print(f"{sample['file']} ({sample['kind']}): here {verdict}, {said}; "
                           f"there {sample['verdict']}, entry {sample['index']}: {sample['fault']}; "
                           f"changed from entry {sample['first_changed']}")
-    if exit_code_of(directory / "none", {"keys": [], "mac_keys": [], "witnesses": ""}) != EXIT_CODES["unreadable"]:
+    if exit_code_of(directory / "none", {"keys": [], "mac_keys": [], "witnesses": "", "partial": False}) != EXIT_CODES["unreadable"]:
         print("the command line does not say that there is no file")
         differences += 1
     seconds = time.monotonic() - begun

@@ -222,6 +222,8 @@ class Trust:
     mac_keys: list[bytes] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    # Whether the file is known to be a part of the log.
+    partial: bool = False
 
 
 @dataclass
@@ -266,6 +268,9 @@ class Verifier:
         self._notes: defaultdict[int, list[Note]] = defaultdict(list)
         self._unsigned: list[tuple[Note, bool]] = []
         self._links: dict[tuple[str, int, int], bytes] = {}
+        # What is gone, and whether an entry says so.
+        self._partial, self._erased, self._explained = trust.partial, dict[int, None](), not self._pruned
+        self._root_before = self._tree.root() if self._pruned else b""
         self._expect(trust)
         self._compare()
 
@@ -315,6 +320,10 @@ class Verifier:
                 what = f"{writer} wrote entry {sequence} of its run {incarnation}, and it was acknowledged"
                 raise Tampered(missing, f"it is missing: {what}")
             self._counts["older"] += 1
+        if not self._partial and not self._explained:
+            raise Tampered(1, f"the file begins with entry {self._start + 1}, and no entry says that others were pruned")
+        if not self._partial and self._erased:
+            raise Tampered(min(self._erased), "its body was erased, and no entry behind it says by whom and why")
         names = ("entries", "MACs", "erased", "witnessed", "older")
         counts = ", ".join(f"{self._counts[name]} {name}" for name in names)
         keys = "keys of yours" if self._pinned else "the file's own key, which nobody vouched for"
@@ -366,6 +375,7 @@ class Verifier:
             self._counts["MACs"] += 1
         if found["salt"] is None:
             self._counts["erased"] += 1
+            self._erased[index] = None
         else:
             self._body(found, body)
         if found["differs"]:
@@ -395,6 +405,17 @@ class Verifier:
             if not DIGEST.fullmatch(key):
                 raise Fault("its body announces no key")
             self._announced.append(bytes.fromhex(key))
+        elif found["action"] == "audit.erase":
+            for index in member(member(entry, "detail", dict), "indexes", list):
+                struct.pack(">Q", index if type(index) is int else -1)
+                self._erased.pop(index, None)
+        elif found["action"] == "audit.prune":
+            detail = member(entry, "detail", dict)
+            pruned_to, root = member(detail, "to", int), member(detail, "root", str)
+            struct.pack(">Q", pruned_to)
+            if not DIGEST.fullmatch(root):
+                raise Fault("its body names no root")
+            self._explained |= pruned_to == self._start and bytes.fromhex(root) == self._root_before
 
     def _forget(self, target: str, detail: dict[str, Any]) -> None:
         numbers = [member(detail, name, int) for name in ("incarnation", "from_sequence", "to_sequence")]
@@ -507,7 +528,7 @@ def _read_witness(line: str, trust: Trust) -> None:
 
 
 def _read_trust(arguments: argparse.Namespace) -> Trust:
-    trust = Trust()
+    trust = Trust(partial=arguments.partial)
     for key in arguments.key:
         if not DIGEST.fullmatch(key):
             raise Fault(f"--key {key}: a public key has 64 hexadecimal digits")
@@ -534,6 +555,7 @@ def main(words: list[str] | None = None) -> int:
     """Verifies the file that the command line names."""
     parser = argparse.ArgumentParser(description="Verifies an exported audit log.")
     parser.add_argument("file")
+    parser.add_argument("--partial", action="store_true", help="the file is known to be a part of the log")
     for name in ("--key", "--mac-key-file", "--checkpoint"):
         parser.add_argument(name, action="append", default=[])
     arguments = parser.parse_args(words)

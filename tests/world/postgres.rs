@@ -1,11 +1,13 @@
 //! A PostgreSQL of a test's own, which can be killed and started again over what it has written.
 
 use std::{
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Mutex,
 };
+
+use sqlx::{Connection as _, PgConnection};
 
 use crate::{must, until};
 
@@ -48,18 +50,19 @@ impl Postgres {
         server
     }
 
-    /// Starts it again, and waits until it answers. What still ends of the one before is waited for.
+    /// Starts it again, and waits until it answers. It does not start before the workers of the one before have ended.
     pub async fn restart(&self) {
-        let socket = self.directory.join(".s.PGSQL.5432");
-        let listens = || async {
-            let mut child = must("lock", self.child.lock());
-            let runs = child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)));
-            if !runs {
-                *child = Some(self.begin());
+        let answers = || async {
+            {
+                let mut child = must("lock", self.child.lock());
+                let runs = child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)));
+                if !runs {
+                    *child = Some(self.begin());
+                }
             }
-            UnixStream::connect(&socket).ok()
+            PgConnection::connect(&self.url).await.ok()
         };
-        drop(until("PostgreSQL to listen", listens).await);
+        drop(until("PostgreSQL to answer", answers).await);
     }
 
     /// Ends it at once, its workers included, and waits until it is gone.

@@ -44,7 +44,7 @@ fn main() -> Result<(), Failure> {
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Elements(ENTRIES));
         for (with, mac_keys) in [("public key", vec![]), ("HMAC key too", vec![mac_key.clone()])] {
-            let trust = Trust { public_keys: vec![log.public_key], mac_keys, witnesses: vec![] };
+            let trust = Trust { public_keys: vec![log.public_key], mac_keys, ..Trust::default() };
             assert_eq!(verified(&log.lines, trust.clone())?, ENTRIES);
             group.bench_function(with, |bencher| {
                 bencher.iter(|| verified(black_box(&log.lines), trust.clone()).is_ok())

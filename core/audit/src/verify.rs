@@ -4,13 +4,17 @@
 //! chain of its writer), and with all before it against the next checkpoint (the root of the tree, the signature). What a
 //! witness once saw must still be there. The first thing that is wrong is told, with its index.
 
+mod gone;
 mod witnesses;
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use self::witnesses::{Keys, Witnesses};
+use self::{
+    gone::Gone,
+    witnesses::{Keys, Witnesses},
+};
 use crate::{
     checkpoint::{Checkpoint, Note, PublicKey},
     file::{Content, EntryLine, Head, InvalidLine, Line, Told},
@@ -22,7 +26,6 @@ use crate::{
 pub const FORGOTTEN: &str = "usage.forget";
 /// The action of an entry that says which public key signs from there on.
 pub const NEW_KEY: &str = "audit.rotate_key";
-
 /// The action of an entry that says which entries were pruned when their time had come.
 pub const PRUNED: &str = "audit.prune";
 /// The action of an entry that says which bodies were erased.
@@ -38,6 +41,9 @@ pub struct Trust {
     pub mac_keys: Vec<MacKey>,
     /// What was seen before, elsewhere.
     pub witnesses: Vec<Witness>,
+    /// Whether the file is known to be a part of the log: what is before it, and what entries behind it declare, is then not asked
+    /// for.
+    pub partial: bool,
 }
 
 /// What was seen of the log before.
@@ -109,6 +115,9 @@ pub enum Fault {
     /// It was otherwise once.
     #[error("the log was not like this when it was witnessed: {0}")]
     Witness(String),
+    /// Its body was erased, and nothing in the file says so.
+    #[error("its body was erased, and no entry behind it says by whom and why")]
+    Erased,
     /// What somebody kept was not made by this log.
     #[error("the witness is signed by a key that is not the log's")]
     ForeignWitness,
@@ -127,6 +136,10 @@ pub struct Report {
     pub macs: u64,
     /// How many bodies were erased.
     pub erased: u64,
+    /// How many of those no entry of the file declares: of a part of the log, one behind it may.
+    pub undeclared: u64,
+    /// Whether an entry of the file says that what is before its beginning was pruned.
+    pub pruned: bool,
     /// How many checkpoints are in the file.
     pub checkpoints: u64,
     /// How many witnessed statements hold.
@@ -161,6 +174,8 @@ pub struct Verifier {
     chains: HashMap<Box<str>, HashMap<u64, Chain>>,
     witnesses: Witnesses,
     seen_links: HashMap<(String, u64, u64), Hash>,
+    gone: Gone,
+    partial: bool,
     report: Counts,
 }
 
@@ -214,7 +229,7 @@ impl Verifier {
     /// When it is no exported log, or one of another log than a witness saw.
     pub fn begin(line: &[u8], trust: Trust) -> Result<Self, Finding> {
         let head = Head::read(line).map_err(|error| Finding { index: 0, fault: error.into() })?;
-        let Trust { public_keys, mac_keys, witnesses } = trust;
+        let Trust { public_keys, mac_keys, witnesses, partial } = trust;
         if !public_keys.is_empty() && !public_keys.contains(&head.key) {
             return Err(Finding { index: 0, fault: Fault::Checkpoint("is signed by a key that is not one of yours") });
         }
@@ -232,6 +247,8 @@ impl Verifier {
             chains: HashMap::new(),
             witnesses: Witnesses::default(),
             seen_links: HashMap::new(),
+            gone: Gone::default(),
+            partial,
             report: Counts::default(),
             head,
         };
@@ -267,6 +284,29 @@ impl Verifier {
         }
     }
 
+    /// Goes on with the first line of a file that begins where the one before ended: archives, and then what is left of the log.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn go_on(&mut self, line: &[u8]) -> Result<(), Finding> {
+        let index = self.tree.size() + 1;
+        let found = |fault| Finding { index, fault };
+        let head = Head::read(line).map_err(|error| found(error.into()))?;
+        if !self.ended {
+            return Err(found(Fault::Truncated(
+                "the file before does not end with a checkpoint over its last entry".into(),
+            )));
+        }
+        if head.log != self.head.log || head.start != self.tree {
+            return Err(found(Fault::Order(head.start.size() + 1)));
+        }
+        if self.trusted.last() != Some(&head.key) && !self.announced.contains(&head.key) {
+            return Err(found(Fault::Checkpoint("is signed by a key that nothing announces")));
+        }
+        self.ended = false;
+        Ok(())
+    }
+
     /// Ends behind the last line.
     ///
     /// # Errors
@@ -291,6 +331,9 @@ impl Verifier {
             let what = format!("{writer} wrote entry {sequence} of its run {incarnation}, and it was acknowledged");
             return Err(missing(size + 1, what));
         }
+        if let Some(finding) = self.gone.finding(&self.head.start).filter(|_| !self.partial) {
+            return Err(finding);
+        }
         let Counts { entries, macs, erased, checkpoints, witnessed } = self.report;
         Ok(Report {
             first: self.head.start.size() + 1,
@@ -298,6 +341,8 @@ impl Verifier {
             entries,
             macs,
             erased,
+            undeclared: u64::try_from(self.gone.undeclared.len()).unwrap_or(u64::MAX),
+            pruned: self.gone.pruned,
             checkpoints,
             witnessed: witnessed + self.witnesses.witnessed,
             older: self.witnesses.older + u64::try_from(self.seen_links.len()).unwrap_or(u64::MAX),
@@ -338,7 +383,10 @@ impl Verifier {
         }
         match content {
             Content::Body { body, .. } => self.body(header, body, *told)?,
-            Content::Erased(_) => self.report.erased += 1,
+            Content::Erased(_) => {
+                self.report.erased += 1;
+                self.gone.erased(header.index);
+            }
         }
         if !differs.is_empty() {
             return Err(Fault::Row((*differs).to_owned()));
@@ -364,6 +412,8 @@ impl Verifier {
         }
         match header.action {
             FORGOTTEN => self.forgotten(body),
+            ERASED => self.gone.declares_erased(body),
+            PRUNED => self.gone.declares_pruned(&self.head.start, body),
             NEW_KEY => {
                 let announced: Announced = serde_json::from_slice(body).map_err(|_| Fault::Body("form"))?;
                 self.announced.push(announced.detail.public_key);

@@ -330,7 +330,7 @@ mod tests {
         let mut log = Sealed::new();
         (0..5).for_each(|_| log.write("key.create"));
         let proof = proof(&mut log, 3);
-        let trust = Trust { public_keys: vec![log.public_key()], mac_keys: vec![log.mac_key()], witnesses: vec![] };
+        let trust = Trust { public_keys: vec![log.public_key()], mac_keys: vec![log.mac_key()], ..Trust::default() };
         let text = serde_json::to_string_pretty(&proof).unwrap();
         let sound = |text: &str| Unchecked(text.as_bytes().to_vec()).check(&trust);
         assert_eq!(sound(&text).unwrap().index, 3);

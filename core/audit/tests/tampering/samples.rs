@@ -31,6 +31,8 @@ struct Given {
     mac_keys: Vec<[u8; 32]>,
     notes: Vec<String>,
     links: Vec<ChainLink>,
+    // All that is left of the log is given.
+    strict: bool,
 }
 
 // A file, whoever asks about it, and whether it may be called sound; `None` where either may be right.
@@ -59,6 +61,7 @@ impl Given {
             public_keys: self.keys.clone(),
             mac_keys: self.mac_keys.iter().map(|key| MacKey::new(key).unwrap()).collect(),
             witnesses: notes.chain(self.links.iter().cloned().map(Witness::Link)).collect(),
+            partial: !self.strict,
         }
     }
 }
@@ -72,7 +75,7 @@ impl Samples {
         let file = format!("{:05}.jsonl", self.index.len());
         let text: Vec<u8> = lines.into_iter().flat_map(|line| [line, vec![b'\n']].concat()).collect();
         fs::write(self.directory.join(&file), text).unwrap();
-        let Given { keys, mac_keys, notes, links } = given;
+        let Given { keys, mac_keys, notes, links, strict } = given;
         let witnesses = notes.iter().enumerate().map(|(at, note)| match at % 3 {
             0 => note.clone(),
             1 => String::from_utf8(write_checkpoint(note).unwrap()).unwrap(),
@@ -84,6 +87,7 @@ impl Samples {
             "fault": found.err().map(|found| found.fault.to_string()),
             "keys": keys.iter().map(hex::encode).collect::<Vec<_>>(),
             "mac_keys": mac_keys.iter().map(hex::encode).collect::<Vec<_>>(),
+            "partial": !strict,
             "witnesses": witnesses.chain(links).collect::<String>(),
         }));
     }
@@ -133,7 +137,7 @@ fn a_second_verifier_says_the_same_of_every_file() {
 }
 
 impl Writer {
-    fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         let seeds = || (1..).take(self.pairs.len());
         Self {
             tree: self.tree.clone(),
@@ -227,7 +231,7 @@ fn edited(random: &mut Random, log: &Writer) -> Sample {
 }
 
 // What no chance edit does.
-const CUNNING: [fn(&mut Random, Writer) -> Vec<Sample>; 9] = [
+const CUNNING: [fn(&mut Random, Writer) -> Vec<Sample>; 10] = [
     hashed_anew,
     written_otherwise,
     signed_otherwise,
@@ -236,6 +240,7 @@ const CUNNING: [fn(&mut Random, Writer) -> Vec<Sample>; 9] = [
     witnessed_otherwise,
     witnessed_by_others,
     begun_otherwise,
+    gone,
     at_the_limits,
 ];
 
@@ -546,6 +551,42 @@ fn begun_otherwise(random: &mut Random, log: Writer) -> Vec<Sample> {
         sample(kind, false, lines, given.clone())
     });
     made.collect()
+}
+
+// What is gone, with a word and without.
+fn gone(random: &mut Random, mut log: Writer) -> Vec<Sample> {
+    let strict = Given { strict: true, ..Given::of(&log) };
+    let (size, first) = (log.rows.len(), 2 + random.below(log.rows.len() - 1));
+    let is_needed = |at: usize| [FORGOTTEN, NEW_KEY].contains(&Header::decode(&log.rows[at].header).unwrap().action);
+    let erased: Vec<usize> = (0..size).filter(|at| !is_needed(*at) && at % 3 == 0).collect();
+    let indexes: Vec<u64> = erased.iter().map(|at| u64::try_from(*at).unwrap() + 1).collect();
+    erased.iter().for_each(|at| log.erase(*at));
+    let later = |given: &Given, log: &Writer| Given { keys: vec![log.key_at(first)], ..given.clone() };
+    let root = log.frontiers[first - 1].root();
+    let mut made = vec![
+        sample("cut off in front", false, log.lines(first), later(&strict, &log)),
+        sample("a part", true, log.lines(first), later(&Given::of(&log), &log)),
+    ];
+    if !erased.is_empty() {
+        made.push(sample("erased by nobody", false, log.lines(1), strict.clone()));
+        let mut by_replica = log.copy();
+        by_replica.declare_erased("replica-01", &indexes);
+        by_replica.checkpoint();
+        made.push(sample("erased by a replica", false, by_replica.lines(1), strict.clone()));
+    }
+    let mut forged = log.copy();
+    forged.declare_erased(CONTROL_PLANE, &indexes);
+    forged.declare_pruned(first - 1, [9; 32]);
+    forged.checkpoint();
+    log.declare_erased(CONTROL_PLANE, &indexes);
+    log.declare_pruned(first - 1, root);
+    log.checkpoint();
+    made.extend([
+        sample("erased with a word", true, log.lines(1), strict.clone()),
+        sample("pruned with a word", true, log.lines(first), later(&strict, &log)),
+        sample("pruned with a forged word", false, forged.lines(first), later(&strict, &log)),
+    ]);
+    made
 }
 
 // Numbers behind which there is none.
