@@ -307,6 +307,12 @@ impl Verifier {
         Ok(())
     }
 
+    /// The index of the entry that is read next.
+    #[must_use]
+    pub fn next_index(&self) -> u64 {
+        self.tree.size() + 1
+    }
+
     /// Ends behind the last line.
     ///
     /// # Errors

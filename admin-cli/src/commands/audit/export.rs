@@ -87,7 +87,7 @@ impl Export {
         })?;
         sink.finish()?;
         let answer = match &file {
-            Some(file) => written(context.format, file.display().to_string(), form, entries)?,
+            Some(file) => written(context.format, file.display().to_string(), form, entries, from_index > 1)?,
             None => Answer::raw(""),
         };
         broken_entries(answer.note(format!("{entries} entries in the format {}", form.word())), &broken)
@@ -103,8 +103,11 @@ fn broken_entries(answer: Answer, broken: &[u64]) -> Result<Answer, Failure> {
     Err(Failure { partial: Some(answer.result), ..failure })
 }
 
-fn written(format: Format, file: String, form: Form, entries: u64) -> Result<Answer, Failure> {
+fn written(format: Format, file: String, form: Form, entries: u64, is_partial: bool) -> Result<Answer, Failure> {
     let next = match form {
+        Form::Jsonl if is_partial => {
+            format!("written to {file}; check it with `tollgate audit verify --partial {file}`")
+        }
         Form::Jsonl => format!("written to {file}; check it with `tollgate audit verify {file}`"),
         _ => format!("written to {file}"),
     };
