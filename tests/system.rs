@@ -14,6 +14,8 @@ mod promises {
     mod access;
     mod login;
     mod crash;
+    mod audit;
+    mod tampering;
     mod budgets;
     mod rates;
     mod fleet;

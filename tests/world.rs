@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`database`], where state lives; [`admin`], what an administrator does; [`client`], what a developer's agent
 //! does; [`cluster`], all parts in this process; [`process`], a part as a
-//! process that can be killed; [`redis`], a store that can be killed; [`fleet`], a control plane and several replicas as processes;
+//! process that can be killed; [`redis`] and [`postgres`], stores that can be killed; [`fleet`], a control plane and several replicas as processes;
 //! [`organisation`], ten thousand people at once;
 //! [`identity`], a certified OpenID provider and the browser of whoever signs in there; [`laptop`], where a developer types.
 
@@ -26,6 +26,8 @@ pub mod cluster;
 pub mod process;
 #[path = "world/redis.rs"]
 pub mod redis;
+#[path = "world/postgres.rs"]
+pub mod postgres;
 #[path = "world/fleet.rs"]
 pub mod fleet;
 #[path = "world/organisation.rs"]

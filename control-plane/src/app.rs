@@ -34,7 +34,9 @@ use crate::{
     alerts::Alerts,
     api::{Admin, authorize::Authorize},
     audit::{
+        self,
         checkpoints::{Checkpoints, CompareError},
+        retention::Retention,
         ship::{ShipError, Shipping},
     },
     catalogue::{self, Catalogue, CatalogueError},
@@ -79,6 +81,7 @@ pub struct App {
     webhooks: Option<Webhooks>,
     checkpoints: Arc<Checkpoints>,
     shipping: Shipping,
+    retention: Option<Retention>,
     metrics: Metrics,
     people: People,
     addresses: Addresses,
@@ -226,6 +229,11 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     // Before an entry is written: it tells whether the log is shorter than what was shipped of it.
     let shipping = Shipping::open(&config.audit_sinks, &store, &metrics.audit_sinks).await?;
     checkpoints.compare().await?;
+    if let Some(key) = config.audit.hmac_key_bytes() {
+        audit::adopt(&store, &key).await?;
+    }
+    let retention = config.audit.retention(&config.data_dir);
+    let retention = retention.map(|settings| Retention::new(store.clone(), settings));
     let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts, Arc::clone(&checkpoints)).await?;
     let people = people(&config, &store, &keyring, &minter)?;
     let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;
@@ -243,7 +251,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let others = oauth.map(OAuth::routes).unwrap_or_default().merge(scim.routes());
     let http = HttpListener { others, listener: listener_http };
     let (admin, fleet) = (AdminListener { router, listener: admin }, FleetListener { fleet, listener });
-    Ok(App { store, admin, fleet, http, webhooks, checkpoints, shipping, metrics, people, addresses })
+    Ok(App { store, admin, fleet, http, webhooks, checkpoints, shipping, retention, metrics, people, addresses })
 }
 
 /// Replaces the bootstrap administrator's token, without starting anything, and returns its file.
@@ -402,7 +410,8 @@ impl App {
     /// # Errors
     /// When a listener fails, or a part panics.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let Self { store, admin, fleet, http, webhooks, checkpoints, shipping, metrics, people, addresses } = self;
+        let Self { store, admin, fleet, http, webhooks, checkpoints, shipping, retention, metrics, people, addresses } =
+            self;
         // One part that ends takes the others along: half a control plane would look alive.
         let stop = shutdown.child_token();
         let mut parts: JoinSet<Result<(), RunError>> = JoinSet::new();
@@ -433,6 +442,9 @@ impl App {
             });
         }
         parts.spawn(shipping.run(stop.clone()).map(Ok));
+        if let Some(retention) = retention {
+            parts.spawn(retention.run(stop.clone()).map(Ok));
+        }
         {
             let (sessions, stop) = (people.sessions, stop.clone());
             parts.spawn(async move {

@@ -5,7 +5,7 @@
 //!
 //! Reading order: here, appending; [`epochs`], the keys; [`found`], the beginning of a log, and the change of its keys;
 //! [`checkpoints`], what is signed and kept elsewhere; [`export`], the log as a file that proves itself; [`ship`], the log as it
-//! is sent to where others read it.
+//! is sent to where others read it; [`retention`] and [`erasure`], what is taken away from it.
 
 use std::borrow::Cow;
 
@@ -29,8 +29,10 @@ mod found;
 pub mod checkpoints;
 pub mod export;
 pub mod ship;
+pub mod retention;
+pub mod erasure;
 
-pub(crate) use self::found::found;
+pub(crate) use self::found::{adopt, found};
 pub use self::{epochs::Epochs, found::rotate};
 
 /// An entry that is to be sealed.

@@ -20,6 +20,10 @@ use crate::{
     webhooks,
 };
 
+mod audit;
+
+pub use self::audit::AuditSettings;
+
 /// The file in the data directory that holds the key-encryption key, unless it is configured.
 pub const ENCRYPTION_KEY_FILE: &str = "encryption-key";
 
@@ -72,6 +76,8 @@ pub struct Config {
     pub session_life: Duration,
     /// The issuer whose subjects are the external ids of users who are provisioned over SCIM.
     pub scim_issuer: Option<String>,
+    /// The audit log.
+    pub audit: AuditSettings,
     /// How the process reports.
     pub report: Report,
 }
@@ -154,6 +160,7 @@ impl Config {
             public_url: reader.optional("public_url").map(|url: String| url.trim_end_matches('/').to_owned()),
             session_life: reader.or("session_life", SESSION_LIFE),
             scim_issuer: reader.optional("scim_issuer"),
+            audit: AuditSettings::read(reader),
             report: Report::read(reader),
             data_dir,
         };

@@ -102,7 +102,7 @@ impl Intake {
         for (reported, evidence) in
             new.iter().zip(evidence).filter(|(reported, _)| inserted.contains(&reported.sequence()))
         {
-            evidence::draft(&mut drafts, &mut chain, replica, reported, evidence.as_ref(), now_ms);
+            evidence::draft(&mut drafts, &mut chain, replica, reported, evidence.as_ref(), now_ms)?;
         }
         txn.usage_chain_move(replica, *incarnation, &chain).await?;
         drafts.extend(told.into_iter().map(entry::here));

@@ -234,17 +234,30 @@ impl Report {
     }
 }
 
-// Returns the entry for the log when the replica refused something that it had not refused before.
-async fn write_one(txn: &mut Txn, replica: &ReplicaId, report: &Report, now: i64) -> Result<Option<Entry>, StoreError> {
+// Returns the entries for the log: what the replica has put in force, and what it refused, each once.
+async fn write_one(txn: &mut Txn, replica: &ReplicaId, report: &Report, now: i64) -> Result<Vec<Entry>, StoreError> {
     let Report { opened, closed, acknowledged, refused, seen } = report;
     match opened {
         Some(opened) => txn.replica_opened(replica, opened, *seen).await?,
         None => txn.replica_seen(replica, *seen).await?,
     }
-    if let Some(acknowledged) = acknowledged {
-        txn.replica_acknowledged(replica, acknowledged, now).await?;
+    let entry = |action, outcome, detail: serde_json::Map<_, _>| {
+        let target = format!("replica/{replica}");
+        let facts =
+            Facts { initiator: &target, target: &target, replica: replica.as_str(), detail, ..Facts::default() };
+        Entry::new(now, action, outcome, facts)
+    };
+    let mut entries = Vec::new();
+    if let Some(acknowledged) = acknowledged
+        && txn.replica_acknowledged(replica, acknowledged, now).await?
+    {
+        let Acknowledged { epoch, revision, apply_us } = acknowledged;
+        let mut detail = serde_json::Map::new();
+        detail.insert("epoch".into(), json!(epoch));
+        detail.insert("revision".into(), json!(revision));
+        detail.insert("apply_us".into(), json!(apply_us));
+        entries.push(entry("replica.apply", Outcome::Allowed, detail));
     }
-    let mut entry = None;
     if let Some(refused) = refused
         && txn.replica_refused(replica, refused).await?
     {
@@ -254,15 +267,12 @@ async fn write_one(txn: &mut Txn, replica: &ReplicaId, report: &Report, now: i64
         detail.insert("epoch".into(), json!(epoch));
         detail.insert("revision".into(), json!(revision));
         detail.insert("reason".into(), json!(reason));
-        let target = format!("replica/{replica}");
-        let facts =
-            Facts { initiator: &target, target: &target, replica: replica.as_str(), detail, ..Facts::default() };
-        entry = Some(Entry::new(now, "replica.refuse_push", Outcome::Failed, facts));
+        entries.push(entry("replica.refuse_push", Outcome::Failed, detail));
     }
     if let Some(stream) = closed {
         txn.replica_closed(replica, stream).await?;
     }
-    Ok(entry)
+    Ok(entries)
 }
 
 fn interval(period: Duration) -> tokio::time::Interval {

@@ -398,6 +398,8 @@ async fn open_sqlite(url: &str) -> Result<Db, StoreError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // What is erased from the audit log does not stay in free pages.
+        .pragma("secure_delete", "ON")
         .busy_timeout(WAIT_MAX)
         .disable_statement_logging();
     migrations::run_sqlite(&options, OPEN_ATTEMPTS_MAX).await?;

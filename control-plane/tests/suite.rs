@@ -12,6 +12,9 @@ mod audit;
 #[path = "suite/ship.rs"]
 mod ship;
 #[cfg(test)]
+#[path = "suite/retention.rs"]
+mod retention;
+#[cfg(test)]
 #[path = "suite/organisation.rs"]
 mod organisation;
 #[cfg(test)]

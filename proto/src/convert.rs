@@ -2,4 +2,5 @@
 
 pub mod fleet;
 pub mod usage;
+pub mod evidence;
 pub mod model;

@@ -4,69 +4,23 @@
 //! write another in its place or leave it out, and whoever kept a link of the chain can show it. Entries say what decided, so
 //! that each decision can be explained later. Never prompt text, never a secret; of the model only its name.
 //!
-//! Reading order: [`Circumstances`], what is known of a visit beyond its record; [`Chain`], the links; `body`, what an entry
-//! says.
+//! What an entry says is in [`tollgate_proto::convert::evidence`]; here are the links.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use tollgate_audit::{
+    Unreadable,
     seal::{CHAIN_START, SALT_BYTES, Salt, commitment, link},
     tree::Hash,
 };
-use tollgate_policy::{limit::Measure, money::NanoUsd, price::Price, snapshot::Model, usage::Charge};
-use tollgate_proto::usage::v1;
+use tollgate_proto::{convert::evidence, usage::v1};
 
-mod body;
-
-pub(crate) use self::body::{Members, members};
+pub use self::evidence::{Applied, Circumstances, Counted};
 
 /// The longest user agent that an entry bears, in bytes: those of agents take 60.
 pub const USER_AGENT_BYTES_MAX: usize = 256;
 /// The longest reason, in bytes: sentences for clients are shorter, whatever the names in them.
 pub const REASON_BYTES_MAX: usize = 512;
-
-/// What is known of a visit beyond its record, for the audit log alone. What is not known stays empty.
-#[derive(Clone, Debug, Default)]
-pub struct Circumstances {
-    /// Where the connection came from: behind a load balancer, that. Nothing that a client claims.
-    pub source_address: Option<IpAddr>,
-    /// What the client says that it is, within [`USER_AGENT_BYTES_MAX`].
-    pub user_agent: Arc<str>,
-    /// Why it was refused, as the client was told.
-    pub reason: Arc<str>,
-    /// What the last attempt held when it was sent: mostly the most that it could cost.
-    pub held: NanoUsd,
-    /// The budgets against which it was held.
-    pub charges: Arc<[Charge]>,
-    /// What its tokens cost.
-    pub price: Option<Applied>,
-    /// The rate limits that it was counted in.
-    pub limits: Arc<[Counted]>,
-    /// Whether it was counted in the limit of its session.
-    pub in_session: bool,
-}
-
-/// The price of a model, as it was applied: with what the way of asking adds.
-#[derive(Clone, Debug)]
-pub struct Applied {
-    /// The model of the catalogue.
-    pub model: Arc<Model>,
-    /// Its price.
-    pub price: Price,
-}
-
-/// A rate limit that a visit was counted in.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Counted {
-    /// Whose limit it is, by id.
-    pub owner: Box<str>,
-    /// What it counts.
-    pub measure: Measure,
-    /// How many it allows.
-    pub amount: u64,
-    /// In how many milliseconds; 0 for [`Measure::Parallel`].
-    pub span_ms: u64,
-}
 
 /// The chain of a run, up to its newest record.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -123,40 +77,29 @@ impl Chain {
         circumstances: &Circumstances,
         salt: &Salt,
     ) -> v1::Record {
-        self.append_known(sequence, record, members(circumstances), salt)
+        self.seal(sequence, record, salt, |record| evidence::encode(record, circumstances))
     }
 
     /// As [`Self::append`], with the circumstances as they were noted.
-    pub(crate) fn append_known(
+    pub(crate) fn append_noted(&mut self, sequence: u64, record: v1::Record, noted: &[u8], salt: &Salt) -> v1::Record {
+        self.seal(sequence, record, salt, |record| evidence::encode_noted(record, noted))
+    }
+
+    fn seal(
         &mut self,
         sequence: u64,
         mut record: v1::Record,
-        known: Members,
         salt: &Salt,
+        encode: impl FnOnce(&v1::Record) -> Result<Vec<u8>, Unreadable>,
     ) -> v1::Record {
         record.incarnation = signed(self.incarnation);
         record.sequence = signed(sequence);
-        let body = body::encode(&record, known);
+        // An entry has a JSON form.
+        let body = encode(&record).unwrap_or_default();
         let previous = self.link;
         self.link = link(self.incarnation, sequence, &previous, &commitment(salt, &body));
         record.evidence = Some(v1::Evidence { body, salt: salt.to_vec(), previous: previous.to_vec() });
         record
-    }
-}
-
-// === impl Circumstances ===
-
-impl Circumstances {
-    /// The bytes to note with an intent, for the entry of a visit whose end is never known.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        // A map of texts and numbers has a JSON form.
-        serde_json::to_vec(&members(self)).unwrap_or_default()
-    }
-
-    /// Reads what [`Self::encode`] made; nothing is known from anything else.
-    pub(crate) fn known(encoded: &[u8]) -> Members {
-        serde_json::from_slice(encoded).unwrap_or_default()
     }
 }
 

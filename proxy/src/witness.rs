@@ -133,7 +133,7 @@ impl Watch {
         let Self { mut seen, mut keeping } = self;
         loop {
             let mut batch = Vec::new();
-            let due = keeping.links_due();
+            let due = keeping.links_due(Instant::now());
             let ended = tokio::select! {
                 biased;
                 count = seen.recv_many(&mut batch, SEEN_MAX) => count == 0,
@@ -142,7 +142,7 @@ impl Watch {
             let now = Instant::now();
             let work = move || {
                 batch.into_iter().for_each(|seen| keeping.take(seen));
-                if ended || keeping.links_due().is_some_and(|due| due <= now) {
+                if ended || keeping.links_due(now).is_some_and(|due| due <= now) {
                     keeping.keep_links(now);
                 }
                 keeping
@@ -231,11 +231,12 @@ impl Keeping {
         self.store.settle(written, &self.book);
     }
 
-    fn links_due(&self) -> Option<Instant> {
+    // The first are due at once.
+    fn links_due(&self, now: Instant) -> Option<Instant> {
         if self.links.is_empty() || self.writer.is_none() {
             return None;
         }
-        Some(self.links_kept.map_or_else(Instant::now, |kept| kept + LINKS_INTERVAL))
+        Some(self.links_kept.map_or(now, |kept| kept + LINKS_INTERVAL))
     }
 
     fn keep_links(&mut self, now: Instant) {

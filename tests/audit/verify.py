@@ -33,6 +33,8 @@ from nacl.signing import VerifyKey
 LINE_BYTES_MAX = 64 * 1024
 NOTE_BYTES_MAX = 4096
 MAC_KEY_BYTES_MIN = 32
+# More of a note are not read.
+SIGNATURES_MAX = 8
 # Databases count so far.
 SIZE_MAX = 2**63 - 1
 NESTED_MAX = 127
@@ -177,13 +179,21 @@ class Note:
         struct.pack(">Qq", self.size, int(found["time"]))
 
     def is_signed_by_none_but(self, key: bytes) -> bool:
-        """Whether there is one signature, and this public key made it (C2SP signed-note)."""
+        """Whether there is one signature, and this public key made it."""
+        return len(self._signatures) == 1 and self.is_signed_by(key)
+
+    def is_signed_by(self, key: bytes) -> bool:
+        """Whether this public key made one of the signatures."""
+        return any(self._is_signature(line, key) for line in self._signatures[:SIGNATURES_MAX])
+
+    def _is_signature(self, line: str, key: bytes) -> bool:
+        # C2SP signed-note.
         prefix = f"— {self.origin} "
-        if len(self._signatures) != 1 or not self._signatures[0].startswith(prefix):
+        if not line.startswith(prefix):
             return False
         named = hashlib.sha256(self.origin.encode() + b"\n\x01" + key).digest()[:4]
         try:
-            signature = from_base64(self._signatures[0].removeprefix(prefix))
+            signature = from_base64(line.removeprefix(prefix))
             VerifyKey(key).verify(self._text, signature[4:])
         except (BadSignatureError, ValueError):
             return False
@@ -212,6 +222,8 @@ class Trust:
     mac_keys: list[bytes] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    # Whether the file is known to be a part of the log.
+    partial: bool = False
 
 
 @dataclass
@@ -244,15 +256,21 @@ class Verifier:
         self._log, key = bytes.fromhex(found["log"]), bytes.fromhex(found["key"])
         if trust.keys and key not in trust.keys:
             raise Tampered(0, "the first checkpoint is signed by a key that is not one of yours")
-        self._pruned = self._tree.size > 0
+        self._start = self._tree.size
+        self._pruned = self._start > 0
         self._signers, self._announced = [key], list[bytes]()
-        self._pinned = bool(trust.keys)
+        self._pinned = trust.keys
         self._mac_keys = {mac_key_id(key): key for key in trust.mac_keys}
         self._last_mac_key: bytes | None = None
         self._chains: dict[tuple[str, int], Chain] = {}
         self._proved, self._ended, self._counts = self._tree.size, False, Counter[str]()
+        # Those of what is not read yet, and those that no known key signed, with whether they have the root of the log.
         self._notes: defaultdict[int, list[Note]] = defaultdict(list)
+        self._unsigned: list[tuple[Note, bool]] = []
         self._links: dict[tuple[str, int, int], bytes] = {}
+        # What is gone, and whether an entry says so.
+        self._partial, self._erased, self._explained = trust.partial, dict[int, None](), not self._pruned
+        self._root_before = self._tree.root() if self._pruned else b""
         self._expect(trust)
         self._compare()
 
@@ -286,17 +304,26 @@ class Verifier:
     def finish(self) -> str:
         """Says what the sound log is, behind its last line."""
         missing = self._tree.size + 1
-        longer = max(self._notes, default=0)
-        if longer > self._tree.size:
-            raise Tampered(missing, f"the log had {longer} entries when it was witnessed")
+        for longer in sorted(self._notes, reverse=True):
+            if any(self._is_ours(note) for note in self._notes[longer]):
+                raise Tampered(missing, f"the log had {longer} entries when it was witnessed")
         if not self._ended:
             raise Tampered(missing, "the file does not end with a checkpoint over its last entry")
+        for size in [note.size for note, _ in self._unsigned] + [self._tree.size + 1 for _ in self._notes]:
+            # The key that signed over what is before the file may be one that no later file names.
+            if not (self._pruned and size == self._start):
+                raise Tampered(max(size, 1), "the witness is signed by a key that is not the log's")
+            self._counts["older"] += 1
         for writer, incarnation, sequence in self._links:
             chain = self._chains.get((writer, incarnation))
             if not self._pruned or (chain and sequence >= chain.first):
                 what = f"{writer} wrote entry {sequence} of its run {incarnation}, and it was acknowledged"
                 raise Tampered(missing, f"it is missing: {what}")
             self._counts["older"] += 1
+        if not self._partial and not self._explained:
+            raise Tampered(1, f"the file begins with entry {self._start + 1}, and no entry says that others were pruned")
+        if not self._partial and self._erased:
+            raise Tampered(min(self._erased), "its body was erased, and no entry behind it says by whom and why")
         names = ("entries", "MACs", "erased", "witnessed", "older")
         counts = ", ".join(f"{self._counts[name]} {name}" for name in names)
         keys = "keys of yours" if self._pinned else "the file's own key, which nobody vouched for"
@@ -348,6 +375,7 @@ class Verifier:
             self._counts["MACs"] += 1
         if found["salt"] is None:
             self._counts["erased"] += 1
+            self._erased[index] = None
         else:
             self._body(found, body)
         if found["differs"]:
@@ -377,6 +405,17 @@ class Verifier:
             if not DIGEST.fullmatch(key):
                 raise Fault("its body announces no key")
             self._announced.append(bytes.fromhex(key))
+        elif found["action"] == "audit.erase":
+            for index in member(member(entry, "detail", dict), "indexes", list):
+                struct.pack(">Q", index if type(index) is int else -1)
+                self._erased.pop(index, None)
+        elif found["action"] == "audit.prune":
+            detail = member(entry, "detail", dict)
+            pruned_to, root = member(detail, "to", int), member(detail, "root", str)
+            struct.pack(">Q", pruned_to)
+            if not DIGEST.fullmatch(root):
+                raise Fault("its body names no root")
+            self._explained |= pruned_to == self._start and bytes.fromhex(root) == self._root_before
 
     def _forget(self, target: str, detail: dict[str, Any]) -> None:
         numbers = [member(detail, name, int) for name in ("incarnation", "from_sequence", "to_sequence")]
@@ -425,15 +464,31 @@ class Verifier:
             first = min(self._proved + 1, index)
             raise Tampered(first, f"it, or an entry behind it up to {size}, is not what the checkpoint over them signs")
         # The key that is announced signs from here on, and the one before it no more.
-        self._signers, self._announced = self._signers + self._announced, []
+        announced, self._announced = self._announced, []
         self._proved = size
+        if announced:
+            self._signers += announced
+            # A witness may be signed by a key that the file announces later.
+            unsigned, self._unsigned = self._unsigned, []
+            for seen, same in unsigned:
+                self._judge(seen, same)
 
     def _compare(self) -> None:
-        size = self._tree.size
-        notes = self._notes.get(size, [])
-        if any(note.root != self._tree.root() for note in notes):
-            raise Tampered(max(size, 1), f"the first {size} entries had another root when they were witnessed")
-        self._counts["witnessed"] += len(notes)
+        notes = self._notes.pop(self._tree.size, [])
+        root = self._tree.root() if notes else b""
+        for note in notes:
+            self._judge(note, note.root == root)
+
+    def _judge(self, note: Note, same: bool) -> None:
+        if not self._is_ours(note):
+            self._unsigned.append((note, same))
+        elif not same:
+            raise Tampered(max(note.size, 1), f"the first {note.size} entries had another root when they were witnessed")
+        else:
+            self._counts["witnessed"] += 1
+
+    def _is_ours(self, note: Note) -> bool:
+        return any(note.is_signed_by(key) for key in [*self._signers, *self._pinned])
 
 
 def verify(lines: Iterable[bytes], trust: Trust) -> str:
@@ -473,7 +528,7 @@ def _read_witness(line: str, trust: Trust) -> None:
 
 
 def _read_trust(arguments: argparse.Namespace) -> Trust:
-    trust = Trust()
+    trust = Trust(partial=arguments.partial)
     for key in arguments.key:
         if not DIGEST.fullmatch(key):
             raise Fault(f"--key {key}: a public key has 64 hexadecimal digits")
@@ -500,6 +555,7 @@ def main(words: list[str] | None = None) -> int:
     """Verifies the file that the command line names."""
     parser = argparse.ArgumentParser(description="Verifies an exported audit log.")
     parser.add_argument("file")
+    parser.add_argument("--partial", action="store_true", help="the file is known to be a part of the log")
     for name in ("--key", "--mac-key-file", "--checkpoint"):
         parser.add_argument(name, action="append", default=[])
     arguments = parser.parse_args(words)

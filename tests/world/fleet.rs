@@ -132,15 +132,26 @@ impl Fleet {
 
     /// The same, with further settings of the replicas.
     pub async fn start_with(kind: Kind, replicas: usize, further: &[(&'static str, String)]) -> Self {
-        let http = client::http();
         let directory = must("directory", tempfile::tempdir());
+        let database_url = database::fresh(kind, &directory).await;
+        Self::start_over(database_url, directory, replicas, further).await
+    }
+
+    /// The same, over that database.
+    pub async fn start_over(
+        database_url: String,
+        directory: TempDir,
+        replicas: usize,
+        further: &[(&'static str, String)],
+    ) -> Self {
+        let http = client::http();
         let options = Options { listen: ([127, 0, 0, 1], 0).into(), ..Options::default() };
         let simulator = must("simulator", Simulator::start(options).await);
         let local = || format!("127.0.0.1:{}", free_port());
         let (admin, fleet, plane_http) = (local(), local(), local());
         let data = directory.path().display().to_string();
         let settings = vec![
-            ("DATABASE_URL", database::fresh(kind, &directory).await),
+            ("DATABASE_URL", database_url),
             ("DATA_DIR", data.clone()),
             ("ADMIN_LISTEN", admin.clone()),
             ("FLEET_LISTEN", fleet.clone()),

@@ -2,13 +2,14 @@
 //!
 //! Reading order: [`filters`] and [`entry`], which entries and how one is shown; [`list`], [`tail`] and [`explain`], for people who look
 //! for something; [`export`], the log as a file; [`trust`] and [`witness`], what a file is compared with; [`verify`], whether a file is
-//! sound; [`proof`] and [`prove`], a single entry; [`checkpoint`] and [`rotate`], which sign.
+//! sound; [`proof`] and [`prove`], a single entry; [`checkpoint`] and [`rotate`], which sign; [`hold`] and [`erase`], what stays
+//! and what goes.
 
 mod filters;
 mod entry;
 mod text;
 mod lines;
-mod walk;
+mod forth;
 mod list;
 mod tail;
 mod explain;
@@ -22,6 +23,8 @@ mod proof;
 mod prove;
 mod checkpoint;
 mod rotate;
+mod hold;
+mod erase;
 
 use clap::Subcommand;
 
@@ -59,6 +62,12 @@ pub(crate) enum AuditCommand {
     /// Seal and sign with new keys from now on
     #[command(after_help = "Example: tollgate audit rotate-key")]
     RotateKey,
+    /// Keep entries from being pruned and erased
+    #[command(subcommand)]
+    Hold(hold::HoldCommand),
+    /// Take what entries say out of the log, for good
+    #[command(after_help = erase::HELP)]
+    Erase(Box<erase::Erase>),
 }
 
 impl AuditCommand {
@@ -90,6 +99,8 @@ impl AuditCommand {
             Self::Prove(prove) => prove.run(context).await,
             Self::Checkpoint(checkpoint) => checkpoint.run(context).await,
             Self::RotateKey => rotate::run(context).await,
+            Self::Hold(hold) => hold.run(context).await,
+            Self::Erase(erase) => erase.run(context).await,
             Self::Verify(verify) => verify.run(context.format, surroundings),
         }
     }

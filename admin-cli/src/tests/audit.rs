@@ -126,6 +126,22 @@ async fn a_shorter_log_does_not_verify_beside_what_was_seen_before() {
 }
 
 #[tokio::test]
+async fn a_witness_that_the_log_did_not_sign_is_told_of_a_log_and_of_a_proof() {
+    let (log, directory) = (sealed(5), tempfile::tempdir().unwrap());
+    let note = sealed(5).checkpoint();
+    let (text, signature) = note.rsplit_once(' ').unwrap();
+    let changed = if signature.contains('Q') { signature.replace('Q', "R") } else { signature.replace('g', "h") };
+    assert_ne!(signature, changed);
+    let forged = kept(&directory, "note", format!("{text} {changed}"));
+    let file = kept(&directory, "log", log.export());
+    let proof = offline(&["audit", "prove", "4", "--file", &file], "").await.stdout;
+    for file in [file, kept(&directory, "proof", proof)] {
+        let ran = offline(&["audit", "verify", &file, "--checkpoint", &forged], "").await;
+        assert!(ran.code == 1 && ran.stderr.contains("a key that is not the log's"), "{}", ran.stderr);
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_log_is_unreadable() {
     let directory = tempfile::tempdir().unwrap();
     let file = kept(&directory, "log", sealed(1).export());

@@ -1,25 +1,25 @@
-//! AuditService: reading the log, and proving it.
+//! AuditService: reading the log, proving it, and taking away from it.
+//!
+//! Reading order: here, export, proofs and keys; [`list`], which entries; [`retention`], erasure and holds.
 
 use futures_util::{
     StreamExt as _,
     stream::{self, BoxStream},
 };
-use tollgate_audit::Outcome;
 use tollgate_proto::audit::v1::{self, audit_service_server::AuditService};
 use tonic::{Request, Response, Status};
 
-use super::{Admin, authorize::Authorized, failure::Failure, filter::Filter, page::Page, violations::Violations, wire};
+use super::{Admin, authorize::Authorized, failure::Failure};
 use crate::{
     audit::{
         self, checkpoints,
         export::{self, Export, ExportError},
     },
     clock,
-    store::audit::{AuditFilter, Listed},
 };
 
-const FIELDS: [&str; 9] =
-    ["action", "outcome", "initiator", "target", "replica", "request_id", "session", "since", "until"];
+mod list;
+mod retention;
 
 #[tonic::async_trait]
 impl AuditService for Admin {
@@ -78,10 +78,41 @@ impl AuditService for Admin {
     ) -> Result<Response<v1::RotateKeyResponse>, Status> {
         let (by, v1::RotateKeyRequest {}) = Authorized::take(request)?;
         let mut txn = self.store.begin().await.map_err(Failure::from)?;
+        if txn.epochs().is_configured() {
+            let sentence = "the HMAC key is configured: set another audit_hmac_key and start the control planes again";
+            return Err(Failure::Blocked { subject: "audit/log".into(), sentence: sentence.into() }.into());
+        }
         let epoch = audit::rotate(&mut txn, by.principal(), None).await.map_err(Failure::from)?;
         txn.commit().await.map_err(Failure::from)?;
         let (epoch, public_key) = (epoch.id().to_owned(), epoch.public_key().to_vec());
         Ok(Response::new(v1::RotateKeyResponse { epoch, public_key }))
+    }
+
+    async fn erase_entries(
+        &self,
+        request: Request<v1::EraseEntriesRequest>,
+    ) -> Result<Response<v1::EraseEntriesResponse>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.audit_erase(&by, message).await?))
+    }
+
+    async fn create_hold(&self, request: Request<v1::CreateHoldRequest>) -> Result<Response<v1::Hold>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.hold_create(&by, message.hold.unwrap_or_default()).await?))
+    }
+
+    async fn list_holds(
+        &self,
+        request: Request<v1::ListHoldsRequest>,
+    ) -> Result<Response<v1::ListHoldsResponse>, Status> {
+        let (_, v1::ListHoldsRequest {}) = Authorized::take(request)?;
+        Ok(Response::new(self.hold_list().await?))
+    }
+
+    async fn release_hold(&self, request: Request<v1::ReleaseHoldRequest>) -> Result<Response<()>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        self.hold_release(&by, message).await?;
+        Ok(Response::new(()))
     }
 }
 
@@ -91,63 +122,5 @@ fn refused(error: ExportError) -> Status {
         ExportError::Line(_) => Status::data_loss(error.to_string()),
         ExportError::Empty => Status::failed_precondition(error.to_string()),
         ExportError::Missing => Status::not_found(error.to_string()),
-    }
-}
-
-impl Admin {
-    async fn audit_list(&self, message: v1::ListEntriesRequest) -> Result<v1::ListEntriesResponse, Failure> {
-        let v1::ListEntriesRequest { page_size, page_token, filter } = message;
-        let mut violations = Violations::default();
-        let page = Page::read("audit", &filter, page_size, &page_token, &mut violations);
-        let before = page.after.as_deref().map(|position| position.parse().map_err(|_| "is not one of this list"));
-        let before = before.and_then(|before| violations.take("page_token", before));
-        let filter = read_filter(&filter, &mut violations);
-        let filter = violations.finish(Some(filter))?;
-        let mut txn = self.store.begin_read().await?;
-        let rows = txn.audit_list(&filter, before, page.limit()).await?;
-        txn.end().await?;
-        let (entries, next_page_token) = page.write(&rows, written, |listed| listed.index.to_string());
-        Ok(v1::ListEntriesResponse { entries, next_page_token })
-    }
-}
-
-fn read_filter(text: &str, violations: &mut Violations) -> AuditFilter {
-    let mut terms = Filter::read(text, &FIELDS, violations);
-    let mut instant = |terms: &mut Filter, field| {
-        let text = terms.text(field)?;
-        let parsed = text.parse::<jiff::Timestamp>();
-        parsed.map_err(|_| violations.add("filter", format!("has a value of {field} that is not RFC 3339"))).ok()
-    };
-    let (since, until) = (instant(&mut terms, "since"), instant(&mut terms, "until"));
-    AuditFilter {
-        action: terms.text_match("action"),
-        outcome: terms.word("outcome", Outcome::of_word, violations),
-        initiator: terms.text("initiator"),
-        target: terms.text("target"),
-        replica: terms.text("replica"),
-        request_id: terms.text("request_id"),
-        session: terms.text("session"),
-        since: since.map(jiff::Timestamp::as_millisecond),
-        until: until.map(jiff::Timestamp::as_millisecond),
-    }
-}
-
-fn written(listed: &Listed) -> v1::Entry {
-    let Listed { index, entry, replica, writer, leaf, erased } = listed;
-    v1::Entry {
-        index: *index,
-        time: Some(wire::timestamp(entry.time_ms())),
-        action: entry.action().into(),
-        outcome: entry.outcome().word().into(),
-        initiator: entry.initiator().into(),
-        target: entry.target().into(),
-        replica: replica.clone(),
-        request_id: entry.request_id().into(),
-        session: entry.session().into(),
-        detail: serde_json::Value::Object(entry.detail().clone()).to_string(),
-        source_address: entry.source_address().into(),
-        writer: writer.clone(),
-        leaf: leaf.clone(),
-        erased: *erased,
     }
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
@@ -36,6 +36,7 @@ pub struct Epoch {
 pub struct Epochs {
     keyring: Arc<Keyring>,
     opened: Mutex<HashMap<String, Arc<Epoch>>>,
+    configured: OnceLock<()>,
 }
 
 // As they are sealed: in base64, the signing key as PKCS#8.
@@ -97,7 +98,18 @@ impl Epochs {
     /// Opens with this keyring.
     #[must_use]
     pub fn new(keyring: Arc<Keyring>) -> Self {
-        Self { keyring, opened: Mutex::default() }
+        Self { keyring, opened: Mutex::default(), configured: OnceLock::new() }
+    }
+
+    /// Remembers that the HMAC key is configured: no other one may be made meanwhile.
+    pub(crate) fn set_configured(&self) {
+        self.configured.get_or_init(|| ());
+    }
+
+    /// Whether the HMAC key is configured.
+    #[must_use]
+    pub fn is_configured(&self) -> bool {
+        self.configured.get().is_some()
     }
 
     /// The epoch of that id.
@@ -130,6 +142,12 @@ impl Epochs {
             Zeroizing::new(serde_json::to_vec(&stored).map_err(|error| StoreError::corrupt("audit epoch", error))?);
         let epoch = Epoch::read(&stored)?;
         let place = Place { purpose: PURPOSE, id: &epoch.id };
+        if txn.secret_get(place).await?.is_some() {
+            return Err(StoreError::corrupt(
+                "audit_hmac_key",
+                "this key sealed an epoch that has ended: set a new one",
+            ));
+        }
         let sealed: Sealed = self.keyring.seal(place, &stored)?;
         txn.secret_insert(place, &sealed).await?;
         Ok(self.keep(epoch))

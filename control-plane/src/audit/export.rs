@@ -8,7 +8,10 @@ use tollgate_audit::{
 use super::checkpoints::{self, Signed};
 use crate::{
     clock,
-    store::{Store, StoreError, audit::Found},
+    store::{
+        Store, StoreError, Txn,
+        audit::{Found, retention::Cut},
+    },
 };
 
 /// How many entries one page has: at most 1 MiB.
@@ -86,10 +89,35 @@ impl Export {
     /// [`ExportError`].
     pub async fn begin(store: &Store, from: i64) -> Result<(Self, Vec<u8>), ExportError> {
         let mut txn = store.begin().await?;
-        let end = checkpoints::sign(&mut txn, clock::now_ms()).await?.ok_or(ExportError::Empty)?;
-        let (start, size) = txn.audit_start(from).await?.unwrap_or_default();
-        let key = txn.audit_key_behind(size).await?.unwrap_or(end.public_key);
+        let begun = Self::begin_in(&mut txn, store, from).await?;
         txn.commit().await?;
+        Ok(begun)
+    }
+
+    /// As [`Self::begin`], as a transaction sees the log; the checkpoint at its end lasts as long as that.
+    ///
+    /// # Errors
+    /// [`ExportError`].
+    pub async fn begin_in(txn: &mut Txn, store: &Store, from: i64) -> Result<(Self, Vec<u8>), ExportError> {
+        let end = checkpoints::sign(txn, clock::now_ms()).await?.ok_or(ExportError::Empty)?;
+        let first = from.max(txn.audit_pruned().await? + 1);
+        Self::behind(txn, store, first, end).await
+    }
+
+    /// Begins an export from the checkpoint before that index through another one.
+    ///
+    /// # Errors
+    /// [`ExportError`].
+    pub async fn through(store: &Store, first: i64, cut: &Cut) -> Result<(Self, Vec<u8>), ExportError> {
+        let mut txn = store.begin_read().await?;
+        let begun = Self::behind(&mut txn, store, first, cut.signed.clone()).await?;
+        txn.end().await?;
+        Ok(begun)
+    }
+
+    async fn behind(txn: &mut Txn, store: &Store, first: i64, end: Signed) -> Result<(Self, Vec<u8>), ExportError> {
+        let (start, size) = txn.audit_start(first).await?.unwrap_or_default();
+        let key = txn.audit_key_behind(size).await?.unwrap_or(end.public_key);
         let line = Head { log: end.checkpoint.log, start, key }.write()?;
         Ok((Self { store: store.clone(), end, next: size + 1, ended: false }, line))
     }
@@ -99,16 +127,25 @@ impl Export {
     /// # Errors
     /// [`ExportError`].
     pub async fn page(&mut self) -> Result<Vec<u8>, ExportError> {
+        let mut txn = self.store.begin_read().await?;
+        let lines = self.page_in(&mut txn).await?;
+        txn.end().await?;
+        Ok(lines)
+    }
+
+    /// As [`Self::page`], as a transaction sees the log.
+    ///
+    /// # Errors
+    /// [`ExportError`].
+    pub async fn page_in(&mut self, txn: &mut Txn) -> Result<Vec<u8>, ExportError> {
         let mut lines = Vec::new();
         if self.ended {
             return Ok(lines);
         }
         let size = i64::try_from(self.end.checkpoint.size).unwrap_or(i64::MAX);
         let through = size.min(self.next + PAGE - 1);
-        let mut txn = self.store.begin_read().await?;
         let found = txn.audit_range(self.next, through).await?;
         let signed = txn.audit_checkpoints(self.next, through).await?;
-        txn.end().await?;
         let mut signed = signed.into_iter().peekable();
         for Found { index, row } in found {
             lines.extend(match row {

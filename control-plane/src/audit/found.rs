@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde_json::json;
 use tollgate_audit::{
-    Entry, Facts, Fields, Frontier, Outcome, checkpoint::key_name, seal::CHAIN_START, verify::NEW_KEY,
+    Entry, Facts, Fields, Frontier, MacKey, Outcome, checkpoint::key_name, seal::CHAIN_START, verify::NEW_KEY,
 };
 
 use super::{Draft, Origin, append, checkpoints, epochs::Epoch, line, salts};
@@ -25,15 +25,22 @@ const PAGE: i64 = 500;
 pub(crate) async fn found(store: &Store) -> Result<(), StoreError> {
     let mut txn = store.begin().await?;
     if txn.audit_is_founded().await? {
-        return txn.end().await;
+        while txn.audit_fill_teams(PAGE).await? {}
+        return txn.commit().await;
     }
     let epochs = txn.epochs();
     let epoch = epochs.make(&mut txn, None).await?;
     txn.audit_epoch_insert(epoch.id(), epoch.public_key(), 1, clock::now_ms()).await?;
     let mut log = [0; 16];
     getrandom::fill(&mut log).map_err(|_| SealError::Randomness)?;
-    let mut head =
-        Head { log, frontier: Frontier::default(), sequence: 0, link: CHAIN_START, epoch: epoch.id().to_owned() };
+    let mut head = Head {
+        log,
+        frontier: Frontier::default(),
+        sequence: 0,
+        link: CHAIN_START,
+        epoch: epoch.id().to_owned(),
+        pruned: 0,
+    };
     loop {
         let older = txn.audit_unsealed(head.size(), PAGE).await?;
         if older.is_empty() {
@@ -47,7 +54,24 @@ pub(crate) async fn found(store: &Store) -> Result<(), StoreError> {
         }
         txn.audit_seal(first, lines).await?;
     }
+    while txn.audit_fill_teams(PAGE).await? {}
     txn.audit_move(&head).await?;
+    txn.commit().await
+}
+
+/// Begins a new epoch where another HMAC key is configured than the one in force. Of several control planes that start together one
+/// does it.
+///
+/// # Errors
+/// As [`rotate`]; and when the key sealed an epoch that has ended.
+pub(crate) async fn adopt(store: &Store, mac_key: &[u8]) -> Result<(), StoreError> {
+    let named = MacKey::new(mac_key).map_err(|error| StoreError::corrupt("audit_hmac_key", error))?;
+    let mut txn = store.begin().await?;
+    txn.epochs().set_configured();
+    if txn.audit_head().await?.epoch == hex::encode(named.id()) {
+        return txn.end().await;
+    }
+    rotate(&mut txn, "system", Some(mac_key)).await?;
     txn.commit().await
 }
 

@@ -12,7 +12,7 @@ use tollgate_proto::{convert::usage::Reported, usage::v1};
 use super::entry;
 use crate::{
     audit::{Draft, Origin},
-    store::usage::Chain,
+    store::{StoreError, usage::Chain},
 };
 
 /// The longest entry, in bytes: its detail is at most 8 KiB, and each of its facts 256 bytes, which JSON may write six times as
@@ -59,6 +59,9 @@ impl Evidence {
 
 /// Appends what is to be written of a record. Where the chain does not go on from where it stood, that is declared first: what
 /// is missing is lost, and the log says so.
+///
+/// # Errors
+/// Never in practice: every entry has a JSON form.
 pub(super) fn draft<'a>(
     drafts: &mut Vec<Draft<'a>>,
     chain: &mut Chain,
@@ -66,9 +69,10 @@ pub(super) fn draft<'a>(
     reported: &Reported,
     evidence: Option<&'a Evidence>,
     now_ms: i64,
-) {
+) -> Result<(), StoreError> {
     let Some(Evidence { entry, body, salt, previous }) = evidence else {
-        return drafts.push(entry::here(entry::of(replica, reported)));
+        drafts.push(entry::here(entry::of(replica, reported)?));
+        return Ok(());
     };
     let (incarnation, sequence) = (reported.incarnation(), reported.sequence());
     if sequence > chain.sequence + 1 {
@@ -83,4 +87,5 @@ pub(super) fn draft<'a>(
     let origin =
         Origin::Replica { id: replica, incarnation, sequence, previous: *previous, salt: *salt, body: body.clone() };
     drafts.push(Draft { entry: Cow::Borrowed(entry), origin });
+    Ok(())
 }

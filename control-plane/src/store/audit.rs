@@ -1,18 +1,22 @@
 //! The rows of the audit log.
+//!
+//! Reading order: here, what is appended and sealed; [`list`], by what entries are found; [`retention`], what is taken away.
 
 use std::borrow::Cow;
 
 use tollgate_audit::{
-    Entry, Frontier, Note, Outcome,
+    Entry, Frontier, Note,
     checkpoint::PublicKey,
     file::{Content, Stored},
     seal::{Header, LogId, Salt},
     tree::Hash,
 };
 
-pub use super::statement::TextMatch;
 use super::{Row, Statement, StoreError, Txn};
 use crate::audit::checkpoints::Signed;
+
+pub mod list;
+pub mod retention;
 
 /// An entry, sealed, with what it is found by.
 #[derive(Debug)]
@@ -38,6 +42,8 @@ pub struct Head {
     pub link: Hash,
     /// The keys in force.
     pub epoch: String,
+    /// Entries through this index were pruned.
+    pub pruned: i64,
 }
 
 /// A row, found by its index.
@@ -49,46 +55,8 @@ pub struct Found {
     pub row: Result<(Stored<'static>, Vec<&'static str>), String>,
 }
 
-/// An entry as it is listed.
-#[derive(Debug)]
-pub struct Listed {
-    /// The index.
-    pub index: i64,
-    /// What it says; of an erased one, time and action.
-    pub entry: Entry,
-    /// The replica that decided; empty for a control plane.
-    pub replica: String,
-    /// Who wrote it.
-    pub writer: String,
-    /// The leaf's hash.
-    pub leaf: Vec<u8>,
-    /// Whether the body was erased.
-    pub erased: bool,
-}
-
-/// Which entries to list. What is `None` does not matter.
-#[derive(Clone, Debug, Default)]
-pub struct AuditFilter {
-    /// The action, or its beginning.
-    pub action: Option<TextMatch>,
-    /// How it ended.
-    pub outcome: Option<Outcome>,
-    /// Who did it.
-    pub initiator: Option<String>,
-    /// What it was done to.
-    pub target: Option<String>,
-    /// The replica that decided.
-    pub replica: Option<String>,
-    /// The request id.
-    pub request_id: Option<String>,
-    /// The session.
-    pub session: Option<String>,
-    /// Not before, in Unix milliseconds.
-    pub since: Option<i64>,
-    /// Before, in Unix milliseconds.
-    pub until: Option<i64>,
-}
-
+/// The columns of an erased entry that are empty with its body.
+const ERASED_COLUMNS: [&str; 7] = ["outcome", "initiator", "target", "replica", "request_id", "session", "team"];
 /// How many rows one statement inserts: few shapes, so that each stays prepared.
 const INSERT_ROWS: [usize; 3] = [64, 8, 1];
 
@@ -109,6 +77,7 @@ impl Txn {
             sequence: row.narrow("sequence")?,
             link: array(&row, "link")?,
             epoch: row.text("epoch")?,
+            pruned: row.int("pruned")?,
         })
     }
 
@@ -120,15 +89,16 @@ impl Txn {
 
     /// Moves the head.
     pub async fn audit_move(&mut self, head: &Head) -> Result<(), StoreError> {
-        let Head { log, frontier, sequence, link, epoch } = head;
+        let Head { log, frontier, sequence, link, epoch, pruned } = head;
         let update = sql!(
-            "UPDATE audit_head SET length = $1, log = $2, frontier = $3, sequence = $4, link = $5, epoch = $6 WHERE id = 1",
+            "UPDATE audit_head SET length = $1, log = $2, frontier = $3, sequence = $4, link = $5, epoch = $6, pruned = $7 WHERE id = 1",
             signed(frontier.size()),
             log.as_slice(),
             frontier.encode(),
             signed(*sequence),
             link.as_slice(),
             epoch,
+            *pruned,
         );
         self.execute(update).await.map(drop)
     }
@@ -170,18 +140,16 @@ impl Txn {
         Ok(())
     }
 
-    /// The entries below `before` that match, newest first, at most so many.
-    pub async fn audit_list(
-        &mut self,
-        filter: &AuditFilter,
-        before: Option<i64>,
-        limit: i64,
-    ) -> Result<Vec<Listed>, StoreError> {
-        let mut select = sql!("SELECT * FROM audit_entries WHERE idx < $1", before.unwrap_or(i64::MAX));
-        filter.narrow(&mut select);
-        select.push(" ORDER BY idx DESC LIMIT ");
-        select.push_bind(limit);
-        self.fetch_all(select).await?.iter().map(listed).collect()
+    /// Gives entries of before there was a column for the team theirs, at most so many; `false`: there is none left.
+    pub async fn audit_fill_teams(&mut self, limit: i64) -> Result<bool, StoreError> {
+        let select = sql!("SELECT idx, body FROM audit_entries WHERE team IS NULL LIMIT $1", limit);
+        let rows = self.fetch_all(select).await?;
+        for row in &rows {
+            let entry = Entry::decode(&row.bytes("body")?).ok();
+            let team = entry.as_ref().map(team).unwrap_or_default();
+            self.execute(sql!("UPDATE audit_entries SET team = $1 WHERE idx = $2", team, row.int("idx")?)).await?;
+        }
+        Ok(!rows.is_empty())
     }
 
     /// The rows between two indexes, both included, as they are.
@@ -260,40 +228,14 @@ impl Txn {
         self.execute(insert).await.map(drop)
     }
 
+    /// How many entries were pruned.
+    pub async fn audit_pruned(&mut self) -> Result<i64, StoreError> {
+        self.fetch_one(sql!("SELECT pruned FROM audit_head WHERE id = 1")).await?.int("pruned")
+    }
+
     /// How many entries there are.
     pub async fn audit_length(&mut self) -> Result<i64, StoreError> {
         self.fetch_one(sql!("SELECT length FROM audit_head WHERE id = 1")).await?.int("length")
-    }
-}
-
-// === impl AuditFilter ===
-
-impl AuditFilter {
-    fn narrow(&self, select: &mut Statement) {
-        let Self { action, outcome, initiator, target, replica, request_id, session, since, until } = self;
-        if let Some(action) = action {
-            action.narrow(select, "action");
-        }
-        let outcome = outcome.map(|outcome| outcome.word().to_owned());
-        for (clause, value) in [
-            (" AND outcome = ", outcome.as_ref()),
-            (" AND initiator = ", initiator.as_ref()),
-            (" AND target = ", target.as_ref()),
-            (" AND replica = ", replica.as_ref()),
-            (" AND request_id = ", request_id.as_ref()),
-            (" AND session = ", session.as_ref()),
-        ] {
-            if let Some(value) = value {
-                select.push(clause);
-                select.push_bind(value);
-            }
-        }
-        for (clause, instant) in [(" AND time >= ", since), (" AND time < ", until)] {
-            if let Some(instant) = *instant {
-                select.push(clause);
-                select.push_bind(instant);
-            }
-        }
     }
 }
 
@@ -309,7 +251,7 @@ impl Head {
 
 fn insert<'a>(first: i64, lines: impl Iterator<Item = Line<'a>>) -> Statement {
     let mut statement = sql!(
-        "INSERT INTO audit_entries (idx, time, action, outcome, initiator, target, replica, request_id, session, header, salt, mac, leaf, body) VALUES "
+        "INSERT INTO audit_entries (idx, time, action, outcome, initiator, target, replica, request_id, session, team, header, salt, mac, leaf, body) VALUES "
     );
     for (index, Line { entry, replica, stored }) in (first..).zip(lines) {
         statement.push(if index == first { "(" } else { ", (" });
@@ -335,7 +277,7 @@ fn insert<'a>(first: i64, lines: impl Iterator<Item = Line<'a>>) -> Statement {
 }
 
 // The columns by which an entry is found, besides its time.
-fn columns<'a>(entry: &'a Entry, replica: &'a str) -> [(&'static str, &'a str); 7] {
+fn columns<'a>(entry: &'a Entry, replica: &'a str) -> [(&'static str, &'a str); 8] {
     [
         ("action", entry.action()),
         ("outcome", entry.outcome().word()),
@@ -344,7 +286,13 @@ fn columns<'a>(entry: &'a Entry, replica: &'a str) -> [(&'static str, &'a str); 
         ("replica", replica),
         ("request_id", entry.request_id()),
         ("session", entry.session()),
+        ("team", team(entry)),
     ]
+}
+
+// The id of the caller's team, which a replica writes.
+fn team(entry: &Entry) -> &str {
+    entry.detail().get("team").and_then(serde_json::Value::as_str).unwrap_or_default()
 }
 
 // What a row holds, and which of its columns contradict that. The error says what is no entry.
@@ -377,10 +325,12 @@ fn differs(row: &Row, header: &[u8], content: &Content<'_>) -> Result<Vec<&'stat
     if row.int("time")? != header.time_ms {
         differs.push("time");
     }
-    // Of an erased entry nothing else is left to compare with.
+    // Of an erased entry the action is all that is left to find it by.
     let Content::Body { body, .. } = content else {
-        if row.text("action")? != header.action {
-            differs.push("action");
+        for (column, text) in ERASED_COLUMNS.map(|column| (column, "")).into_iter().chain([("action", header.action)]) {
+            if row.text(column)? != text {
+                differs.push(column);
+            }
         }
         return Ok(differs);
     };
@@ -392,28 +342,6 @@ fn differs(row: &Row, header: &[u8], content: &Content<'_>) -> Result<Vec<&'stat
         }
     }
     Ok(differs)
-}
-
-fn listed(row: &Row) -> Result<Listed, StoreError> {
-    let header = row.bytes("header")?;
-    let header = Header::decode(&header).map_err(|error| StoreError::corrupt("header", error))?;
-    let body = row.bytes("body")?;
-    let erased = body.is_empty();
-    let entry = if erased {
-        let outcome = Outcome::of_word(&row.text("outcome")?).unwrap_or(Outcome::Allowed);
-        Entry::new(header.time_ms, header.action, outcome, tollgate_audit::Facts::default())
-    } else {
-        decode(&body)?
-    };
-    let writer = header.writer.to_owned();
-    Ok(Listed {
-        index: row.int("idx")?,
-        entry,
-        replica: row.text("replica")?,
-        writer,
-        leaf: row.bytes("leaf")?,
-        erased,
-    })
 }
 
 fn decode(body: &[u8]) -> Result<Entry, StoreError> {

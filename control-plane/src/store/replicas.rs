@@ -249,7 +249,8 @@ impl Txn {
         Ok(())
     }
 
-    /// Notes what a replica acknowledged. With the newest revision it is no longer behind.
+    /// Notes what a replica acknowledged. With the newest revision it is no longer behind. Tells whether it has not
+    /// acknowledged that before: who follows anew says again what it has.
     ///
     /// # Errors
     /// As [`Txn::execute`].
@@ -258,8 +259,15 @@ impl Txn {
         id: &ReplicaId,
         acknowledged: &Acknowledged,
         now: i64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let Acknowledged { epoch, revision, apply_us } = acknowledged;
+        let select = sql!(
+            "SELECT 1 FROM replicas WHERE id = $1 AND acked_epoch = $2 AND acked_revision = $3",
+            id.as_str(),
+            epoch,
+            *revision
+        );
+        let known = self.fetch_optional(select).await?.is_some();
         let update = sql!(
             "UPDATE replicas SET acked_epoch = $1, acked_revision = $2, acked_time = $3, apply_us = $4,
                  behind_since = CASE WHEN $2 >= (SELECT revision FROM fleet WHERE id = 1) THEN 0 ELSE behind_since END,
@@ -271,8 +279,7 @@ impl Txn {
             *apply_us,
             id.as_str(),
         );
-        self.execute(update).await?;
-        Ok(())
+        Ok(self.execute(update).await? == 1 && !known)
     }
 
     /// Notes what a replica refused. Tells whether that is news: each revision is refused once.

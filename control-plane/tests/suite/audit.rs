@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 use tollgate_audit::{
-    Entry, Facts, Note, Outcome, Trust, Verifier,
+    Entry, Facts, Fields, Note, Outcome, Trust, Verifier,
     checkpoint::PublicKey,
     file::Line,
     seal::{CHAIN_START, commitment, link},
@@ -45,7 +45,7 @@ over_both! {
 // Records with entries as a replica writes them, in a chain behind that link. Returns the link of the last one.
 pub(crate) fn chained(mut records: Vec<Record>, mut previous: Hash) -> (Vec<Record>, Hash) {
     for record in &mut records {
-        let body = entry(&record.request_id).encode().unwrap();
+        let body = told(record).encode().unwrap();
         let salt = [u8::try_from(record.sequence % 200).unwrap(); 16];
         let (incarnation, sequence) = (record.incarnation.unsigned_abs(), record.sequence.unsigned_abs());
         let made = link(incarnation, sequence, &previous, &commitment(&salt, &body));
@@ -55,16 +55,30 @@ pub(crate) fn chained(mut records: Vec<Record>, mut previous: Hash) -> (Vec<Reco
     (records, previous)
 }
 
+// What a replica would say of it, in short.
+fn told(record: &Record) -> Entry {
+    let (initiator, target) = (format!("key/{}", record.key), format!("model/{}", record.model));
+    let facts = Facts {
+        initiator: &initiator,
+        target: &target,
+        request_id: &record.request_id,
+        session: &record.session,
+        detail: Fields::from_iter([("team".to_owned(), record.team.as_str().into())]),
+        ..Facts::default()
+    };
+    Entry::new(record.arrived_ms + record.duration_ms, "request.admit", Outcome::Allowed, facts)
+}
+
 fn entry(request_id: &str) -> Entry {
     let facts = Facts { initiator: "key/1", target: "model/m", request_id, ..Facts::default() };
     Entry::new(1_700_000_000_000, "request.admit", Outcome::Allowed, facts)
 }
 
-fn visits(incarnation: i64, sequences: std::ops::RangeInclusive<i64>) -> Vec<Record> {
+pub(crate) fn visits(incarnation: i64, sequences: std::ops::RangeInclusive<i64>) -> Vec<Record> {
     sequences.map(|sequence| record(incarnation, sequence)).collect()
 }
 
-async fn exported(world: &World, from_index: i64) -> Vec<u8> {
+pub(crate) async fn exported(world: &World, from_index: i64) -> Vec<u8> {
     let mut stream = world.audit().export_entries(v1::ExportEntriesRequest { from_index }).await.unwrap().into_inner();
     let mut file = Vec::new();
     while let Some(piece) = stream.next().await {
@@ -73,7 +87,7 @@ async fn exported(world: &World, from_index: i64) -> Vec<u8> {
     file
 }
 
-fn verified(file: &[u8], witnesses: Vec<Witness>) -> Result<Report, Finding> {
+pub(crate) fn verified(file: &[u8], witnesses: Vec<Witness>) -> Result<Report, Finding> {
     let mut lines = file.strip_suffix(b"\n").unwrap_or(file).split(|byte| *byte == b'\n');
     let mut verifier = Verifier::begin(lines.next().unwrap(), Trust { witnesses, ..Trust::default() })?;
     lines.try_for_each(|line| verifier.line(line))?;
@@ -87,7 +101,7 @@ pub(crate) async fn change(store: &Store, statement: &'static str) -> u64 {
     rows
 }
 
-async fn customer(world: &World, name: &str) {
+pub(crate) async fn customer(world: &World, name: &str) {
     let customer = admin::Customer { name: name.into(), ..admin::Customer::default() };
     world.customers().create_customer(admin::CreateCustomerRequest { customer: Some(customer) }).await.unwrap();
 }

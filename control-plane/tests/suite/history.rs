@@ -117,7 +117,12 @@ async fn the_log_is_filtered_and_paged_newest_first(place: Place) {
     let world = World::start(&place).await;
     let ids = [world.customer("a").await.id, world.customer("b").await.id, world.customer("c").await.id];
     let list = async |filter: &str, size: i32, token: &str| {
-        let request = audit_v1::ListEntriesRequest { page_size: size, page_token: token.into(), filter: filter.into() };
+        let request = audit_v1::ListEntriesRequest {
+            page_size: size,
+            page_token: token.into(),
+            filter: filter.into(),
+            after_index: None,
+        };
         world.audit().list_entries(request).await.map(tonic::Response::into_inner)
     };
     let mut targets = Vec::new();

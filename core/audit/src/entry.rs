@@ -1,5 +1,7 @@
 //! One entry of the log. Its limits hold by construction, so that nobody can fill the log with one request.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -12,6 +14,8 @@ pub const DETAIL_BYTES_MAX: usize = 8 * 1024;
 
 /// What stands where text was cut off.
 const CUT: &str = "…";
+// Of a visit with everything that is known of it.
+const BYTES_EXPECTED: usize = 2 * 1024;
 /// How much of an oversized value of the detail is kept, in bytes.
 const VALUE_BYTES_KEPT: usize = 200;
 
@@ -44,7 +48,7 @@ pub enum Outcome {
 
 /// The circumstances of an entry. What is not known stays empty.
 #[derive(Clone, Debug, Default)]
-pub struct Facts<'a> {
+pub struct Facts<'a, Detail = Map<String, Value>> {
     /// Who did it: `administrator/bootstrap`, `key/<id>`, `system`.
     pub initiator: &'a str,
     /// What it was done to: `key/<id>`.
@@ -58,7 +62,22 @@ pub struct Facts<'a> {
     /// Where the caller is.
     pub source_address: &'a str,
     /// The rest. Never a secret, never prompt text.
-    pub detail: Map<String, Value>,
+    pub detail: Detail,
+}
+
+// An entry that is written without being made: its members in the same order.
+#[derive(Serialize)]
+struct Written<'a, Detail> {
+    time_ms: i64,
+    action: Cow<'a, str>,
+    outcome: Outcome,
+    initiator: Cow<'a, str>,
+    target: Cow<'a, str>,
+    replica: Cow<'a, str>,
+    request_id: Cow<'a, str>,
+    session: Cow<'a, str>,
+    source_address: Cow<'a, str>,
+    detail: Detail,
 }
 
 /// Bytes that are not an encoded entry.
@@ -77,10 +96,10 @@ impl Entry {
     #[must_use]
     pub fn new(time_ms: i64, action: &str, outcome: Outcome, facts: Facts<'_>) -> Self {
         let Facts { initiator, target, replica, request_id, session, source_address, detail } = facts;
-        let fact = |text| clean(text, FACT_BYTES_MAX);
+        let fact = |text| clean(text, FACT_BYTES_MAX).into_owned();
         Self {
             time_ms,
-            action: clean(action, ACTION_BYTES_MAX),
+            action: clean(action, ACTION_BYTES_MAX).into_owned(),
             outcome,
             initiator: fact(initiator),
             target: fact(target),
@@ -100,6 +119,37 @@ impl Entry {
         Ok(serde_json::to_vec(self)?)
     }
 
+    /// The bytes that [`Self::new`] and [`Self::encode`] give, without what they hold in between. The detail is an object, and
+    /// the members of each object in it are sorted.
+    ///
+    /// # Errors
+    /// Never in practice: every member has a JSON form.
+    pub fn written<Detail: Serialize>(
+        time_ms: i64,
+        action: &str,
+        outcome: Outcome,
+        facts: Facts<'_, Detail>,
+    ) -> Result<Vec<u8>, Unreadable> {
+        let Facts { initiator, target, replica, request_id, session, source_address, detail } = facts;
+        let fact = |text| clean(text, FACT_BYTES_MAX);
+        let written = Written {
+            time_ms,
+            action: clean(action, ACTION_BYTES_MAX),
+            outcome,
+            initiator: fact(initiator),
+            target: fact(target),
+            replica: fact(replica),
+            request_id: fact(request_id),
+            session: fact(session),
+            source_address: fact(source_address),
+            detail,
+        };
+        let mut bytes = Vec::with_capacity(BYTES_EXPECTED);
+        serde_json::to_writer(&mut bytes, &written)?;
+        // Where all of it is within the detail's bound, the detail is.
+        if bytes.len() <= DETAIL_BYTES_MAX { Ok(bytes) } else { Self::decode(&bytes)?.again().encode() }
+    }
+
     /// Reads stored bytes.
     ///
     /// # Errors
@@ -113,8 +163,14 @@ impl Entry {
     /// # Errors
     /// When it is anything else than [`Entry::new`] and [`Entry::encode`] make.
     pub fn decode_foreign(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let made = Self::decode(bytes)?.again();
+        if made.encode()? == bytes { Ok(made) } else { Err(Unreadable::Made) }
+    }
+
+    // Made of what it says, within the limits.
+    fn again(self) -> Self {
         let Self { time_ms, action, outcome, initiator, target, replica, request_id, session, source_address, detail } =
-            Self::decode(bytes)?;
+            self;
         let facts = Facts {
             initiator: &initiator,
             target: &target,
@@ -124,8 +180,7 @@ impl Entry {
             source_address: &source_address,
             detail,
         };
-        let made = Self::new(time_ms, &action, outcome, facts);
-        if made.encode()? == bytes { Ok(made) } else { Err(Unreadable::Made) }
+        Self::new(time_ms, &action, outcome, facts)
     }
 
     /// When it happened, in Unix milliseconds by the clock of the writer.
@@ -212,10 +267,11 @@ impl Outcome {
     }
 }
 
-fn clean(text: &str, bytes_max: usize) -> String {
+fn clean(text: &str, bytes_max: usize) -> Cow<'_, str> {
+    let is_plain = |text: &str| text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     let spaced = |character: char| if character.is_control() { ' ' } else { character };
     if text.len() <= bytes_max {
-        return text.chars().map(spaced).collect();
+        return if is_plain(text) { text.into() } else { text.chars().map(spaced).collect() };
     }
     let end = text.floor_char_boundary(bytes_max.saturating_sub(CUT.len()));
     let kept = text.get(..end).unwrap_or_default();
@@ -244,7 +300,7 @@ fn shorten(value: &mut Value) {
     }
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     if text.len() > VALUE_BYTES_KEPT {
-        *value = Value::String(clean(&text, VALUE_BYTES_KEPT));
+        *value = Value::String(clean(&text, VALUE_BYTES_KEPT).into_owned());
     }
 }
 
@@ -271,6 +327,21 @@ mod tests {
         assert_eq!(read, made);
         assert_eq!(read.encode().unwrap(), bytes);
         assert!(Entry::decode(b"{}").is_err());
+    }
+
+    #[test]
+    fn what_is_written_without_being_made_is_the_same() {
+        let long = "ü\"".repeat(200);
+        for texts in [["key/1", "model/m"], ["a\u{85}b\n", "\"\\"], [&long, ""]] {
+            for value in [json!(1), json!("y".repeat(5_000)), json!("\u{1}".repeat(1_400)), json!("z".repeat(9_000))] {
+                let [initiator, target] = texts;
+                let detail = Map::from_iter([("a".to_owned(), json!({"b": value, "c": [1, null]}))]);
+                let facts = Facts { initiator, target, session: target, detail, ..Facts::default() };
+                let made = entry(facts.clone()).encode().unwrap();
+                let written = Entry::written(1_700_000_000_000, "key.create", Outcome::Allowed, facts).unwrap();
+                assert_eq!(String::from_utf8(written), String::from_utf8(made));
+            }
+        }
     }
 
     #[test]

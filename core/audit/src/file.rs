@@ -13,14 +13,20 @@
 //! is named `end`: a shortened file does not verify. Hashes are in lower case hexadecimal digits. A line that says the same in
 //! another writing is none: two readers must not be able to read two things.
 
+mod body;
+mod cursor;
+mod unique;
+
 use std::{borrow::Cow, io::Write as _};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub(crate) use self::body::Told;
+use self::{body::Reading, cursor::Cursor};
 use crate::{
     checkpoint::PublicKey,
-    seal::{CHAIN_START, Header, LogId, MacKeyId, SALT_BYTES, Salt, commitment, entry_leaf},
+    seal::{CHAIN_START, Header, LogId, Salt, commitment, entry_leaf},
     tree::{Frontier, Hash},
 };
 
@@ -78,9 +84,10 @@ pub struct InvalidLine(pub &'static str);
 
 /// A line behind the first.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every line is an entry's, and needs no memory of its own")]
 pub enum Line<'a> {
     /// An entry.
-    Entry(Box<EntryLine<'a>>),
+    Entry(EntryLine<'a>),
     /// The text of a signed checkpoint.
     Checkpoint(String),
     /// The text of the last one.
@@ -102,6 +109,10 @@ pub struct EntryLine<'a> {
     pub leaf: Hash,
     /// The columns of the stored row that do not say what the body says; empty for a sound one.
     pub differs: &'a str,
+    // What the body repeats of the header, when it is written as writers do.
+    pub(crate) told: Option<Told<'a>>,
+    // What is signed of the content.
+    pub(crate) commitment: Hash,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -112,27 +123,6 @@ struct WireHead {
     first: u64,
     start: Vec<String>,
     key: String,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WireEntry<'a> {
-    index: u64,
-    leaf: &'a str,
-    mac: &'a str,
-    writer: &'a str,
-    incarnation: u64,
-    sequence: u64,
-    previous: &'a str,
-    key: &'a str,
-    time_ms: i64,
-    action: &'a str,
-    salt: Option<&'a str>,
-    commitment: Option<&'a str>,
-    #[serde(default)]
-    differs: &'a str,
-    #[serde(borrow)]
-    body: &'a RawValue,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -247,6 +237,9 @@ impl<'a> Line<'a> {
     /// # Errors
     /// Says what is not as it must be.
     pub fn read(log: LogId, line: &'a [u8]) -> Result<Self, InvalidLine> {
+        if let Some(entry) = EntryLine::read(log, line) {
+            return Ok(Self::Entry(entry));
+        }
         if line.starts_with(b"{\"checkpoint\"") {
             let read = serde_json::from_slice::<WireCheckpoint>(line);
             let wire = read.map_err(|_| InvalidLine("not a checkpoint"))?;
@@ -261,28 +254,43 @@ impl<'a> Line<'a> {
             let wire = read.map_err(|_| InvalidLine("not an end"))?;
             return if is_line(&written(&wire)?, line) { Ok(Self::End(wire.end)) } else { Err(OTHERWISE) };
         }
-        if let Ok(WireBroken { index, broken }) = serde_json::from_slice(line) {
-            return Ok(Self::Broken(index, broken));
+        match serde_json::from_slice(line) {
+            Ok(WireBroken { index, broken }) => Ok(Self::Broken(index, broken)),
+            Err(_) => Err(InvalidLine("not an entry, written in the one way")),
         }
-        let wire = serde_json::from_slice::<WireEntry<'_>>(line).map_err(|_| InvalidLine("not an entry"))?;
-        let WireEntry { index, leaf, mac, writer, incarnation, sequence, previous, key, time_ms, action, .. } = wire;
-        let previous = if previous.is_empty() { CHAIN_START } else { bytes(previous)? };
-        let key: MacKeyId = bytes(key)?;
+    }
+}
+
+// === impl EntryLine ===
+
+impl<'a> EntryLine<'a> {
+    /// Reads the line of an entry. It can be written in one way only, so that whatever it is made of stands where it must; `None`
+    /// when it is another line, or written in another way.
+    pub(crate) fn read(log: LogId, line: &'a [u8]) -> Option<Self> {
+        let mut rest = Cursor::new(line);
+        rest.literal(br#"{"index":"#)?;
+        let index = rest.unsigned()?;
+        rest.literal(br#","leaf":""#)?;
+        let leaf = rest.hexadecimal()?;
+        rest.literal(br#"","mac":""#)?;
+        let mac = rest.hexadecimal()?;
+        rest.literal(br#"","writer":""#)?;
+        let writer = text(rest.plain()?)?;
+        rest.literal(br#","incarnation":"#)?;
+        let incarnation = rest.unsigned()?;
+        rest.literal(br#","sequence":"#)?;
+        let sequence = rest.unsigned()?;
+        rest.literal(br#","previous":""#)?;
+        let previous = previous(&mut rest)?;
+        rest.literal(br#"","key":""#)?;
+        let key = rest.hexadecimal()?;
+        rest.literal(br#"","time_ms":"#)?;
+        let time_ms = rest.signed()?;
+        rest.literal(br#","action":""#)?;
+        let action = text(rest.plain()?)?;
+        let (content, commitment, differs, told) = sealed(rest)?;
         let header = Header { log, index, writer, incarnation, sequence, previous, time_ms, action, key };
-        let content = match (wire.salt, wire.commitment, wire.body.get()) {
-            (None, Some(commitment), "null") => Content::Erased(bytes(commitment)?),
-            (Some(salt), None, body) if body != "null" => {
-                Content::Body { salt: bytes::<SALT_BYTES>(salt)?, body: Cow::Borrowed(body.as_bytes()) }
-            }
-            _ => return Err(InvalidLine("neither a body with its salt nor an erased one with its commitment")),
-        };
-        let (mac, leaf) = (bytes(mac)?, bytes(leaf)?);
-        let start = before_body(&header, &content, &mac, &leaf, wire.differs)?;
-        let body = line.strip_prefix(start.as_slice()).and_then(|rest| rest.strip_suffix(b"}"));
-        if body != Some(content.body()) {
-            return Err(OTHERWISE);
-        }
-        Ok(Self::Entry(Box::new(EntryLine { header, content, mac, leaf, differs: wire.differs })))
+        Some(Self { header, content, mac, leaf, differs, told, commitment })
     }
 }
 
@@ -319,6 +327,51 @@ pub fn seal<'a>(
     let mac = key.mac(&[&encoded, &commitment]);
     let leaf = entry_leaf(&encoded, &commitment, &mac);
     Ok((Stored { header: Cow::Owned(encoded), content, mac, leaf }, commitment))
+}
+
+// The link before; the first of a chain has none, and nobody writes zeros for it.
+fn previous(rest: &mut Cursor<'_>) -> Option<Hash> {
+    if rest.rest().starts_with(b"\"") {
+        return Some(CHAIN_START);
+    }
+    rest.hexadecimal().filter(|previous| *previous != CHAIN_START)
+}
+
+// What stands behind the header, to the end of the line.
+fn sealed<'a>(mut rest: Cursor<'a>) -> Option<(Content<'a>, Hash, &'a str, Option<Told<'a>>)> {
+    if rest.literal(br#","commitment":""#).is_some() {
+        let commitment = rest.hexadecimal()?;
+        let (differs, body) = body(rest)?;
+        return (body == b"null").then_some((Content::Erased(commitment), commitment, differs, None));
+    }
+    rest.literal(br#","salt":""#)?;
+    let salt = rest.hexadecimal()?;
+    let (differs, body) = body(rest)?;
+    let mut reading = Reading::new(&salt, body);
+    let told = reading.told(body);
+    if told.is_none() {
+        // Any other JSON text but that of an erased body: what it says is for its readers to judge.
+        let raw = serde_json::from_slice::<&RawValue>(body).ok()?.get();
+        if raw == "null" || raw.len() != body.len() {
+            return None;
+        }
+    }
+    Some((Content::Body { salt, body: Cow::Borrowed(body) }, reading.commitment(), differs, told))
+}
+
+// The columns that differ, and the body behind them.
+fn body(mut rest: Cursor<'_>) -> Option<(&str, &[u8])> {
+    rest.literal(b"\"")?;
+    let mut differs = "";
+    if rest.literal(br#","differs":""#).is_some() {
+        differs = text(rest.plain()?).filter(|differs| !differs.is_empty())?;
+    }
+    rest.literal(br#","body":"#)?;
+    Some((differs, rest.rest().strip_suffix(b"}")?))
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok()
 }
 
 // The line of an entry up to its body.
@@ -369,3 +422,6 @@ fn bytes<const LENGTH: usize>(text: &str) -> Result<[u8; LENGTH], InvalidLine> {
     hex::decode_to_slice(text, &mut bytes).map_err(|_| InvalidLine("not a hash of the right length"))?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

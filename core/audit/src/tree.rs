@@ -7,7 +7,8 @@ pub const HASH_BYTES: usize = 32;
 /// A SHA-256.
 pub type Hash = [u8; HASH_BYTES];
 
-const LEAF: [u8; 1] = [0];
+/// What stands before the bytes of a leaf.
+pub(crate) const LEAF: [u8; 1] = [0];
 const NODE: [u8; 1] = [1];
 const SIZE_BYTES: usize = 8;
 

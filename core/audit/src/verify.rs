@@ -4,17 +4,21 @@
 //! chain of its writer), and with all before it against the next checkpoint (the root of the tree, the signature). What a
 //! witness once saw must still be there. The first thing that is wrong is told, with its index.
 
-mod unique;
+mod gone;
+mod witnesses;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use self::unique::Unique;
+use self::{
+    gone::Gone,
+    witnesses::{Keys, Witnesses},
+};
 use crate::{
     checkpoint::{Checkpoint, Note, PublicKey},
-    file::{Content, EntryLine, Head, InvalidLine, Line},
-    seal::{CHAIN_START, CONTROL_PLANE, Header, MacKey, MacKeyId, entry_leaf},
+    file::{Content, EntryLine, Head, InvalidLine, Line, Told},
+    seal::{CHAIN_START, CONTROL_PLANE, Header, MacKey, MacKeyId, Sealed},
     tree::{Frontier, Hash},
 };
 
@@ -22,6 +26,10 @@ use crate::{
 pub const FORGOTTEN: &str = "usage.forget";
 /// The action of an entry that says which public key signs from there on.
 pub const NEW_KEY: &str = "audit.rotate_key";
+/// The action of an entry that says which entries were pruned when their time had come.
+pub const PRUNED: &str = "audit.prune";
+/// The action of an entry that says which bodies were erased.
+pub const ERASED: &str = "audit.erase";
 
 /// With what a log is compared.
 #[derive(Clone, Debug, Default)]
@@ -33,12 +41,15 @@ pub struct Trust {
     pub mac_keys: Vec<MacKey>,
     /// What was seen before, elsewhere.
     pub witnesses: Vec<Witness>,
+    /// Whether the file is known to be a part of the log: what is before it, and what entries behind it declare, is then not asked
+    /// for.
+    pub partial: bool,
 }
 
 /// What was seen of the log before.
 #[derive(Clone, Debug)]
 pub enum Witness {
-    /// A signed checkpoint.
+    /// A signed checkpoint. It says nothing unless one of the keys signed it that are pinned, or that sign in the file.
     Checkpoint(Note),
     /// The link of an entry of a writer's own chain.
     Link(ChainLink),
@@ -104,6 +115,12 @@ pub enum Fault {
     /// It was otherwise once.
     #[error("the log was not like this when it was witnessed: {0}")]
     Witness(String),
+    /// Its body was erased, and nothing in the file says so.
+    #[error("its body was erased, and no entry behind it says by whom and why")]
+    Erased,
+    /// What somebody kept was not made by this log.
+    #[error("the witness is signed by a key that is not the log's")]
+    ForeignWitness,
 }
 
 /// A sound log.
@@ -119,6 +136,10 @@ pub struct Report {
     pub macs: u64,
     /// How many bodies were erased.
     pub erased: u64,
+    /// How many of those no entry of the file declares: of a part of the log, one behind it may.
+    pub undeclared: u64,
+    /// Whether an entry of the file says that what is before its beginning was pruned.
+    pub pruned: bool,
     /// How many checkpoints are in the file.
     pub checkpoints: u64,
     /// How many witnessed statements hold.
@@ -136,20 +157,25 @@ pub struct Report {
 pub struct Verifier {
     head: Head,
     tree: Frontier,
+    // Of the entry that is verified, in memory that is used again.
+    sealed: Sealed,
     // Of the last checkpoint that holds.
     proved: u64,
     last: Option<Checkpoint>,
     // The keys that signed, in their order: the last one signs now, and no other. One key signs over the announcement of the
     // next, so that whoever trusts the first trusts the others; and a key that was stolen later signs nothing more.
     trusted: Vec<PublicKey>,
+    pinned: Vec<PublicKey>,
     announced: Vec<PublicKey>,
     // The HMAC key of the last entry.
     mac_key: Option<MacKeyId>,
     mac_keys: HashMap<MacKeyId, MacKey>,
     ended: bool,
     chains: HashMap<Box<str>, HashMap<u64, Chain>>,
-    seen: BTreeMap<u64, Vec<Note>>,
+    witnesses: Witnesses,
     seen_links: HashMap<(String, u64, u64), Hash>,
+    gone: Gone,
+    partial: bool,
     report: Counts,
 }
 
@@ -159,9 +185,8 @@ struct Counts {
     macs: u64,
     erased: u64,
     checkpoints: u64,
+    // Links of chains that hold.
     witnessed: u64,
-    older: u64,
-    pinned: bool,
 }
 
 // Where a chain stands, up to where its next entries are declared lost, and the first that this file can know of.
@@ -171,14 +196,6 @@ struct Chain {
     sequence: u64,
     link: Hash,
     forgotten: u64,
-}
-
-// What of a body repeats its header.
-#[derive(Deserialize)]
-struct Repeated<'a> {
-    time_ms: i64,
-    #[serde(borrow)]
-    action: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -212,24 +229,27 @@ impl Verifier {
     /// When it is no exported log, or one of another log than a witness saw.
     pub fn begin(line: &[u8], trust: Trust) -> Result<Self, Finding> {
         let head = Head::read(line).map_err(|error| Finding { index: 0, fault: error.into() })?;
-        let Trust { public_keys, mac_keys, witnesses } = trust;
-        let pinned = !public_keys.is_empty();
-        if pinned && !public_keys.contains(&head.key) {
+        let Trust { public_keys, mac_keys, witnesses, partial } = trust;
+        if !public_keys.is_empty() && !public_keys.contains(&head.key) {
             return Err(Finding { index: 0, fault: Fault::Checkpoint("is signed by a key that is not one of yours") });
         }
         let mut verifier = Self {
             tree: head.start.clone(),
+            sealed: Sealed::default(),
             proved: head.start.size(),
             last: None,
             trusted: vec![head.key],
+            pinned: public_keys,
             announced: vec![],
             mac_key: None,
             mac_keys: mac_keys.into_iter().map(|key| (key.id(), key)).collect(),
             ended: false,
             chains: HashMap::new(),
-            seen: BTreeMap::new(),
+            witnesses: Witnesses::default(),
             seen_links: HashMap::new(),
-            report: Counts { pinned, ..Counts::default() },
+            gone: Gone::default(),
+            partial,
+            report: Counts::default(),
             head,
         };
         for witness in witnesses {
@@ -264,47 +284,82 @@ impl Verifier {
         }
     }
 
+    /// Goes on with the first line of a file that begins where the one before ended: archives, and then what is left of the log.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn go_on(&mut self, line: &[u8]) -> Result<(), Finding> {
+        let index = self.tree.size() + 1;
+        let found = |fault| Finding { index, fault };
+        let head = Head::read(line).map_err(|error| found(error.into()))?;
+        if !self.ended {
+            return Err(found(Fault::Truncated(
+                "the file before does not end with a checkpoint over its last entry".into(),
+            )));
+        }
+        if head.log != self.head.log || head.start != self.tree {
+            return Err(found(Fault::Order(head.start.size() + 1)));
+        }
+        if self.trusted.last() != Some(&head.key) && !self.announced.contains(&head.key) {
+            return Err(found(Fault::Checkpoint("is signed by a key that nothing announces")));
+        }
+        self.ended = false;
+        Ok(())
+    }
+
+    /// The index of the entry that is read next.
+    #[must_use]
+    pub fn next_index(&self) -> u64 {
+        self.tree.size() + 1
+    }
+
     /// Ends behind the last line.
     ///
     /// # Errors
     /// When the end is missing, or less than what was witnessed.
-    pub fn finish(self) -> Result<Report, Finding> {
+    pub fn finish(mut self) -> Result<Report, Finding> {
         let size = self.tree.size();
         let missing = |index, what: String| Finding { index, fault: Fault::Truncated(what) };
-        if let Some((witnessed, _)) = self.seen.last_key_value().filter(|(witnessed, _)| **witnessed > size) {
+        let keys = Keys { pinned: &self.pinned, of_file: &self.trusted };
+        if let Some(witnessed) = self.witnesses.longer(keys) {
             return Err(missing(size + 1, format!("the log had {witnessed} entries when it was witnessed")));
         }
         let Some(checkpoint) = self.last.filter(|last| self.ended && last.size == size) else {
             return Err(missing(size + 1, "the file does not end with a checkpoint over its last entry".into()));
         };
+        if let Some(finding) = self.witnesses.foreign(size) {
+            return Err(finding);
+        }
         // What a replica wrote may not have arrived yet; but whatever is in the log up to there must be what it wrote.
-        let Counts { entries, macs, erased, checkpoints, witnessed, older, pinned } = self.report;
         if let Some(((writer, incarnation, sequence), _)) =
             self.seen_links.iter().find(|(place, _)| self.is_missing(place))
         {
             let what = format!("{writer} wrote entry {sequence} of its run {incarnation}, and it was acknowledged");
             return Err(missing(size + 1, what));
         }
-        let older = older + u64::try_from(self.seen_links.len()).unwrap_or(u64::MAX);
-        let first = self.head.start.size() + 1;
-        let keys = self.trusted;
-        Ok(Report { first, checkpoint, entries, macs, erased, checkpoints, witnessed, older, pinned, keys })
+        if let Some(finding) = self.gone.finding(&self.head.start).filter(|_| !self.partial) {
+            return Err(finding);
+        }
+        let Counts { entries, macs, erased, checkpoints, witnessed } = self.report;
+        Ok(Report {
+            first: self.head.start.size() + 1,
+            checkpoint,
+            entries,
+            macs,
+            erased,
+            undeclared: u64::try_from(self.gone.undeclared.len()).unwrap_or(u64::MAX),
+            pruned: self.gone.pruned,
+            checkpoints,
+            witnessed: witnessed + self.witnesses.witnessed,
+            older: self.witnesses.older + u64::try_from(self.seen_links.len()).unwrap_or(u64::MAX),
+            pinned: !self.pinned.is_empty(),
+            keys: self.trusted,
+        })
     }
 
     fn expect(&mut self, witness: Witness) -> Result<(), Finding> {
         match witness {
-            Witness::Checkpoint(note) => {
-                let Checkpoint { log, size, .. } = *note.checkpoint();
-                if log != self.head.log {
-                    let fault = Fault::Witness("the witness saw another log".into());
-                    return Err(Finding { index: 0, fault });
-                }
-                if size < self.head.start.size() {
-                    self.report.older += 1;
-                } else {
-                    self.seen.entry(size).or_default().push(note);
-                }
-            }
+            Witness::Checkpoint(note) => self.witnesses.expect(note, &self.head)?,
             Witness::Link(ChainLink { writer, incarnation, sequence, link }) => {
                 let other = self.seen_links.insert((writer, incarnation, sequence), link);
                 if other.is_some_and(|other| other != link) {
@@ -317,42 +372,44 @@ impl Verifier {
     }
 
     fn entry(&mut self, line: &EntryLine<'_>) -> Result<(), Fault> {
-        let EntryLine { header, content, mac, leaf, differs } = line;
+        let EntryLine { header, content, mac, leaf, differs, told, commitment } = line;
         if header.index != self.tree.size() + 1 {
             return Err(Fault::Order(header.index));
         }
-        let encoded = header.encode().map_err(|_| InvalidLine("the writer or the action cannot be one"))?;
-        let commitment = content.commitment();
-        if entry_leaf(&encoded, &commitment, mac) != *leaf {
+        let sealed = self.sealed.set(header, commitment, mac);
+        sealed.map_err(|_| InvalidLine("the writer or the action cannot be one"))?;
+        if self.sealed.leaf() != *leaf {
             return Err(Fault::Leaf);
         }
         if let Some(key) = self.mac_keys.get(&header.key) {
-            if !key.verifies(&[&encoded, &commitment], mac) {
+            if !key.verifies(&[self.sealed.under_mac()], mac) {
                 return Err(Fault::Mac);
             }
             self.report.macs += 1;
         }
         match content {
-            Content::Body { body, .. } => self.body(header, body)?,
-            Content::Erased(_) => self.report.erased += 1,
+            Content::Body { body, .. } => self.body(header, body, *told)?,
+            Content::Erased(_) => {
+                self.report.erased += 1;
+                self.gone.erased(header.index);
+            }
         }
         if !differs.is_empty() {
             return Err(Fault::Row((*differs).to_owned()));
         }
-        self.chain(header, &commitment)?;
+        self.chain(header, commitment)?;
         self.tree.push(*leaf);
         self.mac_key = Some(header.key);
         self.report.entries += 1;
         Ok(())
     }
 
-    fn body(&mut self, header: &Header<'_>, body: &[u8]) -> Result<(), Fault> {
-        serde_json::from_slice::<Unique>(body).map_err(|_| Fault::Body("form"))?;
-        let repeated = serde_json::from_slice::<Repeated<'_>>(body).map_err(|_| Fault::Body("form"))?;
-        if repeated.action != header.action {
+    fn body(&mut self, header: &Header<'_>, body: &[u8], told: Option<Told<'_>>) -> Result<(), Fault> {
+        let told = told.or_else(|| Told::read(body)).ok_or(Fault::Body("form"))?;
+        if told.action != header.action.as_bytes() {
             return Err(Fault::Body("action"));
         }
-        if repeated.time_ms != header.time_ms {
+        if told.time_ms != header.time_ms {
             return Err(Fault::Body("time"));
         }
         // Only the control plane speaks for others.
@@ -361,6 +418,8 @@ impl Verifier {
         }
         match header.action {
             FORGOTTEN => self.forgotten(body),
+            ERASED => self.gone.declares_erased(body),
+            PRUNED => self.gone.declares_pruned(&self.head.start, body),
             NEW_KEY => {
                 let announced: Announced = serde_json::from_slice(body).map_err(|_| Fault::Body("form"))?;
                 self.announced.push(announced.detail.public_key);
@@ -393,23 +452,26 @@ impl Verifier {
             Some(runs) => runs,
             None => self.chains.entry(writer.into()).or_default(),
         };
-        let known = runs.get(&incarnation).copied();
-        match known {
-            Some(chain) if chain.sequence.max(chain.forgotten).checked_add(1) != Some(sequence) => {
-                return broken("entries are missing or out of order");
-            }
-            // What was declared lost had a link that nobody knows here.
-            Some(chain) if chain.forgotten > chain.sequence => {}
-            Some(chain) if previous != chain.link => return broken("the entry before is not the one that it follows"),
-            Some(_) => {}
-            // A file that begins later cannot know where the chain stood.
-            None if self.head.start.size() > 0 => {}
-            None if sequence != 1 || previous != CHAIN_START => return broken("its beginning is missing"),
-            None => {}
-        }
         let link = header.link(commitment);
-        let first = known.map_or(sequence, |chain| chain.first);
-        runs.insert(incarnation, Chain { first, sequence, link, forgotten: 0 });
+        match runs.get_mut(&incarnation) {
+            Some(chain) => {
+                if chain.sequence.max(chain.forgotten).checked_add(1) != Some(sequence) {
+                    return broken("entries are missing or out of order");
+                }
+                // What was declared lost had a link that nobody knows here.
+                if chain.forgotten <= chain.sequence && previous != chain.link {
+                    return broken("the entry before is not the one that it follows");
+                }
+                *chain = Chain { first: chain.first, sequence, link, forgotten: 0 };
+            }
+            // A file that begins later cannot know where the chain stood.
+            None if self.head.start.size() == 0 && (sequence != 1 || previous != CHAIN_START) => {
+                return broken("its beginning is missing");
+            }
+            None => {
+                runs.insert(incarnation, Chain { first: sequence, sequence, link, forgotten: 0 });
+            }
+        }
         if !self.seen_links.is_empty()
             && let Some(seen) = self.seen_links.remove(&(writer.to_owned(), incarnation, sequence))
         {
@@ -451,24 +513,18 @@ impl Verifier {
             return Err(Finding { index: (self.proved + 1).min(size.max(1)), fault: Fault::Root(size) });
         }
         // Now the entries behind the one before are what was signed, and with them the keys that they announce.
-        self.trusted.append(&mut self.announced);
         (self.proved, self.last) = (size, Some(checkpoint));
         self.report.checkpoints += 1;
-        Ok(())
+        if self.announced.is_empty() {
+            return Ok(());
+        }
+        self.trusted.append(&mut self.announced);
+        self.witnesses.judge_again(Keys { pinned: &self.pinned, of_file: &self.trusted })
     }
 
     // Compares the tree with what was witnessed of this size.
     fn compare(&mut self) -> Result<(), Finding> {
-        let size = self.tree.size();
-        let Some(notes) = self.seen.get(&size) else { return Ok(()) };
-        let root = self.tree.root();
-        for note in notes {
-            let found = |what: String| Err(Finding { index: size.max(1), fault: Fault::Witness(what) });
-            if note.checkpoint().root != root {
-                return found(format!("the first {size} entries had another root"));
-            }
-            self.report.witnessed += 1;
-        }
-        Ok(())
+        let keys = Keys { pinned: &self.pinned, of_file: &self.trusted };
+        self.witnesses.compare(&self.tree, keys)
     }
 }

@@ -16,7 +16,7 @@ use tollgate_audit::{
     file::{Content, Head, Stored, seal, write_checkpoint, write_end},
     seal::{CHAIN_START, CONTROL_PLANE},
     tree::Hash,
-    verify::{ChainLink, FORGOTTEN, Fault, NEW_KEY, Report, Witness},
+    verify::{ChainLink, ERASED, FORGOTTEN, Fault, NEW_KEY, PRUNED, Report, Witness},
 };
 
 const LOG: [u8; 16] = [0xa1; 16];
@@ -135,6 +135,24 @@ impl Writer {
         lines
     }
 
+    // A file of the first entries, whose end is signed as it was then.
+    fn lines_through(&self, last: usize) -> Vec<Vec<u8>> {
+        let Some(before) = last.checked_sub(1) else { return self.lines(1) };
+        let rotations =
+            self.rows[..before].iter().filter(|row| Header::decode(&row.header).unwrap().action == NEW_KEY).count();
+        let (size, root) = (u64::try_from(last).unwrap(), self.frontiers[last].root());
+        let checkpoint = Checkpoint { log: LOG, size, root, time_ms: 1 };
+        let (text, pair) = (checkpoint.text(&self.mac_keys[rotations]), &self.pairs[rotations]);
+        let note = checkpoint.note(&text, &public(pair), pair.sign(text.as_bytes()).as_ref());
+        let mut lines = self.lines(1);
+        let end = lines.iter().position(|line| line.starts_with(format!("{{\"index\":{},", size + 1).as_bytes()));
+        lines.truncate(end.unwrap_or(lines.len() - 1));
+        let mut end = write_end(&note).unwrap();
+        end.pop();
+        lines.push(end);
+        lines
+    }
+
     // The key that signs the first checkpoint over that entry.
     fn key_at(&self, first: usize) -> PublicKey {
         let rotations =
@@ -143,7 +161,21 @@ impl Writer {
     }
 
     fn trust(&self) -> Trust {
-        Trust { public_keys: vec![public(&self.pairs[0])], mac_keys: self.mac_keys.clone(), witnesses: vec![] }
+        let public_keys = vec![public(&self.pairs[0])];
+        Trust { public_keys, mac_keys: self.mac_keys.clone(), witnesses: vec![], partial: true }
+    }
+
+    // Whoever has all that is left of the log.
+    fn strict(&self) -> Trust {
+        Trust { partial: false, ..self.trust() }
+    }
+
+    fn declare_erased(&mut self, writer: &str, indexes: &[u64]) {
+        self.write(writer, 1, ERASED, "audit/log", json!({"indexes": indexes, "reason": "asked for"}));
+    }
+
+    fn declare_pruned(&mut self, to: usize, root: Hash) {
+        self.write(CONTROL_PLANE, 1, PRUNED, "audit/log", json!({"from": 1, "to": to, "root": hex::encode(root)}));
     }
 }
 
@@ -184,6 +216,18 @@ impl Writer {
     }
 }
 
+// Files that follow each other.
+fn verify_all(files: &[Vec<Vec<u8>>], trust: Trust) -> Result<Report, Finding> {
+    let mut verifier = Verifier::begin(&files[0][0], trust)?;
+    for (at, lines) in files.iter().enumerate() {
+        if at > 0 {
+            verifier.go_on(&lines[0])?;
+        }
+        lines[1..].iter().try_for_each(|line| verifier.line(line))?;
+    }
+    verifier.finish()
+}
+
 fn verify(lines: &[Vec<u8>], trust: Trust) -> Result<Report, Finding> {
     let mut verifier = Verifier::begin(lines.first().map_or(&[][..], |line| line), trust)?;
     for line in lines.iter().skip(1) {
@@ -200,22 +244,74 @@ fn sound_logs_are_sound() {
         let mut log = grown(&mut random, size);
         let size = log.rows.len();
         let announces = |row: &Stored<'_>| Header::decode(&row.header).unwrap().action.starts_with("audit.");
+        let mut erased = vec![];
         for _ in 0..random.below(4) {
             let at = random.below(size);
             // What later entries are verified with is not erased.
             if !announces(&log.rows[at]) && Header::decode(&log.rows[at].header).unwrap().action != FORGOTTEN {
                 log.erase(at);
+                erased.push(u64::try_from(at).unwrap() + 1);
             }
         }
         let report = verify(&log.lines(1), log.trust()).unwrap_or_else(|found| panic!("round {round}: {found}"));
         assert_eq!((report.entries, report.macs), (u64::try_from(size).unwrap(), u64::try_from(size).unwrap()));
         assert!(report.pinned);
         // Without any key of one's own.
-        assert!(!verify(&log.lines(1), Trust::default()).unwrap().pinned);
+        assert!(!verify(&log.lines(1), Trust { partial: true, ..Trust::default() }).unwrap().pinned);
         // What is left when the beginning was pruned.
         let first = 1 + random.below(size);
         let report = verify(&log.lines(first), Trust { public_keys: vec![log.key_at(first)], ..log.trust() });
         assert_eq!(report.unwrap().first, u64::try_from(first).unwrap());
+        // All that is left, when the log itself says what is gone.
+        log.declare_erased(CONTROL_PLANE, &erased);
+        log.declare_pruned(first - 1, log.frontiers[first - 1].root());
+        log.checkpoint();
+        let strict = Trust { public_keys: vec![log.key_at(first)], ..log.strict() };
+        let report = verify(&log.lines(first), strict.clone()).unwrap_or_else(|found| panic!("round {round}: {found}"));
+        assert_eq!((report.undeclared, report.pruned), (0, first > 1));
+        // The beginning in one file, and the rest in the next.
+        let whole = verify_all(&[log.lines_through(first - 1), log.lines(first)], log.strict());
+        assert!(first == 1 || whole.unwrap().entries == u64::try_from(log.rows.len()).unwrap());
+    }
+}
+
+#[test]
+fn what_is_gone_without_a_word_shows() {
+    let mut log = Writer::new();
+    for _ in 0..6 {
+        log.write("replica-01", 1, "request.admit", "model/m", json!({}));
+        log.checkpoint();
+    }
+    let fault = |log: &Writer, first: usize| verify(&log.lines(first), log.strict()).unwrap_err();
+    let root = log.frontiers[3].root();
+    let cut = fault(&log, 4);
+    assert!(cut.index == 1 && matches!(cut.fault, Fault::Truncated(_)), "{cut}");
+    // By somebody who does not know what was there, or speaks of something else.
+    for (to, root) in [(3, [7; 32]), (2, root), (4, root)] {
+        let mut log = log.copy();
+        log.declare_pruned(to, root);
+        log.checkpoint();
+        assert_eq!(fault(&log, 4).index, 1);
+    }
+    log.erase(2);
+    assert_eq!(fault(&log, 1), Finding { index: 3, fault: Fault::Erased });
+    // A replica does not speak of others' entries, and nobody of what comes later.
+    log.declare_erased("replica-01", &[3]);
+    log.declare_erased(CONTROL_PLANE, &[4]);
+    log.erase(3);
+    log.checkpoint();
+    assert_eq!(fault(&log, 1), Finding { index: 3, fault: Fault::Erased });
+    log.declare_erased(CONTROL_PLANE, &[3]);
+    log.checkpoint();
+    assert_eq!(verify(&log.lines(1), log.strict()).unwrap().undeclared, 0);
+    // Of a part it is told, and no fault.
+    log.erase(4);
+    assert_eq!(verify(&log.lines(1), log.trust()).unwrap().undeclared, 1);
+    // Files that do not follow each other.
+    let files = |one: &[usize], other: usize| verify_all(&[log.lines_through(one[0]), log.lines(other)], log.trust());
+    assert!(files(&[3], 4).is_ok());
+    for (through, first) in [(3, 5), (3, 3), (3, 1)] {
+        assert_eq!(files(&[through], first).unwrap_err().index, u64::try_from(through).unwrap() + 1);
     }
 }
 
@@ -354,9 +450,58 @@ fn a_missing_tail_and_a_fork_show_to_whoever_kept_a_checkpoint_or_a_link() {
             fork.write("replica-02", 8, "request.admit", "model/other", json!({}));
         }
         fork.checkpoint();
-        let found = verify(&fork.lines(1), with(vec![Witness::Checkpoint(seen)])).unwrap_err();
+        // Its keys are the same, of which it may have announced fewer.
+        let keys = log.pairs.iter().map(public).collect();
+        let given = Trust { public_keys: keys, ..with(vec![Witness::Checkpoint(seen)]) };
+        let found = verify(&fork.lines(1), given).unwrap_err();
         assert!(matches!(found.fault, Fault::Witness(_)), "{found}");
     }
+}
+
+// A forged witness raises its own alarm, and is taken neither for a fork nor for a missing tail.
+#[test]
+fn a_witness_that_the_log_did_not_sign_is_not_believed() {
+    let mut log = grown(&mut Random(5), 20);
+    let thief = Ed25519KeyPair::from_seed_unchecked(&[99; 32]).unwrap();
+    let note = |size, root, pair: &Ed25519KeyPair| {
+        let checkpoint = Checkpoint { log: LOG, size, root, time_ms: 1 };
+        let text = checkpoint.text(&log.mac_keys[0]);
+        let note = checkpoint.note(&text, &public(pair), pair.sign(text.as_bytes()).as_ref());
+        Witness::Checkpoint(Note::parse(&note).unwrap())
+    };
+    let size = log.tree.size();
+    let foreign = |index| Err(Finding { index, fault: Fault::ForeignWitness });
+    let ours = note(size, log.tree.root(), log.pairs.last().unwrap());
+    let forged = [
+        (note(size, log.tree.root(), &thief), size),
+        (note(3, [1; 32], &thief), 3),
+        (note(size + 5, [1; 32], &thief), size + 1),
+    ];
+    let longer = note(size + 5, [1; 32], log.pairs.last().unwrap());
+    let truncated = |found: Finding| matches!(found.fault, Fault::Truncated(_));
+    for (witness, index) in forged {
+        let trust = Trust { witnesses: vec![ours.clone(), witness.clone()], ..log.trust() };
+        assert_eq!(verify(&log.lines(1), trust.clone()), foreign(index));
+        // What is wrong with the log itself comes first.
+        let trust = Trust { witnesses: vec![longer.clone(), witness], ..trust };
+        assert!(truncated(verify(&log.lines(1), trust.clone()).unwrap_err()));
+        let mut cut = log.lines(1);
+        cut.pop();
+        assert!(truncated(verify(&cut, Trust { witnesses: trust.witnesses[1..].to_vec(), ..trust }).unwrap_err()));
+    }
+    // A key that the file announces signs over what was before it: known when the announcement is.
+    let early = |log: &Writer, root| {
+        let checkpoint = Checkpoint { log: LOG, size: 2, root, time_ms: 1 };
+        let text = checkpoint.text(&log.mac_keys[0]);
+        let pair = log.pairs.last().unwrap();
+        let note = checkpoint.note(&text, &public(pair), pair.sign(text.as_bytes()).as_ref());
+        Trust { witnesses: vec![Witness::Checkpoint(Note::parse(&note).unwrap())], ..log.trust() }
+    };
+    log.rotate();
+    log.checkpoint();
+    let found = verify(&log.lines(1), early(&log, [1; 32])).unwrap_err();
+    assert!(found.index == 2 && matches!(found.fault, Fault::Witness(_)), "{found}");
+    assert_eq!(verify(&log.lines(1), early(&log, log.frontiers[2].root())).unwrap().witnessed, 1);
 }
 
 #[test]

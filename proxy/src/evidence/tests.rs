@@ -2,9 +2,12 @@ use serde_json::{Value, json};
 use tollgate_audit::Entry;
 use tollgate_policy::{
     id::{BudgetId, CustomerId, KeyId, TeamId},
-    price::Rates,
+    limit::Measure,
+    money::NanoUsd,
+    price::{Price, Rates},
+    snapshot::Model,
     time::UnixMillis,
-    usage::{Attribution, Outcome, Record, Tokens},
+    usage::{Attribution, Charge, Outcome, Record, Tokens},
 };
 use tollgate_proto::convert::usage::Gap;
 
@@ -87,7 +90,8 @@ fn circumstances() -> Circumstances {
 
 fn sealed(record: v1::Record, circumstances: &Circumstances) -> (v1::Record, Entry) {
     let record = Chain::begin(9).append(3, record, circumstances, &SALT);
-    let entry = Entry::decode(&record.evidence.as_ref().unwrap().body).unwrap();
+    // As control planes read it: it is what the log's own encoding makes of it, sorted and within the limits.
+    let entry = Entry::decode_foreign(&record.evidence.as_ref().unwrap().body).unwrap();
     (record, entry)
 }
 
@@ -171,14 +175,43 @@ fn a_gap_says_how_many_are_missing() {
 
 #[test]
 fn what_was_noted_with_an_intent_gives_the_same_entry() {
-    let noted = Circumstances::known(&circumstances().encode());
-    let again = Chain::begin(9).append_known(3, record(Outcome::Uncertain), noted, &SALT);
+    let noted = circumstances().encode();
+    let again = Chain::begin(9).append_noted(3, record(Outcome::Uncertain), &noted, &SALT);
     assert_eq!(again, sealed(record(Outcome::Uncertain), &circumstances()).0);
     // A note that cannot be read, or that an older version did not write, loses nothing else.
     for noted in [&b""[..], b"\xff", b"[]"] {
-        let bare = Chain::begin(9).append_known(3, record(Outcome::Uncertain), Circumstances::known(noted), &SALT);
+        let bare = Chain::begin(9).append_noted(3, record(Outcome::Uncertain), noted, &SALT);
         assert_eq!(bare, sealed(record(Outcome::Uncertain), &Circumstances::default()).0);
     }
+}
+
+// As a running replica may have it on its disk.
+#[test]
+fn a_note_of_another_version_tells_all_that_it_has() {
+    let noted = br#"{"user_agent":"agent/1","held_nano_usd":900,"source_address":"192.0.2.7","budgets":[{"budget":"b"}],"status":1,"x":[1]}"#;
+    let charges = vec![v1::BudgetCharge { budget: "budget-1".into(), window_ms: Some(5) }];
+    let uncertain = v1::Record { charges, ..record(Outcome::Uncertain) };
+    let noted = Chain::begin(9).append_noted(3, uncertain, noted, &SALT);
+    let entry = Entry::decode_foreign(&noted.evidence.unwrap().body).unwrap();
+    assert_eq!((entry.source_address(), entry.detail().get("source_address")), ("192.0.2.7", None));
+    let detail = entry.detail();
+    assert_eq!(
+        (&detail["user_agent"], &detail["held_nano_usd"], &detail["x"]),
+        (&json!("agent/1"), &json!(900), &json!([1]))
+    );
+    assert_eq!(
+        (&detail["budgets"], &detail["status"], &detail["sequence"]),
+        (&json!([{"budget": "b"}]), &json!(200), &json!(3))
+    );
+}
+
+#[test]
+fn a_detail_beyond_its_bound_is_shortened_as_everywhere() {
+    let limit = |at| Counted { owner: format!("team-{at}").into(), measure: Measure::Tokens, amount: at, span_ms: 1 };
+    let many = Circumstances { limits: (0..300).map(limit).collect(), ..circumstances() };
+    let (record, entry) = sealed(record(Outcome::Completed), &many);
+    assert!(entry.detail()["limits"].as_str().unwrap().ends_with('…') && record.evidence.unwrap().body.len() < 8_192);
+    assert_eq!(entry.detail()["user_agent"], json!("claude-cli/2.1.330 (external, cli)"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
     ledger::{Batch, Numbered, Run},
     stored, weight,
 };
-use crate::evidence::{self, Chain, Circumstances, Members};
+use crate::evidence::{self, Chain};
 
 /// The version of the layout.
 const LAYOUT: u64 = 1;
@@ -229,17 +229,17 @@ impl Disk {
                 let (record, known) = stored::decode(&value).map_or_else(
                     || {
                         found.recovered.unreadable += 1;
-                        (stored::gap(incarnation, next), Members::new())
+                        (stored::gap(incarnation, next), vec![])
                     },
                     |mut record| {
                         found.recovered.uncertain += 1;
                         // The cost is paid from what its own run had borrowed.
                         record.held_incarnation = i64::try_from(parts(&key_of_intent).0).unwrap_or(i64::MAX);
                         let noted = record.evidence.take().unwrap_or_default();
-                        (record, Circumstances::known(&noted.body))
+                        (record, noted.body)
                     },
                 );
-                let value = stored::encode(&found.chain.append_known(next, record, known, salt));
+                let value = stored::encode(&found.chain.append_noted(next, record, &known, salt));
                 found.bytes += weight(value.len());
                 write.insert(&self.outcomes, key(incarnation, next), value);
                 write.remove(&self.intents, key_of_intent);

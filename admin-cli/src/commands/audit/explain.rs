@@ -38,7 +38,7 @@ impl Explain {
         let filter = Filter::default().and("request_id", Some(&request_id))?.text();
         let mut client = context.client.audit();
         let mut found = pages(Some(ENTRIES_MAX), async |page_size: i32, page_token: String| {
-            let request = v1::ListEntriesRequest { page_size, page_token, filter: filter.clone() };
+            let request = v1::ListEntriesRequest { page_size, page_token, filter: filter.clone(), after_index: None };
             let page = client.list_entries(request).await?.into_inner();
             Ok((page.entries, page.next_page_token))
         })

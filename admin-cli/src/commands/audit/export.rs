@@ -9,9 +9,9 @@ use tollgate_proto::audit::v1;
 
 use super::{
     filters::Filters,
+    forth::Forth,
     record::{Form, Recorder, host},
     sink::Sink,
-    walk::Walk,
 };
 use crate::{
     commands::Context,
@@ -79,7 +79,7 @@ impl Export {
         let copied = if filter.is_empty() {
             Box::pin(streamed(context, from_index, recorder, &mut sink)).await
         } else {
-            Box::pin(walked(context, &filter, from_index, recorder, &mut sink)).await
+            Box::pin(filtered(context, &filter, from_index, recorder, &mut sink)).await
         };
         let (entries, broken) = copied.map_err(|failure| {
             let left = sink.left();
@@ -87,7 +87,7 @@ impl Export {
         })?;
         sink.finish()?;
         let answer = match &file {
-            Some(file) => written(context.format, file.display().to_string(), form, entries)?,
+            Some(file) => written(context.format, file.display().to_string(), form, entries, from_index > 1)?,
             None => Answer::raw(""),
         };
         broken_entries(answer.note(format!("{entries} entries in the format {}", form.word())), &broken)
@@ -103,8 +103,11 @@ fn broken_entries(answer: Answer, broken: &[u64]) -> Result<Answer, Failure> {
     Err(Failure { partial: Some(answer.result), ..failure })
 }
 
-fn written(format: Format, file: String, form: Form, entries: u64) -> Result<Answer, Failure> {
+fn written(format: Format, file: String, form: Form, entries: u64, is_partial: bool) -> Result<Answer, Failure> {
     let next = match form {
+        Form::Jsonl if is_partial => {
+            format!("written to {file}; check it with `tollgate audit verify --partial {file}`")
+        }
         Form::Jsonl => format!("written to {file}; check it with `tollgate audit verify {file}`"),
         _ => format!("written to {file}"),
     };
@@ -117,19 +120,20 @@ fn written(format: Format, file: String, form: Form, entries: u64) -> Result<Ans
     Ok(answer.note(next))
 }
 
-async fn walked(
+async fn filtered(
     context: &Context,
     filter: &str,
     from_index: i64,
     mut recorder: Recorder,
     sink: &mut Sink<'_>,
 ) -> Result<(u64, Vec<u64>), Failure> {
-    let mut walk = Walk::back(context, filter, from_index - 1).await?;
-    while let Some(entries) = walk.next(context).await? {
+    let mut forth = Forth::new(filter.to_owned(), from_index - 1);
+    loop {
+        let entries = forth.next(context).await?;
         for entry in &entries {
             sink.write(&recorder.listed(entry)?)?;
         }
-        if !sink.is_open() {
+        if entries.is_empty() || !sink.is_open() {
             break;
         }
     }

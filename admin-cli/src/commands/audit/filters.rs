@@ -20,6 +20,12 @@ pub(super) struct Filters {
     /// What it was done to, such as key/<id>
     #[arg(long)]
     target: Option<String>,
+    /// The key that did it or to which it was done, by id
+    #[arg(long, value_name = "ID")]
+    key: Option<String>,
+    /// The team of the caller, by id
+    #[arg(long, value_name = "ID")]
+    team: Option<String>,
     /// The replica that decided
     #[arg(long)]
     replica: Option<String>,
@@ -43,7 +49,8 @@ pub(super) struct Filters {
 impl Filters {
     /// The wire form; empty for every entry.
     pub(super) fn text(self, now: Timestamp) -> Result<String, Failure> {
-        let Self { action, outcome, initiator, target, replica, request_id, session, since, until, filter } = self;
+        let Self { action, outcome, initiator, target, key, team, replica, request_id, session, since, until, filter } =
+            self;
         let instant = |flag: &str, moment: Option<Moment>| {
             let at = moment.map(|moment| moment.before(now)).transpose();
             at.map(|at| at.map(|at| at.to_string())).map_err(|reason| Failure::usage(format!("--{flag} {reason}")))
@@ -53,6 +60,8 @@ impl Filters {
             .and("outcome", outcome)?
             .and("initiator", initiator)?
             .and("target", target)?
+            .and("key", key)?
+            .and("team", team)?
             .and("replica", replica)?
             .and("request_id", request_id)?
             .and("session", session)?

@@ -26,7 +26,7 @@ impl List {
         let filter = filters.text(context.now)?;
         let mut client = context.client.audit();
         let found = pages(limit, async |page_size: i32, page_token: String| {
-            let request = v1::ListEntriesRequest { page_size, page_token, filter: filter.clone() };
+            let request = v1::ListEntriesRequest { page_size, page_token, filter: filter.clone(), after_index: None };
             let page = client.list_entries(request).await?.into_inner();
             Ok((page.entries, page.next_page_token))
         })

@@ -166,7 +166,7 @@ impl Proof {
             return Err(bad("the path does not lead to the root that was signed"));
         }
         check_macs(&entry, &note, trust).map_err(bad)?;
-        let witnessed = witnessed(&note, trust).map_err(bad)?;
+        let witnessed = witnessed(&note, &signer, trust).map_err(bad)?;
         Ok(Checked {
             sound: true,
             index,
@@ -243,15 +243,19 @@ fn check_macs(entry: &EntryLine<'_>, note: &Note, trust: &Trust) -> Result<(), &
 }
 
 // A proof is over one size of the log: only what was seen of that size says something about it.
-fn witnessed(note: &Note, trust: &Trust) -> Result<u64, &'static str> {
+fn witnessed(note: &Note, signer: &PublicKey, trust: &Trust) -> Result<u64, &'static str> {
     let mut witnessed = 0;
     for witness in &trust.witnesses {
         let Witness::Checkpoint(seen) = witness else { continue };
+        let is_ours = trust.public_keys.iter().chain([signer]).any(|key| seen.is_signed_by(key));
         let (seen, proved) = (seen.checkpoint(), note.checkpoint());
         if seen.log != proved.log {
             return Err("the witness saw another log");
         }
         if seen.size == proved.size {
+            if !is_ours {
+                return Err("the witness is signed by a key that is not the log's");
+            }
             if seen.root != proved.root {
                 return Err("the log had another root when it was witnessed");
             }
@@ -326,7 +330,7 @@ mod tests {
         let mut log = Sealed::new();
         (0..5).for_each(|_| log.write("key.create"));
         let proof = proof(&mut log, 3);
-        let trust = Trust { public_keys: vec![log.public_key()], mac_keys: vec![log.mac_key()], witnesses: vec![] };
+        let trust = Trust { public_keys: vec![log.public_key()], mac_keys: vec![log.mac_key()], ..Trust::default() };
         let text = serde_json::to_string_pretty(&proof).unwrap();
         let sound = |text: &str| Unchecked(text.as_bytes().to_vec()).check(&trust);
         assert_eq!(sound(&text).unwrap().index, 3);

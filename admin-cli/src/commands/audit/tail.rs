@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use tollgate_proto::audit::v1;
 
-use super::{entry::EntryView, filters::Filters, sink::Sink, text, walk::Walk};
+use super::{entry::EntryView, filters::Filters, forth::Forth, sink::Sink, text};
 use crate::{
     commands::{Context, pages},
     failure::Failure,
@@ -41,7 +41,7 @@ impl Tail {
         let filter = filters.text(context.now)?;
         let mut sink = Sink::open(None, surroundings.stdout)?;
         let mut newest = pages(Some(limit), async |page_size: i32, page_token: String| {
-            let request = v1::ListEntriesRequest { page_size, page_token, filter: filter.clone() };
+            let request = v1::ListEntriesRequest { page_size, page_token, filter: filter.clone(), after_index: None };
             let page = context.client.audit().list_entries(request).await?.into_inner();
             Ok((page.entries, page.next_page_token))
         })
@@ -73,11 +73,14 @@ impl Tail {
 
 // Indexes are given in the order in which entries are committed: what is not there yet will be behind all that is.
 async fn newer(context: &Context, filter: &str, seen: &mut i64, sink: &mut Sink<'_>) -> Result<(), Failure> {
-    let mut walk = Walk::back(context, filter, *seen).await?;
-    while let Some(entries) = walk.next(context).await? {
+    let mut forth = Forth::new(filter.to_owned(), *seen);
+    loop {
+        let entries = forth.next(context).await?;
+        if entries.is_empty() {
+            return Ok(());
+        }
         show(context.format, entries, seen, sink)?;
     }
-    Ok(())
 }
 
 fn show(format: Format, entries: Vec<v1::Entry>, seen: &mut i64, sink: &mut Sink<'_>) -> Result<(), Failure> {
@@ -92,7 +95,7 @@ fn show(format: Format, entries: Vec<v1::Entry>, seen: &mut i64, sink: &mut Sink
         };
         sink.write(line.as_bytes())?;
         sink.write(b"\n")?;
-        *seen = index;
+        *seen = index.max(*seen);
     }
     sink.flush()
 }

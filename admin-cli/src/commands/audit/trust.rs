@@ -52,7 +52,7 @@ impl TrustArguments {
     pub(super) fn read(self) -> Result<(Trust, Vec<String>), Failure> {
         let Self { key: public_keys, hmac_key_file, checkpoint } = self;
         let mac_keys = hmac_key_file.iter().map(|path| mac_key(path)).collect::<Result<_, _>>().map_err(unreadable)?;
-        let mut trust = Trust { public_keys, mac_keys, witnesses: vec![] };
+        let mut trust = Trust { public_keys, mac_keys, ..Trust::default() };
         let mut notes = vec![];
         for path in checkpoint {
             let seen = witness::read(&path).map_err(unreadable)?;

@@ -25,18 +25,23 @@ use crate::{
 /// What is said under `tollgate audit verify --help`.
 pub(super) const HELP: &str = "Example: tollgate audit verify audit.jsonl --key 0000000000000000000000000000000000000000000000000000000000000000
 
-Needs no server and no token. FILE is an export in the format jsonl, or a proof as `tollgate audit prove` prints it.
+Needs no server and no token. FILE is an export in the format jsonl, or a proof as `tollgate audit prove` prints it. Several files that
+follow each other, archives and then an export of what is left, verify as one.
 Without --key it is shown that the file agrees with itself; with it, that your control plane signed it. With --checkpoint it is
-shown too that the log is still the one that was seen then, and not shorter.
+shown too that the log is still the one that was seen then, and not shorter. Entries before the beginning must have been pruned,
+and bodies erased, by the word of an entry in the file; an archive or an export --from-index is a part of the log: --partial.
 
 Exit codes: 0 sound, 1 tampered (the first entry at which something is wrong is named), 2 unreadable.";
 
 /// What is verified.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
-    /// The exported log, or the proof; - is standard input
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    /// The exported log, or the proof; - is standard input. Several files must follow each other
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// The files are a part of the log: do not ask for what is before and behind them
+    #[arg(long)]
+    partial: bool,
     #[command(flatten)]
     trust: TrustArguments,
 }
@@ -52,6 +57,10 @@ struct SoundView {
     entries: u64,
     macs_checked: u64,
     erased: u64,
+    /// How many of those no entry in the file declares.
+    undeclared: u64,
+    /// Whether an entry in the file says that what is before it was pruned.
+    pruned: bool,
     checkpoints: u64,
     witnessed: u64,
     not_compared: u64,
@@ -81,15 +90,37 @@ pub(super) enum Verified {
     Proof(Vec<u8>),
 }
 
+// A file that was read to its end, or as far as it says anything.
+enum Begun {
+    Log(Box<Verifier>),
+    Ended(Verified),
+}
+
 impl Verify {
     pub(super) fn run(self, format: Format, surroundings: &mut Surroundings<'_>) -> Result<Answer, Failure> {
-        let Self { file, trust } = self;
+        let Self { files, partial, trust } = self;
         let (trust, mut notes) = trust.read()?;
-        let mut lines = Lines::open(&file, surroundings).map_err(unreadable)?;
-        let name = lines.name().to_owned();
+        let trust = Trust { partial, ..trust };
+        let Some((file, others)) = files.split_first() else { return Err(Failure::usage("which file?")) };
+        let mut lines = Lines::open(file, surroundings).map_err(unreadable)?;
+        let mut name = lines.name().to_owned();
         let with_macs = !trust.mac_keys.is_empty();
-        let verified = verified(&mut lines, trust.clone(), |_| Ok(())).map_err(unreadable)?;
-        let answer = match verified {
+        let mut begun = begin(&mut lines, trust.clone(), &mut |_| Ok(())).map_err(unreadable)?;
+        if let Begun::Ended(Verified::Proof(first)) = begun {
+            let answer = match proof::Proof::read(&first, &mut lines).map_err(unreadable)?.check(&trust) {
+                Ok(checked) => checked.answer(format, name)?,
+                Err(finding) => tampered(format, name, finding.index, &finding.fault)?,
+            };
+            return Ok(notes.into_iter().fold(answer, Answer::note));
+        }
+        drop(lines);
+        for file in others {
+            let Begun::Log(verifier) = begun else { break };
+            let mut next = Lines::open(file, surroundings).map_err(unreadable)?;
+            next.name().clone_into(&mut name);
+            begun = go_on(*verifier, &mut next).map_err(unreadable)?;
+        }
+        let answer = match begun.finish() {
             Verified::Log(report) => {
                 if with_macs && report.macs == 0 {
                     notes.push("no entry names an HMAC key that was given: no MAC was checked".to_owned());
@@ -97,10 +128,7 @@ impl Verify {
                 sound(format, name, report)?
             }
             Verified::Tampered(finding) => tampered(format, name, finding.index, &finding.fault.to_string())?,
-            Verified::Proof(first) => match proof::Proof::read(&first, &mut lines).map_err(unreadable)?.check(&trust) {
-                Ok(checked) => checked.answer(format, name)?,
-                Err(finding) => tampered(format, name, finding.index, &finding.fault)?,
-            },
+            Verified::Proof(_) => return Err(foreign(&name)),
         };
         Ok(notes.into_iter().fold(answer, Answer::note))
     }
@@ -115,22 +143,44 @@ pub(super) fn verified(
     trust: Trust,
     mut see: impl FnMut(&[u8]) -> Result<(), Failure>,
 ) -> Result<Verified, Failure> {
+    Ok(begin(lines, trust, &mut see)?.finish())
+}
+
+type See<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), Failure>;
+
+fn begin(lines: &mut Lines<'_>, trust: Trust, see: See<'_>) -> Result<Begun, Failure> {
     let first = match lines.next()? {
         Some(Piece::Whole(line) | Piece::Broken(line)) => line.to_vec(),
         Some(Piece::TooLong) => return Err(foreign(lines.name())),
         None => return Err(Failure::new("unreadable", format!("{} is empty", lines.name()))),
     };
     if proof::is_first_line(&first) {
-        return Ok(Verified::Proof(first));
+        return Ok(Begun::Ended(Verified::Proof(first)));
     }
-    let begun = Verifier::begin(&first, trust);
-    let mut verifier = match begun {
-        Ok(verifier) => verifier,
-        Err(finding) => return begins_badly(&first, lines, finding),
+    match Verifier::begin(&first, trust) {
+        Ok(verifier) => {
+            see(&first)?;
+            read(Box::new(verifier), lines, 1, see)
+        }
+        Err(finding) => begins_badly(&first, lines, finding).map(Begun::Ended),
+    }
+}
+
+// The next of several files.
+fn go_on(mut verifier: Verifier, lines: &mut Lines<'_>) -> Result<Begun, Failure> {
+    let first = match lines.next()? {
+        Some(Piece::Whole(line) | Piece::Broken(line)) => line.to_vec(),
+        _ => return Err(foreign(lines.name())),
     };
-    see(&first)?;
-    // The index is that of the entry that is read next.
-    let mut index = 1;
+    let index = verifier.next_index();
+    match verifier.go_on(&first) {
+        Ok(()) => read(Box::new(verifier), lines, index, &mut |_| Ok(())),
+        Err(finding) => Ok(Begun::Ended(Verified::Tampered(finding))),
+    }
+}
+
+// The index is that of the entry that is read next.
+fn read(mut verifier: Box<Verifier>, lines: &mut Lines<'_>, mut index: u64, see: See<'_>) -> Result<Begun, Failure> {
     let finding = |index, what| Finding { index, fault: Fault::Line(InvalidLine(what)) };
     while let Some(piece) = lines.next()? {
         let checked = match piece {
@@ -145,13 +195,22 @@ pub(super) fn verified(
                 index = next_index(line, index);
                 see(line)?;
             }
-            Err(finding) => return Ok(Verified::Tampered(finding)),
+            Err(finding) => return Ok(Begun::Ended(Verified::Tampered(finding))),
         }
     }
-    Ok(match verifier.finish() {
-        Ok(report) => Verified::Log(report),
-        Err(finding) => Verified::Tampered(finding),
-    })
+    Ok(Begun::Log(verifier))
+}
+
+impl Begun {
+    fn finish(self) -> Verified {
+        match self {
+            Self::Ended(verified) => verified,
+            Self::Log(verifier) => match verifier.finish() {
+                Ok(report) => Verified::Log(report),
+                Err(finding) => Verified::Tampered(finding),
+            },
+        }
+    }
 }
 
 // An entry's line was checked to have the next index.
@@ -194,7 +253,20 @@ pub(super) fn foreign(name: &str) -> Failure {
 }
 
 fn sound(format: Format, file: String, report: Report) -> Result<Answer, Failure> {
-    let Report { first, checkpoint, entries, macs, erased, checkpoints, witnessed, older, pinned, keys } = report;
+    let Report {
+        first,
+        checkpoint,
+        entries,
+        macs,
+        erased,
+        undeclared,
+        pruned,
+        checkpoints,
+        witnessed,
+        older,
+        pinned,
+        keys,
+    } = report;
     let view = SoundView {
         sound: true,
         file,
@@ -204,6 +276,8 @@ fn sound(format: Format, file: String, report: Report) -> Result<Answer, Failure
         entries,
         macs_checked: macs,
         erased,
+        undeclared,
+        pruned,
         checkpoints,
         witnessed,
         not_compared: older,
@@ -247,6 +321,8 @@ impl View for SoundView {
             ("checkpoints", self.checkpoints.to_string()),
             ("MACs checked", some(self.macs_checked)),
             ("erased", some(self.erased)),
+            ("erased, not declared here", some(self.undeclared)),
+            ("before it", if self.pruned { "pruned".to_owned() } else { String::new() }),
             ("witnessed", some(self.witnessed)),
             ("not compared", some(self.not_compared)),
             ("root", self.root.clone()),

@@ -17,11 +17,12 @@ pub(super) struct Log {
     forged: bool,
     /// How many entries come with each list that is asked for.
     growth: usize,
+    holds: Vec<audit::Hold>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { sealed: Sealed::new(), cut: false, forged: false, growth: 0 }
+        Self { sealed: Sealed::new(), cut: false, forged: false, growth: 0, holds: vec![] }
     }
 }
 
@@ -58,7 +59,7 @@ impl AuditService for Plane {
         &self,
         request: Request<audit::ListEntriesRequest>,
     ) -> Result<Response<audit::ListEntriesResponse>, Status> {
-        let audit::ListEntriesRequest { page_size, page_token, filter } = request.into_inner();
+        let audit::ListEntriesRequest { page_size, page_token, filter, after_index } = request.into_inner();
         let mut world = self.world();
         let log = &mut world.log;
         (0..log.growth).for_each(|_| log.sealed.write("key.update"));
@@ -74,6 +75,10 @@ impl AuditService for Plane {
         let size = PAGE.min(usize::try_from(page_size).unwrap());
         let mut entries: Vec<_> =
             log.sealed.listed().into_iter().filter(|entry| entry.index < before && fits(entry)).collect();
+        if let Some(behind) = after_index {
+            entries.retain(|entry| entry.index > behind);
+            entries.reverse();
+        }
         let more = entries.len() > size;
         entries.truncate(size);
         let next_page_token = entries.last().filter(|_| more).map(|last| last.index.to_string()).unwrap_or_default();
@@ -125,6 +130,37 @@ impl AuditService for Plane {
         let log = &mut self.world().log;
         let public_key = if log.forged { vec![9; 32] } else { log.sealed.public_key().to_vec() };
         Ok(Response::new(audit::SignCheckpointResponse { checkpoint: log.sealed.checkpoint(), public_key }))
+    }
+
+    async fn erase_entries(
+        &self,
+        request: Request<audit::EraseEntriesRequest>,
+    ) -> Result<Response<audit::EraseEntriesResponse>, Status> {
+        let audit::EraseEntriesRequest { filter, reason } = request.into_inner();
+        assert!(!filter.is_empty() && !reason.is_empty());
+        Ok(Response::new(audit::EraseEntriesResponse { erased: 12, kept: 2 }))
+    }
+
+    async fn create_hold(&self, request: Request<audit::CreateHoldRequest>) -> Result<Response<audit::Hold>, Status> {
+        let hold = request.into_inner().hold.unwrap();
+        let hold = audit::Hold { initiator: "administrator/bootstrap".to_owned(), ..hold };
+        self.world().log.holds.push(hold.clone());
+        Ok(Response::new(hold))
+    }
+
+    async fn list_holds(
+        &self,
+        _: Request<audit::ListHoldsRequest>,
+    ) -> Result<Response<audit::ListHoldsResponse>, Status> {
+        Ok(Response::new(audit::ListHoldsResponse { holds: self.world().log.holds.clone() }))
+    }
+
+    async fn release_hold(&self, request: Request<audit::ReleaseHoldRequest>) -> Result<Response<()>, Status> {
+        let name = request.into_inner().name;
+        let holds = &mut self.world().log.holds;
+        let before = holds.len();
+        holds.retain(|hold| hold.name != name);
+        if holds.len() == before { Err(Status::not_found("no hold has that name")) } else { Ok(Response::new(())) }
     }
 
     async fn rotate_key(

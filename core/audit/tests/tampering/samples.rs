@@ -31,6 +31,8 @@ struct Given {
     mac_keys: Vec<[u8; 32]>,
     notes: Vec<String>,
     links: Vec<ChainLink>,
+    // All that is left of the log is given.
+    strict: bool,
 }
 
 // A file, whoever asks about it, and whether it may be called sound; `None` where either may be right.
@@ -59,6 +61,7 @@ impl Given {
             public_keys: self.keys.clone(),
             mac_keys: self.mac_keys.iter().map(|key| MacKey::new(key).unwrap()).collect(),
             witnesses: notes.chain(self.links.iter().cloned().map(Witness::Link)).collect(),
+            partial: !self.strict,
         }
     }
 }
@@ -72,7 +75,7 @@ impl Samples {
         let file = format!("{:05}.jsonl", self.index.len());
         let text: Vec<u8> = lines.into_iter().flat_map(|line| [line, vec![b'\n']].concat()).collect();
         fs::write(self.directory.join(&file), text).unwrap();
-        let Given { keys, mac_keys, notes, links } = given;
+        let Given { keys, mac_keys, notes, links, strict } = given;
         let witnesses = notes.iter().enumerate().map(|(at, note)| match at % 3 {
             0 => note.clone(),
             1 => String::from_utf8(write_checkpoint(note).unwrap()).unwrap(),
@@ -84,6 +87,7 @@ impl Samples {
             "fault": found.err().map(|found| found.fault.to_string()),
             "keys": keys.iter().map(hex::encode).collect::<Vec<_>>(),
             "mac_keys": mac_keys.iter().map(hex::encode).collect::<Vec<_>>(),
+            "partial": !strict,
             "witnesses": witnesses.chain(links).collect::<String>(),
         }));
     }
@@ -133,7 +137,7 @@ fn a_second_verifier_says_the_same_of_every_file() {
 }
 
 impl Writer {
-    fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         let seeds = || (1..).take(self.pairs.len());
         Self {
             tree: self.tree.clone(),
@@ -227,14 +231,16 @@ fn edited(random: &mut Random, log: &Writer) -> Sample {
 }
 
 // What no chance edit does.
-const CUNNING: [fn(&mut Random, Writer) -> Vec<Sample>; 8] = [
+const CUNNING: [fn(&mut Random, Writer) -> Vec<Sample>; 10] = [
     hashed_anew,
     written_otherwise,
     signed_otherwise,
     declared_otherwise,
     sealed_otherwise,
     witnessed_otherwise,
+    witnessed_by_others,
     begun_otherwise,
+    gone,
     at_the_limits,
 ];
 
@@ -461,6 +467,69 @@ fn witnessed_otherwise(random: &mut Random, mut log: Writer) -> Vec<Sample> {
     made
 }
 
+// Checkpoints that somebody kept, and that the log did not sign; or that a key signed which is not the file's first.
+fn witnessed_by_others(_: &mut Random, mut log: Writer) -> Vec<Sample> {
+    let given = Given::of(&log);
+    let with =
+        |given: &Given, notes: &[&String]| Given { notes: notes.iter().copied().cloned().collect(), ..given.clone() };
+    let thief = Ed25519KeyPair::from_seed_unchecked(&[99; 32]).unwrap();
+    let mac_key = log.mac_keys[0].clone();
+    let seen = log.notes.last().unwrap().1.clone();
+    let whole = log.lines(1);
+    let by = |size, root, pair: &Ed25519KeyPair| {
+        let checkpoint = Checkpoint { log: LOG, size, root, time_ms: 1 };
+        let text = checkpoint.text(&mac_key);
+        checkpoint.note(&text, &public(pair), pair.sign(text.as_bytes()).as_ref())
+    };
+    let (size, root) = (log.tree.size(), log.tree.root());
+    let (true_one, forked, longer) = (by(size, root, &thief), by(1, [1; 32], &thief), by(size + 9, [1; 32], &thief));
+    let named = log.note_by(&mac_key, &log.pairs[0], &thief);
+    let cosigned = format!("{seen}— witness.example AAAA\n");
+    let behind = format!("{seen}{}", "— witness.example AAAA\n".repeat(7));
+    let buried = format!(
+        "{}\n\n{}{}",
+        seen.split_once("\n\n").unwrap().0,
+        "— witness.example AAAA\n".repeat(8),
+        seen.split_once("\n\n").unwrap().1
+    );
+    let both = Given { keys: vec![public(&log.pairs[0]), public(&thief)], ..given.clone() };
+    let mut cut = whole.clone();
+    cut.pop();
+    let mut made = vec![
+        sample("a stranger's witness", false, whole.clone(), with(&given, &[&true_one])),
+        sample("a stranger's witness, without keys", false, whole.clone(), with(&Given::default(), &[&true_one])),
+        sample("a stranger's witness of a fork", false, whole.clone(), with(&given, &[&forked])),
+        sample("a stranger's witness of more", false, whole.clone(), with(&given, &[&longer, &seen])),
+        sample("a stranger's witness of a cut file", false, cut, with(&given, &[&forked, &longer])),
+        sample("a stranger's witness under our name", false, whole.clone(), with(&given, &[&seen, &named])),
+        sample("a witness by another key of yours", true, whole.clone(), with(&both, &[&true_one])),
+        sample("a cosigned witness", true, whole.clone(), with(&given, &[&cosigned, &behind])),
+        sample("a witness with too many signatures", false, whole, with(&given, &[&buried])),
+    ];
+    // From here on another key signs, which the file announces on its way.
+    log.rotate();
+    let (announced, root) = log.notes.last().unwrap().clone();
+    log.checkpoint();
+    let later = log.notes.last().unwrap().1.clone();
+    let first = usize::try_from(announced).unwrap() + 1;
+    let (old, new) = (public(&log.pairs[log.pairs.len() - 2]), public(log.pairs.last().unwrap()));
+    let of_new = Given { keys: vec![new], ..Given::of(&log) };
+    let of_both = Given { keys: vec![new, old], ..of_new.clone() };
+    let forked = by(announced, [1; 32], &log.pairs[log.pairs.len() - 2]);
+    let early = by(1, [1; 32], log.pairs.last().unwrap());
+    let right = by(1, log.frontiers[1].root(), log.pairs.last().unwrap());
+    let rest = log.lines(first);
+    made.extend([
+        sample("a witness by a later key", true, log.lines(1), with(&Given::of(&log), &[&later, &right])),
+        sample("a fork by a later key", false, log.lines(1), with(&Given::of(&log), &[&early])),
+        sample("a witness by the key before the file", true, rest.clone(), with(&of_new, &[&root, &later])),
+        sample("a witness by the key before the file, known", true, rest.clone(), with(&of_both, &[&root])),
+        sample("a fork before the file that nobody can know", true, rest.clone(), with(&of_new, &[&forked])),
+        sample("a fork before the file, known", false, rest, with(&of_both, &[&forked])),
+    ]);
+    made
+}
+
 // First lines that say something else of what is not in the file.
 fn begun_otherwise(random: &mut Random, log: Writer) -> Vec<Sample> {
     let first = 2 + random.below(log.rows.len() - 1);
@@ -482,6 +551,42 @@ fn begun_otherwise(random: &mut Random, log: Writer) -> Vec<Sample> {
         sample(kind, false, lines, given.clone())
     });
     made.collect()
+}
+
+// What is gone, with a word and without.
+fn gone(random: &mut Random, mut log: Writer) -> Vec<Sample> {
+    let strict = Given { strict: true, ..Given::of(&log) };
+    let (size, first) = (log.rows.len(), 2 + random.below(log.rows.len() - 1));
+    let is_needed = |at: usize| [FORGOTTEN, NEW_KEY].contains(&Header::decode(&log.rows[at].header).unwrap().action);
+    let erased: Vec<usize> = (0..size).filter(|at| !is_needed(*at) && at % 3 == 0).collect();
+    let indexes: Vec<u64> = erased.iter().map(|at| u64::try_from(*at).unwrap() + 1).collect();
+    erased.iter().for_each(|at| log.erase(*at));
+    let later = |given: &Given, log: &Writer| Given { keys: vec![log.key_at(first)], ..given.clone() };
+    let root = log.frontiers[first - 1].root();
+    let mut made = vec![
+        sample("cut off in front", false, log.lines(first), later(&strict, &log)),
+        sample("a part", true, log.lines(first), later(&Given::of(&log), &log)),
+    ];
+    if !erased.is_empty() {
+        made.push(sample("erased by nobody", false, log.lines(1), strict.clone()));
+        let mut by_replica = log.copy();
+        by_replica.declare_erased("replica-01", &indexes);
+        by_replica.checkpoint();
+        made.push(sample("erased by a replica", false, by_replica.lines(1), strict.clone()));
+    }
+    let mut forged = log.copy();
+    forged.declare_erased(CONTROL_PLANE, &indexes);
+    forged.declare_pruned(first - 1, [9; 32]);
+    forged.checkpoint();
+    log.declare_erased(CONTROL_PLANE, &indexes);
+    log.declare_pruned(first - 1, root);
+    log.checkpoint();
+    made.extend([
+        sample("erased with a word", true, log.lines(1), strict.clone()),
+        sample("pruned with a word", true, log.lines(first), later(&strict, &log)),
+        sample("pruned with a forged word", false, forged.lines(first), later(&strict, &log)),
+    ]);
+    made
 }
 
 // Numbers behind which there is none.

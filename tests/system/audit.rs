@@ -1,0 +1,178 @@
+//! The audit log of a fleet: whatever is killed, it verifies, and every request is in it once.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tollgate_proto::audit::v1::{Entry, ExportEntriesRequest, ListEntriesRequest};
+use tollgate_tests::{client, fleet::Fleet, postgres::Postgres, process::binary, until};
+
+/// Agents that send at a time.
+const AGENTS: usize = 12;
+/// Requests that are answered between two kills.
+const STRETCH: usize = 150;
+
+/// What a client saw of its requests: the id that it was told, the status, and whether the answer came whole.
+type Seen = Arc<Mutex<HashMap<String, (u16, bool)>>>;
+
+// Every entry behind an index, oldest first.
+async fn entries(fleet: &Fleet) -> Vec<Entry> {
+    let (mut entries, mut behind) = (Vec::new(), 0);
+    loop {
+        let request = ListEntriesRequest { page_size: 1_000, after_index: Some(behind), ..Default::default() };
+        let page = fleet.admin.audit().list_entries(request).await.unwrap().into_inner().entries;
+        let Some(last) = page.last() else { return entries };
+        behind = last.index;
+        entries.extend(page);
+    }
+}
+
+async fn load(fleet: &Fleet, key: &str, seen: &Seen, stop: &CancellationToken) -> JoinSet<()> {
+    let mut agents = JoinSet::new();
+    for agent in 0..AGENTS {
+        let urls: Vec<String> = fleet.replicas.iter().map(|replica| replica.url.clone()).collect();
+        let (http, key, seen, stop) = (fleet.http.clone(), key.to_owned(), Arc::clone(seen), stop.clone());
+        agents.spawn(async move {
+            for turn in agent.. {
+                if stop.is_cancelled() {
+                    return;
+                }
+                let settings = [("events", "6"), ("spacing", "4ms")];
+                let request = client::shaped(&http, &urls[turn % urls.len()], &key, turn % 2 == 0, &settings);
+                let Ok(mut response) = request.send().await else {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                };
+                let id = response.headers().get("request-id").unwrap().to_str().unwrap().to_owned();
+                let status = response.status().as_u16();
+                seen.lock().unwrap().insert(id.clone(), (status, false));
+                let whole = loop {
+                    match response.chunk().await {
+                        Ok(Some(_)) => {}
+                        ended => break ended.is_ok(),
+                    }
+                };
+                seen.lock().unwrap().insert(id, (status, whole));
+            }
+        });
+    }
+    agents
+}
+
+async fn answered(seen: &Seen, more: usize) {
+    let count = || seen.lock().unwrap().values().filter(|(status, whole)| *status == 200 && *whole).count();
+    let enough = count() + more;
+    until("so many answers", || async { (count() >= enough).then_some(()) }).await;
+}
+
+// What the command line says of an export, beside what replicas and the control plane kept elsewhere.
+fn verify(export: &Path, witnesses: &[PathBuf]) -> (Option<i32>, String) {
+    let mut command = Command::new(binary("tollgate"));
+    command.env_clear().args(["audit", "verify"]).arg(export);
+    for witness in witnesses {
+        command.arg("--checkpoint").arg(witness);
+    }
+    let ended = command.output().unwrap();
+    let said = [ended.stdout, ended.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    (ended.status.code(), said.concat())
+}
+
+async fn export(fleet: &Fleet, path: &Path) {
+    let mut pieces = fleet.admin.audit().export_entries(ExportEntriesRequest::default()).await.unwrap().into_inner();
+    let mut file = Vec::new();
+    while let Some(piece) = pieces.message().await.unwrap() {
+        file.extend(piece.lines);
+    }
+    std::fs::write(path, file).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_control_plane_and_postgresql_are_killed_under_load_and_the_log_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let postgres = Postgres::start(directory.path()).await;
+    let mut fleet = Fleet::start_over(postgres.url.clone(), directory, 2, &[]).await;
+    let key = fleet.admin.key("dev").await.secret;
+    fleet.admin.converged(2).await;
+    let (seen, stop) = (Seen::default(), CancellationToken::new());
+    let agents = load(&fleet, &key, &seen, &stop).await;
+
+    let http = fleet.http.clone();
+    answered(&seen, STRETCH).await;
+    fleet.replicas[0].kill();
+    answered(&seen, STRETCH).await;
+    fleet.replicas[0].restart(&http).await;
+    fleet.control_plane.kill();
+    answered(&seen, STRETCH).await;
+    fleet.control_plane.restart(&http).await;
+    answered(&seen, STRETCH).await;
+    postgres.kill();
+    answered(&seen, STRETCH).await;
+    postgres.restart().await;
+    answered(&seen, STRETCH).await;
+    // All at once, as when the power fails.
+    fleet.replicas.iter().for_each(|replica| replica.kill());
+    fleet.control_plane.kill();
+    postgres.kill();
+    stop.cancel();
+    agents.join_all().await;
+    postgres.restart().await;
+    fleet.control_plane.restart(&http).await;
+    for replica in &mut fleet.replicas {
+        replica.restart(&http).await;
+    }
+
+    // Every id that a client was told, whole or cut.
+    let seen = seen.lock().unwrap().clone();
+    let terminal = until("everything that was seen to be in the log", || async {
+        let found = entries(&fleet).await;
+        let terminal: Vec<Entry> = found.iter().filter(|entry| entry.action.starts_with("request.")).cloned().collect();
+        let told: HashSet<&str> = terminal.iter().map(|entry| entry.request_id.as_str()).collect();
+        let missing: Vec<_> = seen.iter().filter(|(id, _)| !told.contains(id.as_str())).collect();
+        let lost: i64 = found.iter().map(lost).sum();
+        println!("{} told, {lost} lost, missing {missing:?}", told.len());
+        (i64::try_from(missing.len()).unwrap() <= lost).then_some(terminal)
+    })
+    .await;
+    let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+    for entry in &terminal {
+        *counted.entry(&entry.request_id).or_default() += 1;
+    }
+    let twice: Vec<_> = counted.iter().filter(|(_, count)| **count > 1).collect();
+    assert!(twice.is_empty(), "ended twice: {twice:?}");
+    let missing: Vec<_> = seen.keys().filter(|id| !counted.contains_key(id.as_str())).collect();
+    // Whatever a client read to its end is told as it ended.
+    let admitted = |id: &str| terminal.iter().any(|entry| entry.request_id == id && entry.action == "request.admit");
+    let ended: Vec<_> = seen.iter().filter(|(_, (status, whole))| *status == 200 && *whole).map(|(id, _)| id).collect();
+    let untold = ended.iter().filter(|id| !admitted(id) && !missing.contains(id)).count();
+    let uncertain = terminal.iter().filter(|entry| entry.action == "request.uncertain").count();
+    assert!(untold <= uncertain, "{untold} were read to the end and are told otherwise, {uncertain} are uncertain");
+
+    let file = fleet.directory.path().join("export.jsonl");
+    export(&fleet, &file).await;
+    let kept = |name: &str| fleet.directory.path().join(name);
+    let witnesses = [
+        kept("audit-checkpoints.jsonl"),
+        kept("replica-0").join("audit-witness.jsonl"),
+        kept("replica-1").join("audit-witness.jsonl"),
+    ];
+    let (code, said) = verify(&file, &witnesses);
+    assert_eq!(code, Some(0), "{said}");
+    println!("{} seen, {} ended, {uncertain} uncertain, {} in gaps\n{said}", seen.len(), terminal.len(), missing.len());
+}
+
+// How many requests an entry declares lost.
+fn lost(entry: &Entry) -> i64 {
+    let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap();
+    let number = |name: &str| detail[name].as_i64().unwrap_or_default();
+    match entry.action.as_str() {
+        "usage.drop" => number("dropped"),
+        "usage.forget" => number("to_sequence") - number("from_sequence") + 1,
+        _ => 0,
+    }
+}
