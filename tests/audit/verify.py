@@ -256,7 +256,8 @@ class Verifier:
         self._log, key = bytes.fromhex(found["log"]), bytes.fromhex(found["key"])
         if trust.keys and key not in trust.keys:
             raise Tampered(0, "the first checkpoint is signed by a key that is not one of yours")
-        self._start = self._tree.size
+        # The size of the longest kept checkpoint that holds: behind it begins what another one contradicts.
+        self._start = self._held = self._tree.size
         self._pruned = self._start > 0
         self._signers, self._announced = [key], list[bytes]()
         self._pinned = trust.keys
@@ -483,9 +484,11 @@ class Verifier:
         if not self._is_ours(note):
             self._unsigned.append((note, same))
         elif not same:
-            raise Tampered(max(note.size, 1), f"the first {note.size} entries had another root when they were witnessed")
+            first = min(self._held + 1, max(note.size, 1))
+            raise Tampered(first, f"this entry, or one behind it up to {note.size}, was another when it was witnessed")
         else:
             self._counts["witnessed"] += 1
+            self._held = max(self._held, note.size)
 
     def _is_ours(self, note: Note) -> bool:
         return any(note.is_signed_by(key) for key in [*self._signers, *self._pinned])

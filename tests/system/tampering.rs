@@ -60,7 +60,7 @@ impl Random {
 struct Done {
     kind: &'static str,
     first: i64,
-    // Whether that entry itself must be named; otherwise it, or one before it.
+    // Whether that entry itself must be named, or the one before it; otherwise it, or any before it.
     named: bool,
 }
 
@@ -71,11 +71,11 @@ struct Seen {
 }
 
 impl Seen {
-    // The newest checkpoint that the control plane told, and the newest links of each replica.
+    // The checkpoints that the control plane told, and the newest links of each replica.
     fn read(cluster: &Cluster, key: PublicKey) -> Self {
         let read = |path: PathBuf| fs::read_to_string(path).unwrap();
         let told = read(cluster.directory().join(checkpoints::FILE));
-        let mut lines = vec![told.lines().last().unwrap().to_owned()];
+        let mut lines: Vec<_> = told.lines().map(str::to_owned).collect();
         for replica in &cluster.replicas {
             let kept = read(replica.directory.join("audit-witness.jsonl"));
             let links: Vec<_> = kept.lines().filter(|line| line.starts_with("{\"link\"")).collect();
@@ -117,7 +117,8 @@ impl Files {
         let Done { kind, first, named } = *done;
         let found = seen.verify(file).expect_err(kind);
         let index = i64::try_from(found.index).unwrap();
-        assert!(index <= first && (!named || index == first), "{kind} at {first}: {found}");
+        // A checkpoint that stands behind too few entries is told with the last of those.
+        assert!(index <= first && (!named || index >= first - 1), "{kind} at {first}: {found}");
         self.named += usize::from(index == first);
         let name = format!("{}.jsonl", self.index.len());
         fs::write(self.directory.join(&name), file).unwrap();
@@ -429,7 +430,7 @@ async fn tampered_with(kind: Kind, seed: u64) {
     let size = txn.audit_length().await.unwrap();
     txn.end().await.unwrap();
     let report = seen.verify(&sound).unwrap();
-    assert!(report.entries > 35 && report.keys.len() == 2 && report.erased >= 2 && report.witnessed > 3, "{report:?}");
+    assert!(report.entries > 35 && report.keys.len() == 2 && report.erased >= 2 && report.witnessed >= 3, "{report:?}");
     for turn in 0..TAMPERINGS {
         if turn % 2 == 0 {
             let mut txn = store.begin().await.unwrap();

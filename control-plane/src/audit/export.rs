@@ -152,8 +152,11 @@ impl Export {
                 Ok((stored, differs)) => stored.write(&differs).or_else(|error| write_broken(place(index), error.0))?,
                 Err(what) => write_broken(place(index), &what)?,
             });
-            while let Some((_, note)) = signed.next_if(|(of, _)| *of <= index) {
-                lines.extend(write_checkpoint(&note)?);
+            while let Some((of, note)) = signed.next_if(|(of, _)| *of <= index) {
+                // The last one is the end, once: behind that of an announcement the next key signs.
+                if of < size {
+                    lines.extend(write_checkpoint(&note)?);
+                }
             }
         }
         self.next = through + 1;

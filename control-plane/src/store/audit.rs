@@ -301,6 +301,9 @@ pub(super) fn found(row: &Row) -> Result<(Stored<'static>, Vec<&'static str>), S
     let header = row.bytes("header").map_err(unreadable)?;
     let body = row.bytes("body").map_err(unreadable)?;
     let content = match row.bytes_opt("commitment").map_err(unreadable)? {
+        Some(_) if !row.bytes("salt").map_err(unreadable)?.is_empty() => {
+            return Err("column salt beside a commitment".into());
+        }
         Some(commitment) if body.is_empty() => {
             Content::Erased(Hash::try_from(commitment).map_err(|_| "column commitment".to_owned())?)
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tollgate_audit::{
-    MacKey,
+    MacKey, Trust, Verifier,
     file::{Content, Head, Line},
     seal::CHAIN_START,
 };
@@ -11,6 +11,7 @@ use tollgate_control_plane::{
     app,
     audit::retention::{Pruned, Retention, Settings},
     config::Config,
+    store::Statement,
 };
 use tollgate_proto::audit::v1;
 use tollgate_settings::Secret;
@@ -106,10 +107,34 @@ async fn entries_whose_time_has_come_are_archived_and_pruned(place: Place) {
     let (more, _) = chained(visits(2, 1..=3), CHAIN_START);
     report(&world.store, &replica(1), 2, more).await.unwrap();
     signed(&world).await;
+    // The newest checkpoint is the one that the old key signs over the announcement of the new one.
+    world.audit().rotate_key(v1::RotateKeyRequest {}).await.unwrap();
     let again = self::retention(&world).prune(later()).await.unwrap().unwrap();
     assert_eq!(again.first, last + 1);
-    verified(&std::fs::read(again.archive.unwrap()).unwrap(), vec![]).unwrap();
-    verified(&exported(&world, 0).await, vec![]).unwrap();
+    let archives = [std::fs::read(&archive).unwrap(), std::fs::read(again.archive.unwrap()).unwrap()];
+    let rest = exported(&world, 0).await;
+    verified(&rest, vec![]).unwrap();
+    // Together they are the whole log again.
+    let mut verifier: Option<Verifier> = None;
+    for file in [&archives[0], &archives[1], &rest] {
+        let mut lines = file.strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n');
+        let head = lines.next().unwrap();
+        match &mut verifier {
+            Some(verifier) => verifier.go_on(head).unwrap(),
+            none => *none = Some(Verifier::begin(head, Trust::default()).unwrap()),
+        }
+        lines.for_each(|line| verifier.as_mut().unwrap().line(line).unwrap());
+    }
+    let all = verifier.unwrap().finish().unwrap();
+    assert_eq!((all.first, all.entries, all.keys.len()), (1, all.checkpoint.size, 2));
+
+    // What a sink has not got yet stays.
+    let mut txn = world.store.begin().await.unwrap();
+    let sink = Statement::new("INSERT INTO audit_sinks (name, shipped, holder, held_until) VALUES ('siem', 0, '', $1)");
+    txn.execute(sink.bind(i64::MAX)).await.unwrap();
+    txn.commit().await.unwrap();
+    signed(&world).await;
+    assert_eq!(self::retention(&world).prune(later()).await.unwrap(), None);
     world.stop().await;
 }
 

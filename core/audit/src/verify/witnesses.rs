@@ -21,6 +21,8 @@ pub(super) struct Witnesses {
     unsigned: Vec<(Note, bool)>,
     // Where the file begins: keys that signed up to there may be unknown in it.
     start: u64,
+    // The size of the longest one that holds: behind it begins what another one contradicts.
+    held: u64,
     /// How many hold.
     pub(super) witnessed: u64,
     /// How many are about what is before the file's beginning.
@@ -30,7 +32,7 @@ pub(super) struct Witnesses {
 impl Witnesses {
     /// Takes one for the file that begins so.
     pub(super) fn expect(&mut self, note: Note, head: &Head) -> Result<(), Finding> {
-        self.start = head.start.size();
+        (self.start, self.held) = (head.start.size(), head.start.size());
         if note.checkpoint().log != head.log {
             return Err(Finding { index: 0, fault: Fault::Witness("the witness saw another log".into()) });
         }
@@ -84,9 +86,10 @@ impl Witnesses {
             self.unsigned.push((note, same));
         } else if same {
             self.witnessed += 1;
+            self.held = self.held.max(size);
         } else {
-            let fault = Fault::Witness(format!("the first {size} entries had another root"));
-            return Err(Finding { index: size.max(1), fault });
+            let fault = Fault::Witness(format!("this entry, or one behind it up to {size}, was another"));
+            return Err(Finding { index: (self.held + 1).min(size.max(1)), fault });
         }
         Ok(())
     }
