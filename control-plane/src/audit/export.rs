@@ -1,7 +1,9 @@
 //! The log as a file that proves itself (`core/audit/src/file.rs`), page by page, so that it never stands in memory whole.
 
 use tollgate_audit::{
-    file::{Head, InvalidLine, write_broken, write_checkpoint, write_end},
+    Header,
+    file::{Head, InvalidLine, Stored, write_broken, write_checkpoint, write_end},
+    seal::LogId,
     tree::{Hash, Tree},
 };
 
@@ -72,11 +74,11 @@ pub async fn prove(store: &Store, index: i64) -> Result<Proof, ExportError> {
     let leaves = txn.audit_leaves(behind, size).await?;
     let found = txn.audit_range(index, index).await?;
     txn.end().await?;
-    let Some(Found { row: Ok((stored, differs)), .. }) = found.into_iter().next() else {
+    let Some(Found { row: row @ Ok(_), .. }) = found.into_iter().next() else {
         return Err(ExportError::Missing);
     };
     let path = Tree { start: &start, leaves: &leaves }.inclusion(place(index - 1)).ok_or(ExportError::Missing)?;
-    let mut line = stored.write(&differs)?;
+    let mut line = line(end.checkpoint.log, index, row)?;
     line.pop();
     Ok(Proof { line, path, end })
 }
@@ -148,10 +150,7 @@ impl Export {
         let signed = txn.audit_checkpoints(self.next, through).await?;
         let mut signed = signed.into_iter().peekable();
         for Found { index, row } in found {
-            lines.extend(match row {
-                Ok((stored, differs)) => stored.write(&differs).or_else(|error| write_broken(place(index), error.0))?,
-                Err(what) => write_broken(place(index), &what)?,
-            });
+            lines.extend(line(self.end.checkpoint.log, index, row)?);
             while let Some((of, note)) = signed.next_if(|(of, _)| *of <= index) {
                 // The last one is the end, once: behind that of an announcement the next key signs.
                 if of < size {
@@ -166,6 +165,18 @@ impl Export {
         }
         Ok(lines)
     }
+}
+
+// The line of a row of this log. A line does not name the log, so that a row of another one is told here.
+fn line(log: LogId, index: i64, row: Result<(Stored<'_>, Vec<&'static str>), String>) -> Result<Vec<u8>, InvalidLine> {
+    let (stored, mut differs) = match row {
+        Ok(sealed) => sealed,
+        Err(what) => return write_broken(place(index), &what),
+    };
+    if Header::decode(&stored.header).is_ok_and(|header| header.log != log) {
+        differs.push("log");
+    }
+    stored.write(&differs).or_else(|error| write_broken(place(index), error.0))
 }
 
 // Indexes are positive.

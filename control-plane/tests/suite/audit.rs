@@ -333,7 +333,7 @@ async fn evidence_that_is_none_is_refused(place: Place) {
         }),
         with(&|evidence| {
             let text = String::from_utf8(evidence.body.clone()).unwrap();
-            evidence.body = text.replace("key/1", "key/1\\n2 entries follow").into_bytes();
+            evidence.body = text.replace("\"key/", "\"two\\nlines: key/").into_bytes();
         }),
         with(&|evidence| evidence.body = vec![b' '; 30_000]),
         with(&|evidence| {
