@@ -20,7 +20,7 @@ use tollgate_policy::{
     credential::{Claims, Presented, TokenKey},
     id::{CustomerId, KeyId, SessionId, TeamId, UserId},
     pattern::Patterns,
-    snapshot::{Customer, Key, Object, Snapshot, Team, User},
+    snapshot::{AuditMode, Customer, Key, Object, Snapshot, Team, User},
     time::UnixMillis,
     token::KeyHash,
 };
@@ -135,6 +135,7 @@ fn world() -> anyhow::Result<Snapshot> {
         providers: Arc::new([]),
         credentials: Arc::new([]),
         quota: None,
+        audit: AuditMode::Required,
     };
     let objects = vec![
         Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),

@@ -34,7 +34,7 @@ use tollgate_policy::{
     id::{BudgetId, CustomerId, KeyId, ProviderId, TeamId},
     money::NanoUsd,
     pattern::Patterns,
-    snapshot::{Customer, Key, Object, Quota, Snapshot, Team},
+    snapshot::{AuditMode, Customer, Key, Object, Quota, Snapshot, Team},
     time::UnixMillis,
     token::KeyHash,
 };
@@ -288,6 +288,7 @@ fn policy() -> anyhow::Result<(Snapshot, Vec<Caller>)> {
             providers: Arc::new([]),
             credentials: Arc::new([]),
             quota: quota(3, number)?,
+            audit: AuditMode::Required,
         }));
     }
     let snapshot = Snapshot::default().next(1, objects, vec![]);

@@ -15,8 +15,9 @@
 //! beside it. A gap in the place of a record that was lost has none: nobody knows what
 //! stood there.
 //!
-//! The spool is bounded. When it is full, intents are refused and with them the visits; records of visits that cost nothing
-//! are counted in a gap record instead of stored, so that a flood of refused requests neither fills the disk nor goes unseen.
+//! The spool is bounded. When it is full, intents are refused and with them the visits; records of visits without an intent,
+//! which were refused or whose key does not require the audit log, are counted in a gap record instead of stored, so that a
+//! flood of them neither fills the disk nor goes unseen.
 //!
 //! Reading order: `contract`, what callers hand in and are told; here, the spool; `ledger`, the sequences; `stored`, what the values look like; `disk` and `memory`,
 //! where they are; `journals`, how they become durable.
@@ -32,6 +33,7 @@ use std::{
 };
 
 use tokio::sync::Notify;
+use tollgate_policy::time::UnixMillis;
 use tollgate_proto::usage::v1;
 
 pub use self::contract::{
@@ -171,7 +173,8 @@ impl Spool {
     /// nothing may be sent to a provider before [`Self::durable`] returned as well.
     ///
     /// # Errors
-    /// When the spool is full or failed: the visit must be refused.
+    /// When the spool is full or failed: the visit must be refused, unless no budget is charged for it and its key does not
+    /// require the audit log.
     pub fn intent(&self, intent: &Intent) -> Result<Ticketed, Backlog> {
         let shared = &self.shared;
         if shared.failed.load(Ordering::Relaxed) {
@@ -206,7 +209,7 @@ impl Spool {
     /// Waits until an intent would survive the machine, where the durability is strict; returns at once otherwise.
     ///
     /// # Errors
-    /// When the disk refused to make it durable: the visit must be refused.
+    /// When the disk refused to make it durable: as [`Self::intent`].
     pub async fn durable(&self, ticketed: Ticketed) -> Result<(), Backlog> {
         match (&self.shared.store, self.shared.durability) {
             (Store::Disk(_, journals), Durability::Strict) => journals.durable(ticketed.position).await,
@@ -219,19 +222,38 @@ impl Spool {
     ///
     /// # Errors
     /// When the disk refuses the write. The intents are then still there, and become uncertain records at the next start.
+    /// Visits without one are counted, in the metrics at once and in the first gap record that can be written. After a
+    /// failed write the store of a disk takes none until the process is started anew, and then nobody remembers the number.
     pub fn outcomes(&self, ended: Vec<Ended>) -> Result<(), SpoolError> {
         let shared = &self.shared;
-        let salts = evidence::salts(ended.len()).map_err(SpoolError::from).inspect_err(|error| shared.fail(error))?;
+        let unnoted = ended.iter().filter(|ended| ended.visit.is_none()).map(|ended| ended.record.arrived);
+        let unnoted: Vec<UnixMillis> = unnoted.collect();
         let mut ledger = lock(&shared.ledger);
+        self.settle(&mut ledger, ended).inspect_err(|error| shared.unwritten(&mut ledger, &unnoted, error))?;
+        drop(ledger);
+        shared.look_at_depth();
+        shared.arrivals.notify_one();
+        Ok(())
+    }
+
+    fn settle(&self, ledger: &mut Ledger, ended: Vec<Ended>) -> Result<(), SpoolError> {
+        let shared = &self.shared;
+        let salts = evidence::salts(ended.len())?;
         let mut batch = ledger::Batch::default();
         let mut freed = 0;
         let mut taken = 0;
+        let mut dropped = 0;
+        if ledger.has_missed() {
+            for salt in &evidence::salts(1)? {
+                taken += ledger.catch_up(&mut batch, salt);
+            }
+        }
         for (Ended { visit, record, circumstances }, salt) in ended.into_iter().zip(&salts) {
             if let Some(visit) = visit {
                 freed += lock(&shared.open).remove(&visit).unwrap_or_default();
                 batch.settled.push(visit);
             } else if shared.is_full() {
-                shared.dropped.fetch_add(1, Ordering::Relaxed);
+                dropped += 1;
                 taken += ledger.dropped(&mut batch, record.arrived, salt);
                 continue;
             }
@@ -248,14 +270,11 @@ impl Spool {
         };
         if let Err(error) = written {
             ledger.undo(&batch);
-            shared.fail(&error);
             return Err(error);
         }
-        drop(ledger);
+        shared.dropped.fetch_add(dropped, Ordering::Relaxed);
         shared.bytes.fetch_add(taken, Ordering::Relaxed);
         shared.release(freed);
-        shared.look_at_depth();
-        shared.arrivals.notify_one();
         Ok(())
     }
 
@@ -415,6 +434,13 @@ impl Shared {
         if !self.failed.swap(true, Ordering::Relaxed) {
             tracing::error!(%error, "spool failed and takes no more visits");
         }
+    }
+
+    // Of visits without an intent nothing is left but their number. Refused ones are among them.
+    fn unwritten(&self, ledger: &mut Ledger, unnoted: &[UnixMillis], error: &SpoolError) {
+        self.fail(error);
+        self.dropped.fetch_add(unnoted.len().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+        unnoted.iter().for_each(|arrived| ledger.miss(*arrived));
     }
 
     fn look_at_depth(&self) {

@@ -14,6 +14,7 @@ use tollgate_policy::{
     id::{BindingId, CustomerId, KeyId, TeamId, UserId},
     name::Name,
     rbac::Scope,
+    snapshot::AuditMode,
     token::KeyHash,
 };
 
@@ -130,6 +131,7 @@ impl Organisation {
             providers: Vec::new(),
             credentials: Vec::new(),
             tags: [("environment".into(), "development".into())].into(),
+            audit: AuditMode::Required,
             prefix: format!("tg_{number:08}"),
             hash: KeyHash::new(Sha256::digest(number.to_be_bytes()).into()),
             quota: Quota::default(),

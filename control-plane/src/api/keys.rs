@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-const CHANGEABLE: [&str; 11] = [
+const CHANGEABLE: [&str; 12] = [
     "name",
     "display_name",
     "user",
@@ -31,6 +31,7 @@ const CHANGEABLE: [&str; 11] = [
     "providers",
     "credentials",
     "tags",
+    "audit",
     "budgets",
     "limits",
     "session_limit",
@@ -122,6 +123,7 @@ impl Admin {
             providers: references.providers,
             credentials: references.credentials,
             tags: plain.tags,
+            audit: plain.audit,
             prefix: token.public_prefix().to_owned(),
             hash,
             quota,

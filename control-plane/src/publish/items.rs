@@ -8,7 +8,7 @@ use tollgate_policy::{
     snapshot::{EndedSession, Model, Object, ObjectRef},
 };
 use tollgate_proto::{
-    convert::fleet::{InvalidItem, item},
+    convert::fleet::{InvalidItem, audit_word, item},
     fleet::v1::{
         CredentialItem, CustomerItem, EndedSessionItem, Item, ItemKind, KeyItem, ModelItem, ProviderItem, TeamItem,
         TokenKeyItem, UserItem,
@@ -62,6 +62,7 @@ pub(crate) fn key(row: &Key) -> Item {
         providers,
         credentials,
         tags: _,
+        audit,
         prefix: _,
         hash,
         quota,
@@ -78,6 +79,7 @@ pub(crate) fn key(row: &Key) -> Item {
         providers: providers.iter().map(ToString::to_string).collect(),
         credentials: credentials.iter().map(ToString::to_string).collect(),
         quota: quota::item(quota),
+        audit: audit_word(*audit).to_owned(),
     };
     item(ItemKind::Key, id.to_string(), &body)
 }

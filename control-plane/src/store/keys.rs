@@ -6,6 +6,7 @@ use tollgate_policy::{
     id::{CredentialId, KeyId, ProviderId, TeamId, UserId},
     name::Name,
     rbac::Reach,
+    snapshot::AuditMode,
     token::KeyHash,
 };
 
@@ -38,6 +39,8 @@ pub struct Key {
     pub credentials: Vec<CredentialId>,
     /// Labels.
     pub tags: BTreeMap<String, String>,
+    /// Whether its requests go on that the audit log may miss.
+    pub audit: AuditMode,
     /// The public beginning of its secret.
     pub prefix: String,
     /// HMAC-SHA256 of its secret under the pepper.
@@ -101,8 +104,8 @@ impl Txn {
     pub async fn key_insert(&mut self, key: &Key) -> Result<(), StoreError> {
         let insert = sql!(
             "INSERT INTO keys (id, name, display_name, team, user_id, revoked, expire_time, models, providers, credentials,
-             tags, prefix, hash, limits, session_limit, create_time, update_time, created, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+             tags, prefix, hash, limits, session_limit, audit, create_time, update_time, created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
             key.id.as_str(),
             key.name.as_str(),
             &key.display_name,
@@ -118,6 +121,7 @@ impl Txn {
             key.hash.as_bytes(),
             key.quota.limits_text()?,
             key.quota.session_text()?,
+            key.audit.word(),
         );
         self.execute(key.stamp.bind(insert)).await?;
         self.budgets_put(KeyId::NOUN, key.id.as_str(), &key.quota.budgets).await?;
@@ -129,7 +133,7 @@ impl Txn {
         let update = sql!(
             "UPDATE keys SET name = $1, display_name = $2, user_id = $3, revoked = $4, expire_time = $5, models = $6,
              providers = $7, credentials = $8, tags = $9, hash = $10, prefix = $11, limits = $12,
-             session_limit = $13, update_time = $14, revision = $15 WHERE id = $16",
+             session_limit = $13, audit = $14, update_time = $15, revision = $16 WHERE id = $17",
             key.name.as_str(),
             &key.display_name,
             key.user.as_ref().map(UserId::as_str),
@@ -143,6 +147,7 @@ impl Txn {
             &key.prefix,
             key.quota.limits_text()?,
             key.quota.session_text()?,
+            key.audit.word(),
             key.stamp.update_time,
             key.stamp.revision,
             key.id.as_str(),
@@ -196,12 +201,21 @@ impl Key {
             providers: ids(row, "providers", ProviderId::parse)?,
             credentials: ids(row, "credentials", CredentialId::parse)?,
             tags: row.parsed("tags", |text| serde_json::from_str(text))?,
+            audit: row.parsed("audit", audit)?,
             prefix: row.text("prefix")?,
             hash: hash(row)?,
             quota,
             stamp: Stamp::read(row)?,
         })
     }
+}
+
+// Keys that are older than the modes have none.
+fn audit(text: &str) -> Result<AuditMode, &'static str> {
+    if text.is_empty() {
+        return Ok(AuditMode::default());
+    }
+    AuditMode::of_word(text).ok_or("neither required nor best_effort")
 }
 
 fn tags_text(tags: &BTreeMap<String, String>) -> String {

@@ -340,7 +340,7 @@ mod tests {
     use crate::{
         id::{CustomerId, KeyId, ProviderId, TeamId, UserId},
         pattern::Patterns,
-        snapshot::{Credential, Customer, Object, ObjectRef, Team, User},
+        snapshot::{AuditMode, Credential, Customer, Object, ObjectRef, Team, User},
     };
 
     const NOW: UnixMillis = UnixMillis::new(1_000);
@@ -362,6 +362,7 @@ mod tests {
             providers: Arc::new([]),
             credentials: Arc::new([]),
             quota: None,
+            audit: AuditMode::Required,
         }
     }
 

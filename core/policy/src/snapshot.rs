@@ -93,6 +93,18 @@ pub struct Key {
     pub credentials: Arc<[CredentialId]>,
     /// What it may spend; `None`: no limit.
     pub quota: Option<Arc<Quota>>,
+    /// Whether its requests go on that the audit log may miss.
+    pub audit: AuditMode,
+}
+
+/// Whether a request goes on that the audit log may miss.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum AuditMode {
+    /// It is refused.
+    #[default]
+    Required,
+    /// It goes on, unless a budget is charged for it: what is not written is counted.
+    BestEffort,
 }
 
 /// The format in which a client or a provider speaks.
@@ -441,6 +453,28 @@ impl Dialect {
     }
 }
 
+// === impl AuditMode ===
+
+impl AuditMode {
+    /// Every mode.
+    pub const ALL: [Self; 2] = [Self::Required, Self::BestEffort];
+
+    /// The word for it in configuration and records.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Required => "required",
+            Self::BestEffort => "best_effort",
+        }
+    }
+
+    /// The mode of that word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|mode| mode.word() == word)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -460,6 +494,7 @@ mod tests {
             providers: Arc::new([]),
             credentials: Arc::new([]),
             quota: None,
+            audit: AuditMode::Required,
         }
     }
 

@@ -14,7 +14,8 @@ use tollgate_policy::{
     pattern::{Pattern, Patterns},
     price::{Price, Rates},
     snapshot::{
-        Credential, Customer, Dialect, EndedSession, Key, Model, Object, ObjectRef, Provider, Quota, Team, User,
+        AuditMode, Credential, Customer, Dialect, EndedSession, Key, Model, Object, ObjectRef, Provider, Quota, Team,
+        User,
     },
     time::UnixMillis,
     token::KeyHash,
@@ -185,7 +186,19 @@ impl Decoder {
     }
 
     fn key(&mut self, id: &str, body: v1::KeyItem) -> Field<Key> {
-        let v1::KeyItem { name, hash, team, user, revoked, expires_ms, models, providers, credentials, quota } = body;
+        let v1::KeyItem {
+            name,
+            hash,
+            team,
+            user,
+            revoked,
+            expires_ms,
+            models,
+            providers,
+            credentials,
+            quota,
+            audit: mode,
+        } = body;
         let hash: [u8; 32] = hash.as_ref().try_into().map_err(|_| problem("hash", "is not of 32 bytes"))?;
         let user = match user.as_str() {
             "" => None,
@@ -208,8 +221,24 @@ impl Decoder {
                 ids("credentials", list, CredentialId::parse)
             })?,
             quota: allowed(quota)?,
+            audit: audit(&mode)?,
         })
     }
+}
+
+/// The mode of a key in its item: nothing for the usual one, so that such an item is as it was before there were modes, and
+/// replicas that know of none take it.
+#[must_use]
+pub fn audit_word(mode: AuditMode) -> &'static str {
+    match mode {
+        AuditMode::Required => "",
+        AuditMode::BestEffort => mode.word(),
+    }
+}
+
+fn audit(word: &str) -> Field<AuditMode> {
+    let mode = AuditMode::ALL.into_iter().find(|mode| audit_word(*mode) == word);
+    mode.ok_or_else(|| problem("audit", format!("{word:?} is not known to this version")))
 }
 
 fn customer(id: &str, body: v1::CustomerItem) -> Field<Customer> {

@@ -6,7 +6,7 @@ use tollgate_policy::{
     id::{CustomerId, KeyId, SessionId, TeamId, UserId},
     pattern::Patterns,
     refusal::RefusalKind,
-    snapshot::{Customer, EndedSession, Key, Object, ObjectRef, Team, User},
+    snapshot::{AuditMode, Customer, EndedSession, Key, Object, ObjectRef, Team, User},
     token::KeyHash,
 };
 
@@ -53,6 +53,7 @@ fn world() -> Snapshot {
         providers: Arc::new([]),
         credentials: Arc::new([]),
         quota: None,
+        audit: AuditMode::Required,
     };
     let objects = vec![
         Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),

@@ -21,7 +21,7 @@ use tollgate_policy::{
     decide::{self, Caller},
     id::{CustomerId, KeyId, TeamId},
     pattern::Patterns,
-    snapshot::{Customer, Key, Object, ObjectRef, Snapshot, Team},
+    snapshot::{AuditMode, Customer, Key, Object, ObjectRef, Snapshot, Team},
     time::UnixMillis,
     token::KeyHash,
 };
@@ -166,6 +166,7 @@ pub(super) fn world() -> (Snapshot, Caller) {
         providers: Arc::new([]),
         credentials: Arc::new([]),
         quota: None,
+        audit: AuditMode::Required,
     };
     let objects = vec![
         Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),

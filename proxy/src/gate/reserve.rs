@@ -12,7 +12,7 @@ use tollgate_policy::{
     money::NanoUsd,
     price::{Extent, Price},
     refusal::{Refusal, RefusalKind},
-    snapshot::{Model, Provider},
+    snapshot::{AuditMode, Model, Provider},
 };
 
 use super::{
@@ -104,7 +104,7 @@ impl Journey {
     /// Reserves the next attempt; `None`: there is nowhere left to go.
     ///
     /// # Errors
-    /// Refuses when a budget cannot pay for it, or the spool cannot take the intent.
+    /// Refuses when a budget cannot pay for it, or the spool cannot take the intent where there must be one.
     pub(super) async fn next(&mut self, gate: &Gate, ticket: &mut Ticket) -> Result<Option<Attempt>, Turned> {
         if self.tried.len() >= ATTEMPTS_MAX {
             return Ok(None);
@@ -119,7 +119,7 @@ impl Journey {
         }
         ticket.times.sent = None;
         self.hold(gate, ticket, &target).await?;
-        intend(gate, ticket, &target, &credential).await?;
+        intend(gate, ticket, &target, &credential, self.caller.key().audit).await?;
         ticket.attempt(Attempted {
             provider: target.provider.id.clone(),
             provider_name: Arc::clone(&target.provider.name),
@@ -222,12 +222,18 @@ fn worst(price: &Price, extent: &Extent, followed: bool) -> Worst {
 }
 
 // Writes down what is about to be sent. A later attempt of the same visit takes the place of the earlier one's note.
-async fn intend(gate: &Gate, ticket: &mut Ticket, target: &Target, credential: &CredentialId) -> Result<(), Turned> {
+async fn intend(
+    gate: &Gate,
+    ticket: &mut Ticket,
+    target: &Target,
+    credential: &CredentialId,
+    audit: AuditMode,
+) -> Result<(), Turned> {
     let Some(attribution) = ticket.attribution.clone() else {
         let lost = Refusal::new(RefusalKind::Unauthenticated, "The request lost its key. Send it again.");
         return Err((lost, Detail::None));
     };
-    let visit = *ticket.intent.get_or_insert_with(|| gate.visits.fetch_add(1, Ordering::Relaxed));
+    let visit = ticket.intent.unwrap_or_else(|| gate.visits.fetch_add(1, Ordering::Relaxed));
     let intent = Intent {
         visit,
         request_id: Arc::clone(&ticket.request_id),
@@ -246,18 +252,22 @@ async fn intend(gate: &Gate, ticket: &mut Ticket, target: &Target, credential: &
     let is_held = ticket.hold.as_ref().is_some_and(|hold| !hold.accounts().is_empty());
     ticket.noted = is_held.then(|| Box::new(intent.clone()));
     let written = match gate.spool.intent(&intent) {
-        Ok(ticketed) => gate.spool.durable(ticketed).await,
-        Err(backlog) => {
-            // The note of an earlier attempt is still there; without one there is nothing to take back.
-            ticket.intent = ticket.intent.filter(|_| ticket.attempt.is_some());
-            Err(backlog)
+        Ok(ticketed) => {
+            ticket.intent = Some(visit);
+            gate.spool.durable(ticketed).await
         }
+        // The note of an earlier attempt is still there, if there is one.
+        Err(backlog) => Err(backlog),
     };
-    written.map_err(|_| {
-        let full = Refusal::new(
-            RefusalKind::Backlog,
-            "This Tollgate replica cannot note more requests until its reports are received. Try again in a few seconds.",
-        );
-        (full, Detail::None)
-    })
+    let Err(backlog) = written else { return Ok(()) };
+    // Not where a budget pays for it, a soft one neither: what nobody noted would never be charged.
+    if audit == AuditMode::BestEffort && !is_held && intent.charges.is_empty() {
+        tracing::debug!(request_id = &*ticket.request_id, %backlog, "visit goes on without a note of it");
+        return Ok(());
+    }
+    let full = Refusal::new(
+        RefusalKind::Backlog,
+        "This Tollgate replica cannot note more requests until its reports are received. Try again in a few seconds.",
+    );
+    Err((full, Detail::None))
 }

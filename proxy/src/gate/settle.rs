@@ -162,7 +162,7 @@ impl Settler {
         if !records.is_empty()
             && let Err(error) = self.spool.outcomes(records)
         {
-            tracing::error!(%error, "outcomes were not written: these visits will be reported as uncertain");
+            tracing::error!(%error, "outcomes were not written: visits that were noted will be reported as uncertain, others counted");
             // At what they held, so nothing of it goes back.
             return drop(holds);
         }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_policy::{
     id::{CredentialId, CustomerId, KeyId, ProviderId, TeamId},
     pattern::Patterns,
-    snapshot::{Credential, Customer, Dialect, Key, Object, Provider, Snapshot, Team},
+    snapshot::{AuditMode, Credential, Customer, Dialect, Key, Object, Provider, Snapshot, Team},
     time::UnixMillis,
     token::{Pepper, Token},
 };
@@ -171,6 +171,7 @@ fn snapshot(token: &Token, pepper: &Pepper, provider: SocketAddr, credentials: u
         providers: Arc::new([]),
         credentials: Arc::new([]),
         quota: None,
+        audit: AuditMode::Required,
     };
     let one =
         |at: usize| Credential { id: credential(at), name: "one".into(), weight: 1, disabled: false, reference: None };

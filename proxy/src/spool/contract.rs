@@ -83,7 +83,7 @@ pub struct Ticketed {
     pub(super) position: u64,
 }
 
-/// Why an intent is not taken. The visit must not go on.
+/// Why an intent is not taken. The visit must not go on, unless it may cost no budget anything and its key says so.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Backlog {
     /// Too much is waiting for the control plane.
@@ -141,7 +141,7 @@ pub struct Depth {
     pub bytes: u64,
     /// The bound.
     pub bytes_max: u64,
-    /// Records of visits without cost that found no room, in this run.
+    /// Records of visits without an intent that found no room or could not be written, in this run.
     pub dropped: u64,
 }
 

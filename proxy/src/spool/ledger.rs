@@ -18,6 +18,8 @@ pub(super) struct Ledger {
     runs: BTreeMap<u64, Run>,
     // The newest record, while it is a gap that can still grow.
     gap: Option<OpenGap>,
+    // What no gap counts yet, since nothing could be written.
+    missed: Option<Missed>,
     // The highest sequence of the current run that a report may be carrying.
     handed_out: u64,
 }
@@ -38,6 +40,14 @@ struct OpenGap {
     weight: u64,
 }
 
+// Records of which nothing is left but when they were and how many.
+#[derive(Clone, Copy, Debug)]
+struct Missed {
+    from: UnixMillis,
+    duration_ms: u64,
+    count: u64,
+}
+
 /// What is written in one step.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -46,6 +56,8 @@ pub(super) struct Batch {
     // How many sequences were given, and the gap and the chain as they were before.
     given: u64,
     before: Option<(Option<OpenGap>, Chain)>,
+    // What its gap counts that an earlier batch could not write.
+    missed: Option<Missed>,
 }
 
 /// A record as it is stored, and its sequence.
@@ -59,7 +71,7 @@ impl Ledger {
     /// Goes on where earlier runs ended, or where recovery left the current one.
     pub(super) fn new(chain: Chain, mut runs: BTreeMap<u64, Run>) -> Self {
         runs.entry(chain.incarnation()).or_insert(Run { first: 1, next: 1 });
-        Self { chain, runs, gap: None, handed_out: 0 }
+        Self { chain, runs, gap: None, missed: None, handed_out: 0 }
     }
 
     /// Adds a record under the next sequence. Returns what it weighs.
@@ -79,14 +91,37 @@ impl Ledger {
     /// Counts a record that finds no room, in the newest gap if that is the newest record and still here, otherwise in a new
     /// one, which takes the salt. Returns what that adds.
     pub(super) fn dropped(&mut self, batch: &mut Batch, arrived: UnixMillis, salt: &Salt) -> u64 {
+        self.count(batch, &Missed::one(arrived), salt)
+    }
+
+    /// Remembers a record that was not written, to be counted in the next gap that is.
+    pub(super) fn miss(&mut self, arrived: UnixMillis) {
+        let one = Missed::one(arrived);
+        self.missed = Some(self.missed.map_or(one, |missed| missed.and(&one)));
+    }
+
+    /// Whether there are records that no gap counts yet.
+    pub(super) const fn has_missed(&self) -> bool {
+        self.missed.is_some()
+    }
+
+    /// Counts what was missed, as [`Self::dropped`] does. Returns what that adds.
+    pub(super) fn catch_up(&mut self, batch: &mut Batch, salt: &Salt) -> u64 {
+        let Some(missed) = self.missed.take() else { return 0 };
+        batch.missed = Some(missed);
+        self.count(batch, &missed, salt)
+    }
+
+    fn count(&mut self, batch: &mut Batch, missed: &Missed, salt: &Salt) -> u64 {
         self.remember(batch);
         let open = self.gap.filter(|open| open.gap.sequence > self.handed_out);
         let open = match open {
-            Some(open) => open.with(arrived),
+            Some(open) => open.with(missed),
             None => {
                 let sequence = self.give(batch);
                 let incarnation = self.chain.incarnation();
-                let gap = Gap { incarnation, sequence, from: arrived, duration_ms: 0, dropped: 1 };
+                let Missed { from, duration_ms, count } = *missed;
+                let gap = Gap { incarnation, sequence, from, duration_ms, dropped: count };
                 OpenGap { gap, salt: *salt, before: self.chain, weight: 0 }
             }
         };
@@ -107,6 +142,7 @@ impl Ledger {
         if let Some(before) = batch.before {
             (self.gap, self.chain) = before;
         }
+        self.missed = batch.missed.or(self.missed);
     }
 
     /// The oldest run with unreported records, and the first and the last of the next report.
@@ -170,12 +206,28 @@ impl Ledger {
 }
 
 impl OpenGap {
-    // With one record more.
-    fn with(mut self, arrived: UnixMillis) -> Self {
-        self.gap.dropped = self.gap.dropped.saturating_add(1);
-        let span = arrived.get().saturating_sub(self.gap.from.get());
-        self.gap.duration_ms = self.gap.duration_ms.max(u64::try_from(span).unwrap_or_default());
+    // With more records.
+    fn with(mut self, more: &Missed) -> Self {
+        let held = Missed { from: self.gap.from, duration_ms: self.gap.duration_ms, count: self.gap.dropped };
+        let Missed { from: _, duration_ms, count } = held.and(more);
+        (self.gap.duration_ms, self.gap.dropped) = (duration_ms, count);
         self
+    }
+}
+
+impl Missed {
+    const fn one(arrived: UnixMillis) -> Self {
+        Self { from: arrived, duration_ms: 0, count: 1 }
+    }
+
+    // Both. The first says where it begins: visits end in another order than they arrived in.
+    fn and(self, more: &Self) -> Self {
+        let behind = u64::try_from(more.from.get().saturating_sub(self.from.get())).unwrap_or_default();
+        Self {
+            from: self.from,
+            duration_ms: self.duration_ms.max(behind.saturating_add(more.duration_ms)),
+            count: self.count.saturating_add(more.count),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use tollgate_policy::{
     id::{CredentialId, KeyId, ProviderId, TeamId, UserId},
     name::Name,
     rbac::{Place, Reach},
+    snapshot::AuditMode,
 };
 use tollgate_proto::admin::v1;
 
@@ -41,6 +42,7 @@ pub(super) struct Plain {
     pub(super) expires_ms: Option<i64>,
     pub(super) models: Vec<String>,
     pub(super) tags: BTreeMap<String, String>,
+    pub(super) audit: AuditMode,
 }
 
 /// The fields that name other objects, as they were written.
@@ -66,7 +68,8 @@ impl Plain {
         let expires_ms = read_expiry(wire, now, violations);
         let models = wire::patterns("models", &wire.models, violations);
         let tags = wire::tags(&wire.tags, violations);
-        Some(Self { name: name?, display_name: display_name?, expires_ms, models: models?, tags: tags? })
+        let audit = read_audit(wire, violations);
+        Some(Self { name: name?, display_name: display_name?, expires_ms, models: models?, tags: tags?, audit: audit? })
     }
 }
 
@@ -113,6 +116,9 @@ pub(super) async fn merged(
     }
     if let Some(tags) = mask.of("tags", || wire::tags(&wire.tags, violations)) {
         new.tags = tags;
+    }
+    if let Some(audit) = mask.of("audit", || read_audit(wire, violations)) {
+        new.audit = audit;
     }
     if mask.has("user") {
         let by = change.by();
@@ -244,6 +250,22 @@ fn bounded<'a>(field: &str, list: &'a [String], violations: &mut Violations) -> 
     list.get(..REFERENCES_MAX).unwrap_or(list)
 }
 
+fn read_audit(wire: &v1::Key, violations: &mut Violations) -> Option<AuditMode> {
+    let audit = match v1::KeyAudit::try_from(wire.audit) {
+        Ok(v1::KeyAudit::Unspecified | v1::KeyAudit::Required) => Ok(AuditMode::Required),
+        Ok(v1::KeyAudit::BestEffort) => Ok(AuditMode::BestEffort),
+        Err(_) => Err("is not known to this version"),
+    };
+    violations.take("audit", audit)
+}
+
+const fn written_audit(audit: AuditMode) -> v1::KeyAudit {
+    match audit {
+        AuditMode::Required => v1::KeyAudit::Required,
+        AuditMode::BestEffort => v1::KeyAudit::BestEffort,
+    }
+}
+
 /// What the log calls the key.
 pub(in crate::api) fn target(key: &Key) -> String {
     format!("{}/{}", KeyId::NOUN, key.id)
@@ -263,6 +285,7 @@ pub(super) fn fields_of(key: &Key) -> Fields {
         providers,
         credentials,
         tags,
+        audit,
         prefix,
         hash,
         quota,
@@ -280,6 +303,7 @@ pub(super) fn fields_of(key: &Key) -> Fields {
         ("providers", json!(providers.iter().map(ProviderId::as_str).collect::<Vec<_>>())),
         ("credentials", json!(credentials.iter().map(CredentialId::as_str).collect::<Vec<_>>())),
         ("tags", json!(tags)),
+        ("audit", json!(audit.word())),
         ("prefix", json!(prefix)),
         ("fingerprint", json!(fingerprint)),
     ]);
@@ -300,6 +324,7 @@ pub(super) fn written(key: &Key) -> v1::Key {
         providers,
         credentials,
         tags,
+        audit,
         prefix,
         hash: _,
         quota,
@@ -326,5 +351,6 @@ pub(super) fn written(key: &Key) -> v1::Key {
         budgets,
         limits,
         session_limit,
+        audit: written_audit(*audit).into(),
     }
 }

@@ -4,6 +4,7 @@ use tollgate_policy::{
     id::UserId,
     pattern::{Pattern, Patterns},
     rbac::Place,
+    snapshot::AuditMode,
 };
 use tollgate_proto::admin::v1;
 
@@ -46,6 +47,7 @@ pub(super) async fn constrain(
         ("budgets", !wire.budgets.is_empty()),
         ("limits", !wire.limits.is_empty()),
         ("session_limit", wire.session_limit.is_some()),
+        ("audit", plain.audit != AuditMode::default()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
         violations.add(field, "is not for the owner of a key to set: leave it empty");

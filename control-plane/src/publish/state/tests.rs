@@ -4,7 +4,7 @@ use prost::Message as _;
 use tollgate_policy::{
     id::{CredentialId, CustomerId, KeyId, TeamId},
     name::Name as ObjectName,
-    snapshot::{Dialect, Model, ObjectRef},
+    snapshot::{AuditMode, Dialect, Model, ObjectRef},
     token::KeyHash,
 };
 use tollgate_proto::fleet::v1::{Payload, ProviderItem};
@@ -44,6 +44,7 @@ fn key(number: usize, revoked: bool) -> Key {
         providers: vec![],
         credentials: vec![CredentialId::from_ulid(&ulid(1)).unwrap()],
         tags: BTreeMap::new(),
+        audit: AuditMode::Required,
         prefix: String::new(),
         hash: KeyHash::new(hash),
         quota: Quota::default(),

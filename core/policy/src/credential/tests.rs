@@ -10,7 +10,7 @@ use crate::{
     id::{CustomerId, TeamId},
     pattern::Patterns,
     refusal::{Refusal, RefusalKind},
-    snapshot::{Customer, EndedSession, Key, Object, ObjectRef, Snapshot, Team, User},
+    snapshot::{AuditMode, Customer, EndedSession, Key, Object, ObjectRef, Snapshot, Team, User},
     token::KeyHash,
 };
 
@@ -283,6 +283,7 @@ fn key() -> Key {
         providers: Arc::new([]),
         credentials: Arc::new([]),
         quota: None,
+        audit: AuditMode::Required,
     }
 }
 

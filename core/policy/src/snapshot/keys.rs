@@ -165,7 +165,7 @@ impl Eq for Named {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{id::TeamId, pattern::Patterns};
+    use crate::{id::TeamId, pattern::Patterns, snapshot::AuditMode};
 
     fn key(id: usize, hash: usize) -> Key {
         let mut bytes = [0; 32];
@@ -183,6 +183,7 @@ mod tests {
             providers: Arc::new([]),
             credentials: Arc::new([]),
             quota: None,
+            audit: AuditMode::Required,
         }
     }
 

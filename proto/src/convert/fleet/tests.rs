@@ -21,6 +21,7 @@ fn key_item() -> v1::KeyItem {
         providers: vec![id("provider")],
         credentials: vec![id("credential")],
         quota: None,
+        audit: String::new(),
     }
 }
 
@@ -165,6 +166,12 @@ fn an_invalid_field_names_the_item_and_itself() {
     key("providers", |key| key.providers = vec![id("team")]);
     key("providers", |key| key.providers = vec![id("provider"); LIST_MAX + 1]);
     key("credentials", |key| key.credentials = vec![String::new()]);
+    for word in ["none", "best-effort"] {
+        let body = v1::KeyItem { audit: word.into(), ..key_item() };
+        refused(&item(v1::ItemKind::Key, id("key"), &body), "key", "audit");
+    }
+    // The usual mode has one encoding, and it is the one that was there before.
+    key("audit", |key| key.audit = "required".into());
 
     let provider = |field: &str, change: fn(&mut v1::ProviderItem)| {
         let mut body = provider_item();
@@ -316,6 +323,7 @@ proptest! {
         revoked in any::<bool>(),
         expires in prop::option::of(1..i64::MAX),
         models in prop::collection::vec("!?[a-z0-9*.-]{1,40}", 0..6),
+        best_effort in any::<bool>(),
     ) {
         let named = |noun: &str, at: usize| format!("{noun}-{}", ulids[at]);
         let expect = Key {
@@ -330,6 +338,7 @@ proptest! {
             providers: Arc::new([ProviderId::parse(&named("provider", 3)).unwrap()]),
             credentials: Arc::new([CredentialId::parse(&named("credential", 4)).unwrap()]),
             quota: None,
+            audit: if best_effort { AuditMode::BestEffort } else { AuditMode::Required },
         };
         let body = v1::KeyItem {
             name,
@@ -342,6 +351,7 @@ proptest! {
             providers: vec![named("provider", 3)],
             credentials: vec![named("credential", 4)],
             quota: None,
+            audit: if best_effort { "best_effort".into() } else { String::new() },
         };
         let item = item(v1::ItemKind::Key, named("key", 0), &body);
         prop_assert_eq!(v1::Item::decode(item.encode_to_vec().as_slice()).unwrap(), item.clone());
