@@ -1,5 +1,6 @@
 //! What people type: spans of time, instants, tags, dollars, credentials, budgets and limits ([`quota`]). Each is parsed once, into its type.
 
+pub(crate) mod audit;
 pub(crate) mod quota;
 
 use std::{fmt, str::FromStr};

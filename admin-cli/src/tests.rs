@@ -49,7 +49,7 @@ async fn tollgate_with(environment: &[(&str, &str)], line: &[&str], stdin: &str)
 
 const FILE: &str = r#"
 keys:
-  - { name: payments-dev, team: platform, models: ["claude-*"], providers: [anthropic], credentials: [primary], expires: 2026-12-31 }
+  - { name: payments-dev, team: platform, models: ["claude-*"], providers: [anthropic], credentials: [primary], expires: 2026-12-31, audit: best_effort }
 teams:
   - { name: platform, customer: acme }
 customers:
@@ -95,6 +95,38 @@ async fn a_key_is_created_and_its_secret_printed_once() {
         tollgate(&fake, &["key", "delete", "payments-dev", "-o", "json"], "").await.json(),
         json!({"deleted": "payments-dev"})
     );
+}
+
+#[tokio::test]
+async fn a_key_goes_on_without_the_audit_log_only_when_it_is_said() {
+    let fake = Fake::start().await;
+    tollgate(&fake, &["customer", "create", "acme"], "").await;
+    tollgate(&fake, &["team", "create", "platform", "--customer", "acme"], "").await;
+    for (name, flag, expect) in [
+        ("plain", &[][..], "required"),
+        ("strict", &["--audit", "required"], "required"),
+        ("loose", &["--audit", "best-effort"], "best_effort"),
+    ] {
+        let line = [&["key", "create", name, "--team", "platform"], flag].concat();
+        assert_eq!(tollgate(&fake, &line, "").await.code, 0, "{name}");
+        let shown = tollgate(&fake, &["key", "get", name, "-o", "json"], "").await.json();
+        assert_eq!(shown["audit"], expect, "{name}");
+    }
+    let exported = tollgate(&fake, &["export"], "").await.stdout;
+    let updated = tollgate(&fake, &["key", "update", "loose", "--audit", "required"], "").await;
+    assert_eq!(updated.code, 0, "{}", updated.stderr);
+    let shown = tollgate(&fake, &["key", "get", "loose"], "").await.stdout;
+    assert!(shown.contains("required") && !shown.contains("best_effort"), "{shown}");
+    let diff = tollgate(&fake, &["diff", "-f", "-"], &exported).await.stdout;
+    assert!(diff.contains(r#"audit: "required" -> "best_effort""#), "{diff}");
+    assert_eq!(tollgate(&fake, &["apply", "-f", "-"], &exported).await.code, 0);
+    let shown = tollgate(&fake, &["key", "get", "loose", "-o", "json"], "").await.json();
+    assert_eq!(shown["audit"], "best_effort");
+    // A file that says nothing of it leaves it as it is.
+    let silent = "keys: [{ name: loose, display_name: Loose }]";
+    assert_eq!(tollgate(&fake, &["apply", "-f", "-"], silent).await.code, 0);
+    let shown = tollgate(&fake, &["key", "get", "loose", "-o", "json"], "").await.json();
+    assert_eq!((&shown["audit"], &shown["display_name"]), (&json!("best_effort"), &json!("Loose")));
 }
 
 #[tokio::test]

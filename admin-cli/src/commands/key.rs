@@ -16,7 +16,7 @@ use super::{
 use crate::{
     arguments::{Deletion, Listing, Named, NewName},
     failure::Failure,
-    literals::{Expiry, Tag, name, pattern, reference, to_wire},
+    literals::{Expiry, Tag, audit::Audit, name, pattern, reference, to_wire},
     output::Answer,
 };
 use view::{KeyView, SecretView};
@@ -97,6 +97,9 @@ pub(crate) struct Limits {
     /// A label for reports [may be repeated]
     #[arg(long = "tag", value_name = "NAME=VALUE")]
     tags: Vec<Tag>,
+    /// Whether requests are refused that the audit log may miss, or go on and are counted; what a budget pays for is refused either way
+    #[arg(long)]
+    audit: Option<Audit>,
     #[command(flatten)]
     quota: QuotaArguments,
 }
@@ -203,7 +206,7 @@ impl KeyCommand {
 impl Create {
     fn key(self, now: Timestamp) -> Result<v1::Key, Failure> {
         let Self { name, team, user, limits } = self;
-        let Limits { display_name, models, providers, credentials, expires, tags, quota } = limits;
+        let Limits { display_name, models, providers, credentials, expires, tags, audit, quota } = limits;
         let Quota { budgets, limits, session_limit } = quota.new_quota()?;
         Ok(v1::Key {
             name: name.into_name(),
@@ -218,6 +221,7 @@ impl Create {
             budgets,
             limits,
             session_limit,
+            audit: audit.map_or_else(v1::KeyAudit::default, Audit::to_wire).into(),
             ..v1::Key::default()
         })
     }
@@ -227,7 +231,7 @@ impl Update {
     /// Which key, its new values, and the fields that change.
     fn change(self, now: Timestamp) -> Result<(String, v1::Key, prost_types::FieldMask), Failure> {
         let Self { key, name, user, limits, clear } = self;
-        let Limits { display_name, models, providers, credentials, expires, tags, quota } = limits;
+        let Limits { display_name, models, providers, credentials, expires, tags, audit, quota } = limits;
         let cleared = |field| clear.contains(&field);
         let text = |value: Option<String>, field| if cleared(field) { Some(String::new()) } else { value };
         let list = |values: Vec<String>, field| (!values.is_empty() || cleared(field)).then_some(values);
@@ -259,6 +263,7 @@ impl Update {
             budgets,
             limits,
             session_limit,
+            audit: changed.field("audit", audit).to_wire().into(),
             ..v1::Key::default()
         };
         Ok((key, wanted, changed.mask()?))
@@ -402,12 +407,20 @@ mod tests {
             (&["--model", "x"][..], &["models"][..]),
             (&["--expires", "never"], &["expire_time"]),
             (&["--clear", "models", "--clear", "user"], &["user", "models"]),
+            (&["--audit", "best-effort"], &["audit"]),
             (&["--clear", "session_limit", "--budget", "5 USD/1d"], &["budgets", "session_limit"]),
             (&["--display-name", "", "--name", "n", "--tag", "a=b"], &["name", "display_name", "tags"]),
         ] {
             assert_eq!(changed(line).unwrap().1, paths, "{line:?}");
         }
         assert_eq!(changed(&["--expires", "never"]).unwrap().0.expire_time, None);
+        for (word, audit) in [
+            ("required", v1::KeyAudit::Required),
+            ("best-effort", v1::KeyAudit::BestEffort),
+            ("best_effort", v1::KeyAudit::BestEffort),
+        ] {
+            assert_eq!(changed(&["--audit", word]).unwrap().0.audit(), audit, "{word}");
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tollgate_policy::money::NanoUsd;
 use zeroize::Zeroizing;
 
 use super::tree::Place;
-use crate::literals::is_reference;
+use crate::literals::{audit::Audit, is_reference};
 use access::{Binding, Role, SelfServed, ServiceAccount};
 use quota::Quota;
 
@@ -133,6 +133,8 @@ pub(crate) struct Key {
     pub(crate) expires: Option<Expires>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tags: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) audit: Option<Audit>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) revoked: Option<bool>,
     #[serde(flatten)]

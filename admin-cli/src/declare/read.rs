@@ -120,6 +120,7 @@ fn key(mut fields: Fields<'_, '_>) -> Key {
         credentials: fields.list("credentials", literals::reference),
         expires: fields.parsed("expires", expires),
         tags: tags(&mut fields),
+        audit: fields.parsed("audit", literals::audit::audit),
         revoked: fields.boolean("revoked"),
         quota: quota(&mut fields),
     };

@@ -13,7 +13,11 @@ use super::document::{
     access::{Binding, SelfServed, ServiceAccount},
     quota::Quota,
 };
-use crate::{commands::names::provider_names, literals::from_wire, quota::ordered};
+use crate::{
+    commands::names::provider_names,
+    literals::{audit::Audit, from_wire},
+    quota::ordered,
+};
 use access::{ExistingRole, existing_role, existing_self_service, existing_service_account};
 
 /// How the catalogue says that a price was set here.
@@ -236,7 +240,7 @@ impl State {
     }
 
     fn existing_key(&self, key: v1::Key) -> Existing<Key> {
-        let revoked = key.state() == v1::KeyState::Revoked;
+        let (revoked, audit) = (key.state() == v1::KeyState::Revoked, Audit::from_wire(key.audit()));
         let v1::Key {
             id,
             name,
@@ -256,6 +260,7 @@ impl State {
             budgets,
             limits,
             session_limit,
+            audit: _,
         } = key;
         let named =
             |references: Vec<String>| ordered(references.iter().map(|reference| self.name_of(reference)).collect());
@@ -269,6 +274,7 @@ impl State {
             credentials: Some(named(credentials)),
             expires: Some(from_wire(expire_time.as_ref()).map_or(Expires::Never, Expires::At)),
             tags: Some(tags.into_iter().collect()),
+            audit: Some(audit),
             revoked: Some(revoked),
             quota: self.quota(budgets, limits, session_limit),
             ..Key::default()

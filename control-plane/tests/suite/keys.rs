@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use prost_types::Timestamp;
-use tollgate_policy::token::Token;
+use tollgate_policy::{snapshot::AuditMode, token::Token};
 use tollgate_proto::admin::v1;
 use tonic::Code;
 
@@ -15,6 +15,7 @@ over_both! {
     a_rotated_key_has_another_secret
     a_key_is_revoked_and_enabled_idempotently
     a_key_is_changed_field_by_field
+    whether_a_key_requires_the_audit_log_is_kept_and_its_change_logged
     keys_are_listed_by_team_user_and_state
 }
 
@@ -204,6 +205,44 @@ async fn a_key_is_changed_field_by_field(place: Place) {
     for path in ["team", "state", "prefix", "id", "secret", "hash"] {
         assert_eq!(violations(update(asked.clone(), &[path]).await), ["update_mask"], "{path}");
     }
+    world.stop().await;
+}
+
+async fn whether_a_key_requires_the_audit_log_is_kept_and_its_change_logged(place: Place) {
+    let world = World::start(&place).await;
+    let strict = world.any_key("strict").await.key.unwrap();
+    assert_eq!(strict.audit(), v1::KeyAudit::Required);
+    let best_effort = v1::KeyAudit::BestEffort.into();
+    let asked = v1::Key { name: "loose".into(), team: "strict-team".into(), audit: best_effort, ..Default::default() };
+    let loose = world.key(asked.clone()).await.unwrap().key.unwrap();
+    assert_eq!(loose.audit(), v1::KeyAudit::BestEffort);
+    let read =
+        async |named: &str| world.keys().get_key(v1::GetKeyRequest { key: named.into() }).await.unwrap().into_inner();
+    assert_eq!((read("strict").await, read("loose").await), (strict.clone(), loose.clone()));
+    let unknown = v1::Key { name: "odd".into(), audit: 9, ..asked };
+    assert_eq!(violations(world.key(unknown).await), ["audit"]);
+    let update = async |id: &str, audit: i32, paths: &[&str]| {
+        let key = v1::Key { id: id.into(), audit, ..Default::default() };
+        let request = v1::UpdateKeyRequest { key: Some(key), update_mask: mask(paths) };
+        world.keys().update_key(request).await.map(tonic::Response::into_inner)
+    };
+    assert_eq!(violations(update(&strict.id, 9, &["audit"]).await), ["audit"]);
+    // What is not in the mask stays.
+    assert_eq!(update(&loose.id, 0, &["models"]).await.unwrap().audit(), v1::KeyAudit::BestEffort);
+    assert_eq!(update(&strict.id, best_effort, &["audit"]).await.unwrap().audit(), v1::KeyAudit::BestEffort);
+    assert_eq!(read("strict").await.audit(), v1::KeyAudit::BestEffort);
+    assert_eq!(update(&strict.id, 0, &["audit"]).await.unwrap().audit(), v1::KeyAudit::Required);
+    let mut changes = Vec::new();
+    for entry in world.log("action=key.update").await {
+        let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap();
+        changes.push(detail["changed"].clone());
+    }
+    let change = |before: &str, after: &str| serde_json::json!({"audit": {"before": before, "after": after}});
+    let expect = [change("required", "best_effort"), change("best_effort", "required")];
+    assert_eq!(changes, expect);
+    let stored = world.store.changes(0).await.unwrap().keys;
+    let modes: Vec<_> = stored.iter().map(|key| (key.name.as_str(), key.audit)).collect();
+    assert!(modes.contains(&("strict", AuditMode::Required)) && modes.contains(&("loose", AuditMode::BestEffort)));
     world.stop().await;
 }
 

@@ -8,7 +8,7 @@ use tollgate_proto::admin::v1;
 
 use crate::{
     commands::{names::Names, quota::view::QuotaView},
-    literals::{from_wire, printed},
+    literals::{audit::Audit, from_wire, printed},
     output::View,
 };
 
@@ -31,6 +31,7 @@ pub(super) struct KeyView {
     credentials: Vec<String>,
     credential_names: Vec<String>,
     tags: BTreeMap<String, String>,
+    audit: Audit,
     #[serde(flatten)]
     quota: QuotaView,
     prefix: String,
@@ -65,7 +66,7 @@ struct Rest {
 
 impl KeyView {
     pub(super) fn new(key: v1::Key, names: &Names, now: Timestamp) -> Self {
-        let state = state_name(key.state());
+        let (state, audit) = (state_name(key.state()), Audit::from_wire(key.audit()));
         let v1::Key {
             id,
             name,
@@ -85,6 +86,7 @@ impl KeyView {
             budgets,
             limits,
             session_limit,
+            audit: _,
         } = key;
         let named = |ids: &[String]| ids.iter().map(|id| names.of(id)).collect();
         Self {
@@ -98,6 +100,7 @@ impl KeyView {
             create_time: printed(create_time.as_ref()),
             update_time: printed(update_time.as_ref()),
             tags: tags.into_iter().collect(),
+            audit,
             id,
             name,
             display_name,
@@ -139,6 +142,7 @@ impl View for KeyView {
             ("credentials", some_or_all(&self.credential_names)),
             ("expires", self.expire_time.clone().unwrap_or_else(|| "never".to_owned())),
             ("tags", tags.join(" ")),
+            ("audit", self.audit.word().to_owned()),
         ];
         fields.extend(self.quota.fields());
         fields.extend([

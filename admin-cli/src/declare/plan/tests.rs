@@ -126,6 +126,7 @@ fn what_is_as_declared_is_left_alone() {
         "keys: [{ name: dev, team: platform, models: ['claude-*'], providers: [anthropic], credentials: [primary] }]",
         "keys: [{ name: dev, credentials: [anthropic/primary], expires: never, revoked: false, tags: {} }]",
         "keys: [{ name: dev, credentials: [credential-1], providers: [provider-1] }]",
+        "keys: [{ name: dev, audit: required }]",
         "models: [{ model: anthropic/set, input: 3, output: '15', cache_read: 0.3 }]",
         "models: [{ model: anthropic/shipped, input: 3.0 }]",
     ] {
@@ -146,6 +147,7 @@ fn what_differs_is_updated_field_by_field() {
         "keys: [{ name: dev, models: [], expires: 2027-01-01 }]",
         &["~ key dev", "expires: \"never\" -> \"2027-01-01T00:00:00Z\"", "models: [\"claude-*\"] -> []"],
     );
+    check("keys: [{ name: dev, audit: best_effort }]", &["~ key dev", "audit: \"required\" -> \"best_effort\""]);
     check(
         "models: [{ model: anthropic/shipped, output: 10.5 }]",
         &["~ model anthropic/shipped", "output: \"15\" -> \"10.5\""],

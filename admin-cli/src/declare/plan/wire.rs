@@ -6,7 +6,7 @@ use crate::{
     declare::document::{
         Customer, Dollars, Expires, Key, LongContext, Model, Provider, Rates, Team, Tier, User, access::SelfServed,
     },
-    literals::to_wire,
+    literals::{audit::Audit, to_wire},
 };
 
 pub(super) fn customer(declared: &Customer, id: &str, etag: &str) -> v1::Customer {
@@ -109,6 +109,7 @@ pub(super) fn key(declared: &Key, id: &str, etag: &str) -> v1::Key {
         credentials,
         expires,
         tags,
+        audit,
         revoked: _,
         quota,
         place: _,
@@ -133,6 +134,7 @@ pub(super) fn key(declared: &Key, id: &str, etag: &str) -> v1::Key {
         budgets,
         limits,
         session_limit,
+        audit: audit.map_or_else(v1::KeyAudit::default, Audit::to_wire).into(),
         ..v1::Key::default()
     }
 }

@@ -104,6 +104,7 @@ fn each_field_says_what_it_must_be() {
     };
     check("keys: [{ name: k, expires: 30d }]", "a duration would mean another instant");
     check("keys: [{ name: k, expires: soon }]", "must be an instant");
+    check("keys: [{ name: k, audit: best-effort }]", "must be required or best_effort");
     check("keys: [{ name: k, models: [\"a b\"] }]", "keys[0].models[0]: pattern");
     check("keys: [{ name: k, models: [1] }]", "keys[0].models[0]: must be a text, not a number");
     check("keys: [{ name: k, models: }]", "has no value");

@@ -72,6 +72,7 @@ impl key_service_server::KeyService for Plane {
                     "tags" => key.tags = wanted.tags.clone(),
                     "budgets" => key.budgets = wanted.budgets.clone(),
                     "limits" => key.limits = wanted.limits.clone(),
+                    "audit" => key.audit = wanted.audit,
                     "session_limit" => key.session_limit = wanted.session_limit,
                     other => return Err(Status::invalid_argument(format!("{other} cannot be changed"))),
                 }

@@ -108,13 +108,13 @@ prop_compose! {
     fn key(name: String)(
         name in Just(name), display_name in prose(), revoked in any::<bool>(), expires in option::of(0..4_102_444_800_000_i64),
         models in collection::vec("!?[a-z*]{1,6}", 0..3), tags in collection::btree_map("[a-z0-9./_-]{1,8}", prose(), 0..3),
-        user in any::<bool>(), provider in any::<bool>(), credential in any::<bool>()
+        user in any::<bool>(), provider in any::<bool>(), credential in any::<bool>(), audit in 0..3
     ) -> (v1::Key, bool, bool, bool) {
         let state = if revoked { v1::KeyState::Revoked } else { v1::KeyState::Active };
         let expire_time = expires.map(|ms| crate::literals::to_wire(jiff::Timestamp::from_millisecond(ms).unwrap()));
         let key = v1::Key {
             id: format!("key-{name}"), name, display_name, team: "team-0".into(), state: state.into(), expire_time, models,
-            tags: tags.into_iter().collect(), ..Default::default()
+            tags: tags.into_iter().collect(), audit, ..Default::default()
         };
         (key, user, provider, credential)
     }
