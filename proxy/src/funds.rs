@@ -36,7 +36,7 @@ use tollgate_policy::{
 
 mod borrowing;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::borrowing::Borrowing;
 

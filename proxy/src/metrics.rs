@@ -260,11 +260,7 @@ impl Gauges {
             ("spool_records", "Records that are not reported", &self.spool_records),
             ("spool_bytes", "What the spool takes", &self.spool_bytes),
             ("spool_bytes_max", "The bound of the spool", &self.spool_bytes_max),
-            (
-                "spool_dropped",
-                "Records of no budget that found no room in the spool or could not be written",
-                &self.spool_dropped,
-            ),
+            ("spool_dropped", "Records that found no room in the spool or could not be written", &self.spool_dropped),
             ("snapshot_revision", "The policy revision that holds", &self.revision),
             ("snapshot_age_seconds", "Since the control plane last confirmed the policy", &self.age),
             ("control_plane_connected", "Whether the control plane is connected", &self.connected),

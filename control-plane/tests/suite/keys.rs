@@ -4,10 +4,17 @@ use std::collections::HashMap;
 
 use prost_types::Timestamp;
 use tollgate_policy::{snapshot::AuditMode, token::Token};
-use tollgate_proto::admin::v1;
+use tollgate_proto::admin::v1::{
+    self,
+    binding::{Scope, Subject},
+};
 use tonic::Code;
 
-use crate::world::{Place, World, code, mask, over_both, violations};
+use crate::{
+    matrix::session,
+    roles::As,
+    world::{Place, World, code, mask, over_both, violations},
+};
 
 over_both! {
     a_key_is_shown_once_and_known_by_its_hash
@@ -16,6 +23,7 @@ over_both! {
     a_key_is_revoked_and_enabled_idempotently
     a_key_is_changed_field_by_field
     whether_a_key_requires_the_audit_log_is_kept_and_its_change_logged
+    who_merely_owns_a_key_cannot_take_it_from_the_audit_log
     keys_are_listed_by_team_user_and_state
 }
 
@@ -243,6 +251,37 @@ async fn whether_a_key_requires_the_audit_log_is_kept_and_its_change_logged(plac
     let stored = world.store.changes(0).await.unwrap().keys;
     let modes: Vec<_> = stored.iter().map(|key| (key.name.as_str(), key.audit)).collect();
     assert!(modes.contains(&("strict", AuditMode::Required)) && modes.contains(&("loose", AuditMode::BestEffort)));
+    world.stop().await;
+}
+
+async fn who_merely_owns_a_key_cannot_take_it_from_the_audit_log(place: Place) {
+    let world = World::start(&place).await;
+    world.customer("acme").await;
+    world.team("platform", "acme").await;
+    let allowed = v1::SelfService { keys_max: 9, ..Default::default() };
+    let team = v1::Team { name: "platform".into(), self_service: Some(allowed), ..Default::default() };
+    let request = v1::UpdateTeamRequest { team: Some(team), update_mask: mask(&["self_service"]) };
+    world.teams().update_team(request).await.unwrap();
+    let ada = v1::User { name: "ada".into(), team: "platform".into(), ..Default::default() };
+    let ada = world.users().create_user(v1::CreateUserRequest { user: Some(ada) }).await.unwrap().into_inner();
+    let (subject, own) = (Subject::User(ada.id.clone()), Scope::Own(true));
+    As::token(&world, &world.token).bind("developer", subject, Some(own)).await.unwrap();
+    let ada = As::token(&world, &session(&world, &ada.id).await.1);
+    let create = async |audit: v1::KeyAudit| {
+        let key = v1::Key {
+            name: "mine".into(),
+            team: "platform".into(),
+            user: "ada".into(),
+            audit: audit.into(),
+            ..Default::default()
+        };
+        ada.keys().create_key(v1::CreateKeyRequest { key: Some(key) }).await.map(tonic::Response::into_inner)
+    };
+    assert_eq!(violations(create(v1::KeyAudit::BestEffort).await), ["audit"]);
+    let key = create(v1::KeyAudit::Required).await.unwrap().key.unwrap();
+    let loose = v1::Key { id: key.id, audit: v1::KeyAudit::BestEffort.into(), ..Default::default() };
+    let request = v1::UpdateKeyRequest { key: Some(loose), update_mask: mask(&["audit"]) };
+    assert_eq!(code(ada.keys().update_key(request).await), Code::PermissionDenied);
     world.stop().await;
 }
 

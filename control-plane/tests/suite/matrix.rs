@@ -219,7 +219,7 @@ async fn objects(world: &World) -> Vec<Objects> {
     all
 }
 
-async fn session(world: &World, user: &str) -> (String, String) {
+pub(crate) async fn session(world: &World, user: &str) -> (String, String) {
     let keyring = keyring();
     let minter = Arc::new(Minter::open(&world.store, &keyring, "live").await.unwrap());
     let issuers = Arc::new(Issuers::open(&[], &world.store).unwrap());

@@ -49,7 +49,7 @@ impl As {
         TeamServiceClient::new(self.service())
     }
 
-    fn keys(&self) -> KeyServiceClient<Authorised> {
+    pub(crate) fn keys(&self) -> KeyServiceClient<Authorised> {
         KeyServiceClient::new(self.service())
     }
 

@@ -24,7 +24,7 @@ fn budget(last: char) -> Arc<Budget> {
 }
 
 // What the borrowing task does with an answer.
-fn answer(funds: &Funds, budget: &Budget, granted: i64, settled: i64) {
+pub(crate) fn answer(funds: &Funds, budget: &Budget, granted: i64, settled: i64) {
     let (now, purse) = (funds.now(), funds.purse(budget));
     if purse.account.load().is_none() {
         let account = Account::new(budget.id.clone(), UnixMillis::new(0), now.plus(HOUR_MS), now);

@@ -29,6 +29,7 @@ use crate::{
     upstream,
 };
 
+mod audit;
 mod credentials;
 
 const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9";
@@ -41,6 +42,7 @@ struct Stand {
     holder: Arc<Holder>,
     key: String,
     spool: Spool,
+    funds: Arc<Funds>,
     seen: Arc<Mutex<Vec<Seen>>>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -89,7 +91,7 @@ impl Stand {
             holder: Arc::clone(&holder),
             upstream: Upstream::new(&out).unwrap(),
             spool: spool.clone(),
-            funds,
+            funds: Arc::clone(&funds),
             rates: Rates::local(tollgate_policy::rate::Share::WHOLE),
             sessions: Arc::default(),
             lingering,
@@ -102,7 +104,7 @@ impl Stand {
         let listener = Listener::bind(any, None, 64, Duration::from_secs(5)).await.unwrap();
         let (address, stop) = (listener.address().unwrap(), CancellationToken::new());
         tasks.spawn(listener.serve(gate, stop.clone()));
-        Self { address, holder, key: token.expose().to_owned(), spool, seen, stop, tasks }
+        Self { address, holder, key: token.expose().to_owned(), spool, funds, seen, stop, tasks }
     }
 
     async fn send(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Answered {

@@ -742,3 +742,31 @@ impl Random {
         self.0 % most.max(1)
     }
 }
+
+#[test]
+fn what_a_failed_write_lost_is_counted_in_the_next_gap_that_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(&dir, GROUP);
+    let _ = spool.intent(&intent(1)).unwrap();
+    let at = |millis| UnixMillis::new(millis);
+    {
+        let mut ledger = lock(&spool.shared.ledger);
+        spool.shared.unwritten(&mut ledger, &[at(5_000), at(4_000), at(9_000)], &SpoolError::TooSmall);
+        // One that fails again forgets none of them, and takes no sequence.
+        let mut batch = ledger::Batch::default();
+        ledger.catch_up(&mut batch, &SALT);
+        assert!(!ledger.has_missed());
+        ledger.undo(&batch);
+        assert!(ledger.has_missed() && ledger.len() == 0);
+        spool.shared.unwritten(&mut ledger, &[at(9_500)], &SpoolError::TooSmall);
+    }
+    assert_eq!((spool.depth().dropped, spool.is_full()), (4, true));
+    assert_eq!(spool.intent(&intent(2)).unwrap_err(), Backlog::Failed);
+    spool.outcomes(vec![settled(Some(1), ended(1, Outcome::Completed))]).unwrap();
+    spool.outcomes(vec![settled(None, ended(2, Outcome::Refused))]).unwrap();
+    let records = spool.pending().unwrap().unwrap().records;
+    let counted: Vec<_> = records.iter().map(|record| (record.dropped, record.sequence)).collect();
+    assert_eq!(counted, [(4, 1), (0, 2), (0, 3)], "once, and before what came after");
+    assert_eq!((records[0].arrived_ms, records[0].duration_ms), (5_000, 4_500));
+    assert_eq!(spool.depth().dropped, 4);
+}

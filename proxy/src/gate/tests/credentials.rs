@@ -41,7 +41,7 @@ fn signed(claims: &Claims, kid: &str) -> String {
 
 impl Stand {
     // Puts objects into the policy, and returns how many visits were cut.
-    fn put(&self, objects: Vec<Object>) -> usize {
+    pub(super) fn put(&self, objects: Vec<Object>) -> usize {
         let current = self.holder.load().unwrap();
         let snapshot = current.snapshot.next(current.snapshot.revision() + 1, objects, vec![]);
         let next = Current { snapshot, pepper: current.pepper.clone(), secrets: current.secrets.clone() };
