@@ -4,10 +4,10 @@ use prost::Message as _;
 use tollgate_policy::{
     id::{CredentialId, CustomerId, KeyId, TeamId},
     name::Name as ObjectName,
-    snapshot::{AuditMode, Dialect, Model, ObjectRef},
+    snapshot::{AuditMode, Dialect, Model, Object, ObjectRef},
     token::KeyHash,
 };
-use tollgate_proto::fleet::v1::{Payload, ProviderItem};
+use tollgate_proto::fleet::v1::{KeyItem, Payload, ProviderItem};
 
 use super::*;
 use crate::{
@@ -274,4 +274,18 @@ fn a_push_is_signed_by_the_current_key_and_both_are_announced() {
     assert!(one.has_signed(&head));
     assert!(!next.has_signed(&head), "one rotation later the old key no longer proves anything");
     assert!(!one.has_signed(&tollgate_proto::fleet::v1::Push { revision: 99, ..head }));
+}
+
+#[test]
+fn a_replica_is_told_of_the_mode_of_a_key_only_where_it_is_not_the_usual_one() {
+    for (audit, expect) in [(AuditMode::Required, ""), (AuditMode::BestEffort, "best_effort")] {
+        let item = items::checked(items::key(&Key { audit, ..key(1, false) })).unwrap();
+        assert_eq!(KeyItem::decode(item.body.clone()).unwrap().audit, expect);
+        let Ok(Object::Key(read)) = Object::try_from(&item) else { panic!("{item:?}") };
+        assert_eq!(read.audit, audit);
+    }
+    // What an older replica knows of a key, and an item of one field more.
+    let required = items::key(&key(1, false)).body;
+    let loose = items::key(&Key { audit: AuditMode::BestEffort, ..key(1, false) }).body;
+    assert_eq!(loose, [&required[..], &[11 << 3 | 2, 11], b"best_effort"].concat());
 }
