@@ -56,7 +56,7 @@ pub(crate) struct Levels {
     pub(crate) spool_bytes: u64,
     /// The bound of the spool, in bytes.
     pub(crate) spool_bytes_max: u64,
-    /// Records without cost that found no room.
+    /// Records that found no room or could not be written.
     pub(crate) spool_dropped: u64,
     /// The policy revision that holds; 0 when there is none.
     pub(crate) revision: u64,

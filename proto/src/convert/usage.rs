@@ -39,7 +39,7 @@ pub enum Reported {
     Gap(Gap),
 }
 
-/// So many records of visits that cost nothing are missing.
+/// So many records of visits that no budget was charged for are missing.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Gap {
     /// The number of the replica's run.
