@@ -1,4 +1,4 @@
-//! Measures how fast the ledger takes records, sums and audit entries included, and how fast it answers.
+//! Measures how fast the ledger takes records, sums and sealed audit entries included, and how fast it answers.
 //!
 //! `cargo run --profile measure -p tollgate-control-plane --example intake URL [records [replicas]]`, with a URL of an empty
 //! database: `sqlite:///tmp/ledger.db` or `postgres://user@host/name`.
@@ -8,6 +8,10 @@ use std::{sync::Arc, time::Instant};
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;
+use tollgate_audit::{
+    seal::{CHAIN_START, SALT_BYTES, commitment, link},
+    tree::Hash,
+};
 use tollgate_control_plane::{
     intake::{Intake, RECORDS_MAX, Reporter},
     seal::{KEY_BYTES, Keyring},
@@ -17,8 +21,9 @@ use tollgate_control_plane::{
     },
 };
 use tollgate_policy::id::ReplicaId;
+use tollgate_proto::convert::evidence::{Circumstances, encode};
 use tollgate_proto::usage::v1::{
-    Outcome, Record, ReportRequest, Tokens, usage_intake_service_server::UsageIntakeService as _,
+    Evidence, Outcome, Record, ReportRequest, Tokens, usage_intake_service_server::UsageIntakeService as _,
 };
 use tonic::Request;
 use zeroize::Zeroizing;
@@ -55,15 +60,32 @@ async fn main() -> anyhow::Result<()> {
 async fn report(store: Store, number: i64, count: i64) -> anyhow::Result<()> {
     let intake = Intake::new(store);
     let replica = ReplicaId::parse(&format!("replica-{number:026}"))?;
-    let mut first = 1;
+    let (mut first, mut link) = (1, CHAIN_START);
     while first <= count {
         let last = (first + RECORDS_MAX as i64 - 1).min(count);
-        let records = (first..=last).map(|sequence| record(number, sequence, count)).collect();
+        let records = (first..=last).map(|sequence| sealed(record(number, sequence, count), &mut link));
+        let records = records.collect::<anyhow::Result<_>>()?;
         let mut request = Request::new(ReportRequest { incarnation: 1, records, forgotten_through: 0 });
         request.extensions_mut().insert(Reporter(replica.clone()));
         first = intake.report(request).await?.into_inner().acknowledged_sequence + 1;
     }
     Ok(())
+}
+
+// With its audit entry, in the chain of the run, as a replica writes it.
+fn sealed(mut record: Record, previous: &mut Hash) -> anyhow::Result<Record> {
+    let circumstances = Circumstances {
+        source_address: Some([10, 20, 30, 40].into()),
+        user_agent: "claude-cli/2.1.330 (external, cli)".into(),
+        ..Circumstances::default()
+    };
+    let body = encode(&record, &circumstances)?;
+    let salt = [7; SALT_BYTES];
+    record.evidence = Some(Evidence { body, salt: salt.to_vec(), previous: previous.to_vec() });
+    let evidence = record.evidence.as_ref().context("was just set")?;
+    let sequence = record.sequence.unsigned_abs();
+    *previous = link(record.incarnation.unsigned_abs(), sequence, previous, &commitment(&salt, &evidence.body));
+    Ok(record)
 }
 
 // Thirty days, whatever the number of records.

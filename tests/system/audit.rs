@@ -10,8 +10,11 @@ use std::{
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tollgate_proto::audit::v1::{Entry, ExportEntriesRequest, ListEntriesRequest};
-use tollgate_tests::{client, fleet::Fleet, postgres::Postgres, process::binary, until};
+use tollgate_proto::{
+    admin::v1::{CreateKeyRequest, Key},
+    audit::v1::{Entry, ExportEntriesRequest, ListEntriesRequest},
+};
+use tollgate_tests::{client, cluster::Cluster, fleet::Fleet, postgres::Postgres, process::binary, until};
 
 /// Agents that send at a time.
 const AGENTS: usize = 12;
@@ -168,6 +171,61 @@ async fn replicas_control_plane_and_postgresql_are_killed_under_load_and_the_log
     let (code, said) = verify(&file, &witnesses);
     assert_eq!(code, Some(0), "{said}");
     println!("{} seen, {} ended, {uncertain} uncertain, {in_gaps} in gaps\n{said}", seen.len(), terminal.len());
+}
+
+// A text that would be more than one entry, one field or one element, were it written as it is.
+const FORGED: &str =
+    "m\"] \\ \n{\"index\":1}\n<13>1 2026-01-01T00:00:00Z host tollgate - forged [x y=\"z\"] admitted\r\nCEF:0|x|a=b";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_forges_an_entry_by_a_name_a_model_or_a_user_agent() {
+    let cluster = Cluster::small().await;
+    let key = cluster.key("dev").await;
+    // A key cannot be called so at all.
+    let named = Key { name: FORGED.into(), team: "platform".into(), ..Key::default() };
+    assert!(cluster.admin.keys().create_key(CreateKeyRequest { key: Some(named) }).await.is_err());
+    let body =
+        serde_json::json!({"model": FORGED, "max_tokens": 8, "messages": [{"role": "user", "content": "hello"}]});
+    let visible: String =
+        FORGED.chars().map(|character| if character.is_control() { '|' } else { character }).collect();
+    let request = cluster.http.post(format!("{}/v1/messages", cluster.replicas[0].url)).bearer_auth(&key);
+    let request = request.header("user-agent", &visible).header("x-claude-code-session-id", &visible);
+    let request = request.header("anthropic-version", "2023-06-01").header("content-type", "application/json");
+    client::read(request.body(body.to_string())).await;
+    let told =
+        until("the request to be in the log", || async { cluster.admin.entries("action=request.*").await.pop() });
+    let told = told.await;
+    let detail: serde_json::Value = serde_json::from_str(&told.detail).unwrap();
+    assert_eq!(detail["user_agent"], visible.as_str());
+    assert!([&told.target, &told.session].iter().all(|fact| !fact.contains(char::is_control)), "{told:?}");
+    assert!(told.session.contains("tollgate - forged [x y="), "{}", told.session);
+
+    let token = std::fs::read_to_string(cluster.directory().join("admin-token")).unwrap();
+    let server = &cluster.control_planes[0].admin;
+    let exported = |form: &str| {
+        let mut command = Command::new(binary("tollgate"));
+        command.env_clear().env("HOME", cluster.directory());
+        command.args(["--server", server, "--token", token.trim(), "audit", "export", "--format", form]);
+        let ended = command.output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        String::from_utf8(ended.stdout).unwrap()
+    };
+    let sealed = cluster.directory().join("sealed.jsonl");
+    std::fs::write(&sealed, exported("jsonl")).unwrap();
+    let (code, said) = verify(&sealed, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let entries = std::fs::read_to_string(&sealed).unwrap().lines().filter(|line| line.contains("\"leaf\"")).count();
+    for form in ["syslog", "cef", "ocsf"] {
+        let text = exported(form);
+        assert_eq!(text.lines().count(), entries, "{form}");
+        let begins = |line: &str| match form {
+            "syslog" => line.starts_with('<') && line.contains(" tollgate "),
+            "cef" => line.starts_with("CEF:0|Tollgate|"),
+            _ => serde_json::from_str::<serde_json::Value>(line).is_ok(),
+        };
+        assert!(text.lines().all(begins), "{form}: {text}");
+        assert!(!text.lines().any(|line| line.contains("<13>1") && line.find("<13>1") == Some(0)), "{form}");
+    }
 }
 
 // How many requests an entry declares lost.

@@ -13,7 +13,7 @@ use tollgate_audit::{
     checkpoint::PublicKey,
     file::Line,
     seal::{CONTROL_PLANE, Header, link},
-    verify::{ChainLink, Fault, Report, Witness},
+    verify::{ChainLink, Fault, NEW_KEY, Report, Witness},
 };
 use tollgate_control_plane::{
     audit::{self, checkpoints, export::Export},
@@ -249,6 +249,12 @@ async fn cut(txn: &mut Txn, random: &mut Random, size: i64) -> Head {
     let end = random.of(&sizes);
     let mut head = txn.audit_head().await.unwrap();
     (head.frontier, _) = txn.audit_start(end + 1).await.unwrap().unwrap();
+    // The keys of then seal again, unless the next ones were announced by then.
+    let last = row(txn, end).await.bytes("header").unwrap();
+    let Header { action, key, .. } = Header::decode(&last).unwrap();
+    if action != NEW_KEY {
+        head.epoch = hex::encode(key);
+    }
     // The chain of the control planes stood at its last entry before that.
     let select = Statement::new("SELECT * FROM audit_entries WHERE idx <= $1 ORDER BY idx DESC").bind(end);
     for found in txn.fetch_all(select).await.unwrap() {

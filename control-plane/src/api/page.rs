@@ -105,7 +105,15 @@ impl Page {
         })
     }
 
-    fn token(&self, position: &str) -> String {
+    /// Whether no row of so many bytes finds room behind so many others.
+    #[must_use]
+    pub fn is_full(&self, rows: usize, bytes: usize) -> bool {
+        rows >= self.size || (rows > 0 && bytes > PAGE_BYTES_MAX)
+    }
+
+    /// The token of the page that begins behind this position.
+    #[must_use]
+    pub fn token(&self, position: &str) -> String {
         let mut bytes = vec![VERSION];
         bytes.extend_from_slice(&binding(self.list, &self.filter, position));
         bytes.extend_from_slice(position.as_bytes());

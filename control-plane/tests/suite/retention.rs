@@ -249,6 +249,22 @@ async fn entries_are_found_by_whom_and_when(place: Place) {
         behind.page_token = page.next_page_token;
     }
     assert!(indexes.is_sorted_by(|one, other| one < other) && indexes.len() == 31, "{indexes:?}");
+    // Free text, wherever it stands; erasure knows nothing of it, and must not take it for all.
+    assert_eq!(count("text=REQ_1_17".into()).await, 1);
+    assert_eq!(count(format!("text={} AND action=request.admit", first.team)).await, 16);
+    assert_eq!(count("text=nowhere".into()).await, 0);
+    assert_eq!(code(erase(&world, "text=req_1_17").await), Code::InvalidArgument);
+    let mut texts = v1::ListEntriesRequest { page_size: 7, filter: "text=key/".into(), ..Default::default() };
+    let mut searched = 0;
+    loop {
+        let page = world.audit().list_entries(texts.clone()).await.unwrap().into_inner();
+        searched += page.entries.iter().filter(|entry| entry.action == "request.admit").count();
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        texts.page_token = page.next_page_token;
+    }
+    assert_eq!(searched, 32);
     // The token of one list is none of the other.
     behind.after_index = None;
     behind.page_token = request.page_token;

@@ -41,6 +41,9 @@ pub(super) struct Filters {
     /// Before this moment
     #[arg(long, value_name = "WHEN")]
     until: Option<Moment>,
+    /// A text that stands anywhere in the entry, in any case; looked for among the entries of the other filters
+    #[arg(long)]
+    text: Option<String>,
     /// Terms field=value joined by ' AND '
     #[arg(long)]
     filter: Option<String>,
@@ -49,8 +52,21 @@ pub(super) struct Filters {
 impl Filters {
     /// The wire form; empty for every entry.
     pub(super) fn text(self, now: Timestamp) -> Result<String, Failure> {
-        let Self { action, outcome, initiator, target, key, team, replica, request_id, session, since, until, filter } =
-            self;
+        let Self {
+            action,
+            outcome,
+            initiator,
+            target,
+            key,
+            team,
+            replica,
+            request_id,
+            session,
+            since,
+            until,
+            text,
+            filter,
+        } = self;
         let instant = |flag: &str, moment: Option<Moment>| {
             let at = moment.map(|moment| moment.before(now)).transpose();
             at.map(|at| at.map(|at| at.to_string())).map_err(|reason| Failure::usage(format!("--{flag} {reason}")))
@@ -67,6 +83,7 @@ impl Filters {
             .and("session", session)?
             .and("since", instant("since", since)?)?
             .and("until", instant("until", until)?)?
+            .and("text", text)?
             .text())
     }
 }

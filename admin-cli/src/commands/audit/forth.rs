@@ -22,13 +22,21 @@ impl Forth {
 
     /// The next entries; empty when there are no more for now.
     pub(super) async fn next(&mut self, context: &Context) -> Result<Vec<v1::Entry>, Failure> {
-        let request = v1::ListEntriesRequest {
-            page_size: PAGE_SIZE,
-            filter: self.filter.clone(),
-            after_index: Some(self.behind),
-            page_token: String::new(),
+        let mut page_token = String::new();
+        let entries = loop {
+            let request = v1::ListEntriesRequest {
+                page_size: PAGE_SIZE,
+                filter: self.filter.clone(),
+                after_index: Some(self.behind),
+                page_token,
+            };
+            let page = context.client.audit().list_entries(request).await?.into_inner();
+            // A page without entries is not the last one where free text is looked for.
+            if !page.entries.is_empty() || page.next_page_token.is_empty() {
+                break page.entries;
+            }
+            page_token = page.next_page_token;
         };
-        let entries = context.client.audit().list_entries(request).await?.into_inner().entries;
         let Some(last) = entries.last() else { return Ok(entries) };
         if last.index <= self.behind {
             return Err(Failure::new("internal", "the control plane repeats a page of its list"));

@@ -74,13 +74,15 @@ impl Tail {
 // Indexes are given in the order in which entries are committed: what is not there yet will be behind all that is.
 async fn newer(context: &Context, filter: &str, seen: &mut i64, sink: &mut Sink<'_>) -> Result<(), Failure> {
     let mut forth = Forth::new(filter.to_owned(), *seen);
-    loop {
+    // A log that grows as fast as it is read has no end, and its reader may leave.
+    while sink.is_open() {
         let entries = forth.next(context).await?;
         if entries.is_empty() {
-            return Ok(());
+            break;
         }
         show(context.format, entries, seen, sink)?;
     }
+    Ok(())
 }
 
 fn show(format: Format, entries: Vec<v1::Entry>, seen: &mut i64, sink: &mut Sink<'_>) -> Result<(), Failure> {

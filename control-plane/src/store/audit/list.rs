@@ -154,6 +154,25 @@ impl AuditFilter {
 // === impl Begin ===
 
 impl Begin {
+    /// Where a list that began here goes on behind an entry.
+    #[must_use]
+    pub const fn behind(self, listed: &Listed) -> Self {
+        match self {
+            Self::Newest | Self::Before(..) => Self::Before(listed.entry.time_ms(), listed.index),
+            Self::Behind(_) => Self::Behind(listed.index),
+        }
+    }
+
+    /// As a text, for tokens.
+    #[must_use]
+    pub fn position(self) -> String {
+        match self {
+            Self::Newest => String::new(),
+            Self::Before(time, index) => format!("{time}/{index}"),
+            Self::Behind(index) => index.to_string(),
+        }
+    }
+
     fn narrow(self, select: &mut Statement) {
         match self {
             Self::Newest => {}
