@@ -416,42 +416,34 @@ impl App {
         let stop = shutdown.child_token();
         let mut parts: JoinSet<Result<(), RunError>> = JoinSet::new();
         parts.spawn(admin.serve(stop.clone()));
-        {
-            let (fleet, stop) = (fleet.fleet.clone(), stop.clone());
-            parts.spawn(async move {
-                fleet.run(stop).await;
-                Ok(())
-            });
-        }
+        let (part, stopped) = (fleet.fleet.clone(), stop.clone());
+        parts.spawn(async move {
+            part.run(stopped).await;
+            Ok(())
+        });
         parts.spawn(fleet.serve(metrics.clone(), stop.clone()));
-        {
-            let (store, stop) = (store.clone(), stop.clone());
-            parts.spawn(async move {
-                store.follow(stop).await;
-                Ok(())
-            });
-        }
+        let (part, stopped) = (store.clone(), stop.clone());
+        parts.spawn(async move {
+            part.follow(stopped).await;
+            Ok(())
+        });
         if let Some(webhooks) = webhooks {
             parts.spawn(webhooks.run(stop.clone()).map(Ok));
         }
-        {
-            let stop = stop.clone();
-            parts.spawn(async move {
-                checkpoints.run(stop).await;
-                Ok(())
-            });
-        }
+        let stopped = stop.clone();
+        parts.spawn(async move {
+            checkpoints.run(stopped).await;
+            Ok(())
+        });
         parts.spawn(shipping.run(stop.clone()).map(Ok));
         if let Some(retention) = retention {
             parts.spawn(retention.run(stop.clone()).map(Ok));
         }
-        {
-            let (sessions, stop) = (people.sessions, stop.clone());
-            parts.spawn(async move {
-                sessions.run(stop).await;
-                Ok(())
-            });
-        }
+        let (part, stopped) = (people.sessions, stop.clone());
+        parts.spawn(async move {
+            part.run(stopped).await;
+            Ok(())
+        });
         {
             let (store, stop) = (store.clone(), stop.clone());
             let HttpListener { others, listener } = http;

@@ -198,7 +198,6 @@ async fn nobody_forges_an_entry_by_a_name_a_model_or_a_user_agent() {
     let detail: serde_json::Value = serde_json::from_str(&told.detail).unwrap();
     assert_eq!(detail["user_agent"], visible.as_str());
     assert!([&told.target, &told.session].iter().all(|fact| !fact.contains(char::is_control)), "{told:?}");
-    assert!(told.session.contains("tollgate - forged [x y="), "{}", told.session);
 
     let token = std::fs::read_to_string(cluster.directory().join("admin-token")).unwrap();
     let server = &cluster.control_planes[0].admin;

@@ -66,13 +66,14 @@ struct Done {
 
 // What whoever verifies has seen elsewhere.
 struct Seen {
-    key: PublicKey,
+    // Each that ever signed: a fork under an old key knows nothing of the later ones.
+    keys: Vec<PublicKey>,
     lines: Vec<String>,
 }
 
 impl Seen {
     // The checkpoints that the control plane told, and the newest links of each replica.
-    fn read(cluster: &Cluster, key: PublicKey) -> Self {
+    fn read(cluster: &Cluster, keys: Vec<PublicKey>) -> Self {
         let read = |path: PathBuf| fs::read_to_string(path).unwrap();
         let told = read(cluster.directory().join(checkpoints::FILE));
         let mut lines: Vec<_> = told.lines().map(str::to_owned).collect();
@@ -82,7 +83,7 @@ impl Seen {
             assert!(!links.is_empty(), "the replica kept its links");
             lines.extend(links.iter().rev().take(3).map(|link| (*link).to_owned()));
         }
-        Self { key, lines }
+        Self { keys, lines }
     }
 
     fn trust(&self) -> Trust {
@@ -94,7 +95,7 @@ impl Seen {
             }
         };
         let witnesses = self.lines.iter().map(witness).collect();
-        Trust { public_keys: vec![self.key], witnesses, ..Trust::default() }
+        Trust { public_keys: self.keys.clone(), witnesses, ..Trust::default() }
     }
 
     fn verify(&self, file: &[u8]) -> Result<Report, Finding> {
@@ -126,7 +127,7 @@ impl Files {
         let sample = json!({
             "file": name, "kind": kind, "first_changed": first, "index": index, "fault": found.fault.to_string(),
             "verdict": if unreadable { "unreadable" } else { "tampered" },
-            "keys": [hex::encode(seen.key)], "mac_keys": [], "witnesses": format!("{}\n", seen.lines.join("\n")),
+            "keys": seen.keys.iter().map(hex::encode).collect::<Vec<_>>(), "mac_keys": [], "witnesses": format!("{}\n", seen.lines.join("\n")),
         });
         self.index.push(format!("{sample}\n"));
         if self.index.len() == BATCH {
@@ -361,7 +362,7 @@ fn in_the_file(random: &mut Random, file: &[u8]) -> (Done, Vec<u8>) {
 }
 
 // A log as a day leaves it: changes, every way in which a request ends, new keys, bodies that were erased.
-async fn lived(kind: Kind) -> (Cluster, PublicKey) {
+async fn lived(kind: Kind) -> (Cluster, Vec<PublicKey>) {
     let cluster = Cluster::start(Shape { database: kind, control_planes: 1, replicas: 2 }).await;
     let key = cluster.key("dev").await;
     let sign = async || cluster.admin.audit().sign_checkpoint(SignCheckpointRequest {}).await.unwrap().into_inner();
@@ -391,7 +392,8 @@ async fn lived(kind: Kind) -> (Cluster, PublicKey) {
         let customer = Customer { name: name.into(), ..Customer::default() };
         cluster.admin.customers().create_customer(CreateCustomerRequest { customer: Some(customer) }).await.unwrap();
     }
-    cluster.admin.audit().rotate_key(RotateKeyRequest {}).await.unwrap();
+    let rotated = cluster.admin.audit().rotate_key(RotateKeyRequest {}).await.unwrap().into_inner();
+    let second = PublicKey::try_from(rotated.public_key).unwrap();
     for turn in 0..6 {
         simulate(&cluster.http, &cluster.replicas[turn % 2].url, &key, false, &[]).await;
         ended += 1;
@@ -421,13 +423,13 @@ async fn lived(kind: Kind) -> (Cluster, PublicKey) {
         told.lines().last().is_some_and(|line| line.contains(&format!("\\n{size}\\n"))).then_some(())
     })
     .await;
-    (cluster, first)
+    (cluster, vec![first, second])
 }
 
 async fn tampered_with(kind: Kind, seed: u64) {
-    let (cluster, key) = lived(kind).await;
+    let (cluster, keys) = lived(kind).await;
     let store = cluster.control_planes[0].store.clone();
-    let seen = Seen::read(&cluster, key);
+    let seen = Seen::read(&cluster, keys);
     let directory = tempfile::tempdir().unwrap();
     let mut files = Files { directory: directory.path().to_owned(), index: vec![], named: 0 };
     let mut random = Random(seed);

@@ -261,7 +261,7 @@ async fn intend(
     };
     let Err(backlog) = written else { return Ok(()) };
     // Not where a budget pays for it, a soft one neither: what nobody noted would never be charged.
-    if audit == AuditMode::BestEffort {
+    if audit == AuditMode::BestEffort && !is_held && intent.charges.is_empty() {
         tracing::debug!(request_id = &*ticket.request_id, %backlog, "visit goes on without a note of it");
         return Ok(());
     }
