@@ -127,7 +127,7 @@ impl Files {
         let sample = json!({
             "file": name, "kind": kind, "first_changed": first, "index": index, "fault": found.fault.to_string(),
             "verdict": if unreadable { "unreadable" } else { "tampered" },
-            "keys": seen.keys.iter().map(hex::encode).collect::<Vec<_>>(), "mac_keys": [], "witnesses": format!("{}\n", seen.lines.join("\n")),
+            "keys": seen.keys.iter().map(hex::encode).collect::<Vec<_>>(), "mac_keys": [], "partial": false, "witnesses": format!("{}\n", seen.lines.join("\n")),
         });
         self.index.push(format!("{sample}\n"));
         if self.index.len() == BATCH {
