@@ -29,7 +29,7 @@ EXIT_CODES = {"sound": 0, "tampered": 1, "unreadable": 2}
 def verdict_of(file: Path, sample: dict[str, Any]) -> tuple[str, int | None, str]:
     """The verdict on a file, the index of what is wrong, and the line that tells it."""
     keys, mac_keys = ([bytes.fromhex(key) for key in sample[name]] for name in ("keys", "mac_keys"))
-    trust = Trust(keys=keys, mac_keys=mac_keys, partial=sample["partial"])
+    trust = Trust(keys=keys, mac_keys=mac_keys, partial=sample.get("partial", False))
     read_witnesses(sample["witnesses"], trust)
     try:
         with file.open("rb") as lines:
@@ -46,7 +46,7 @@ def exit_code_of(file: Path, sample: dict[str, Any]) -> int:
         witnesses = Path(name, "witnesses")
         witnesses.write_text(sample["witnesses"], encoding="utf-8")
         words = [str(file), "--checkpoint", str(witnesses)]
-        words += ["--partial"] if sample["partial"] else []
+        words += ["--partial"] if sample.get("partial") else []
         for key in sample["keys"]:
             words += ["--key", key]
         for at, key in enumerate(sample["mac_keys"]):
