@@ -14,8 +14,7 @@ use tollgate_policy::{
     pattern::{Pattern, Patterns},
     price::{Price, Rates},
     snapshot::{
-        AuditMode, Credential, Customer, Dialect, EndedSession, Key, Model, Object, ObjectRef, Provider, Quota, Team,
-        User,
+        Credential, Customer, Dialect, EndedSession, Key, Model, Object, ObjectRef, Provider, Quota, Team, User,
     },
     time::UnixMillis,
     token::KeyHash,
@@ -23,7 +22,11 @@ use tollgate_policy::{
 
 use crate::{fleet::v1, push};
 
+mod audit;
 mod quota;
+
+use self::audit::audit;
+pub use self::audit::audit_word;
 
 /// The longest name, display name, vendor or model name, in bytes.
 pub const TEXT_BYTES_MAX: usize = 256;
@@ -224,21 +227,6 @@ impl Decoder {
             audit: audit(&mode)?,
         })
     }
-}
-
-/// The mode of a key in its item: nothing for the usual one, so that such an item is as it was before there were modes, and
-/// replicas that know of none take it.
-#[must_use]
-pub fn audit_word(mode: AuditMode) -> &'static str {
-    match mode {
-        AuditMode::Required => "",
-        AuditMode::BestEffort => mode.word(),
-    }
-}
-
-fn audit(word: &str) -> Field<AuditMode> {
-    let mode = AuditMode::ALL.into_iter().find(|mode| audit_word(*mode) == word);
-    mode.ok_or_else(|| problem("audit", format!("{word:?} is not known to this version")))
 }
 
 fn customer(id: &str, body: v1::CustomerItem) -> Field<Customer> {
