@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 use prost::bytes::Bytes;
+use tollgate_policy::snapshot::AuditMode;
 
 use super::*;
 
