@@ -27,6 +27,17 @@ pub enum ErrorClass {
     NotSupported,
 }
 
+/// How a provider said that it failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    /// What kind of failure it is.
+    pub class: ErrorClass,
+    /// The provider's sentence.
+    pub message: String,
+    /// The provider's own word for it, such as `context_length_exceeded`; empty where it has none.
+    pub code: String,
+}
+
 /// Why a body cannot be read. The text of each is a sentence for the client; it never quotes the body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Malformed {
@@ -67,4 +78,78 @@ pub enum Malformed {
         /// What it must be, to complete the sentence.
         expected: &'static str,
     },
+}
+
+/// Why a request or an answer cannot be read into the hub.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DecodeError {
+    /// The body as a whole.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// A place in it. The text is a sentence for the client; it never quotes the body beyond the names of its fields.
+    #[error("`{at}` must be {expected}.")]
+    Invalid {
+        /// Where: `messages[3].content[0].source`.
+        at: String,
+        /// What it must be, to complete the sentence.
+        expected: &'static str,
+    },
+}
+
+// === impl DecodeError ===
+
+impl DecodeError {
+    /// Something at that place must be something else.
+    #[must_use]
+    pub fn invalid(at: impl Into<String>, expected: &'static str) -> Self {
+        Self::Invalid { at: at.into(), expected }
+    }
+
+    /// The same, seen from outside: `name.at`, or `name[index].at`.
+    #[must_use]
+    pub fn within(self, name: &str, index: Option<usize>) -> Self {
+        match self {
+            Self::Invalid { at, expected } => {
+                let index = index.map(|index| format!("[{index}]")).unwrap_or_default();
+                let dot = if at.is_empty() || at.starts_with('[') { "" } else { "." };
+                Self::Invalid { at: format!("{name}{index}{dot}{at}"), expected }
+            }
+            whole @ Self::Malformed(_) => whole,
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// What is left to say when the body is not in the dialect's shape: its text, where it is short and in one line.
+    #[must_use]
+    pub fn bare(class: ErrorClass, body: &[u8]) -> Self {
+        let text = std::str::from_utf8(body).unwrap_or_default().trim();
+        let is_sentence = (1..=512).contains(&text.len()) && !text.contains(['\n', '<', '{']);
+        let message = if is_sentence { text } else { "The model provider gave no reason." };
+        Self { class, message: message.to_owned(), code: String::new() }
+    }
+}
+
+// === impl ErrorClass ===
+
+impl ErrorClass {
+    /// The class of an HTTP status, where nothing better is known.
+    #[must_use]
+    pub const fn of_status(status: u16) -> Self {
+        match status {
+            401 => Self::Authentication,
+            402 => Self::Billing,
+            403 => Self::Permission,
+            404 => Self::NotFound,
+            405 | 501 => Self::NotSupported,
+            408 | 504 => Self::Timeout,
+            413 => Self::RequestTooLarge,
+            429 => Self::RateLimit,
+            503 | 529 => Self::Overloaded,
+            400..=499 => Self::InvalidRequest,
+            _ => Self::Api,
+        }
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 /// # Errors
 /// Says what is wrong with a body that is not a JSON object. An object of another kind gives no counters and is not final.
 pub fn meter_answer(body: &[u8]) -> Result<Metered, Malformed> {
-    let Answer { kind, model, usage, error } = super::probe::object(body)?;
+    let Answer { kind, model, usage, error } = crate::dialects::read::object(body)?;
     let usage: Option<Usage> = usage.and_then(|raw| serde_json::from_str(raw.get()).ok());
     let error: Option<Failure> = error.map(|raw| serde_json::from_str(raw.get()).unwrap_or_default());
     let is_message = kind.0.as_deref() == Some("message") && usage.is_some();

@@ -4,13 +4,13 @@
 //! case. Otherwise the gateway could judge one model and the provider answer with another.
 
 use super::weigh::Scale;
-use crate::{error::Malformed, weight::Weight};
+use crate::{dialects::read::read_object, error::Malformed, weight::Weight};
 use serde::{
     Deserialize,
     de::{DeserializeSeed, Deserializer, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt};
 
 /// The longest name of a model, in characters.
 pub const MODEL_CHARS_MAX: usize = 200;
@@ -42,23 +42,6 @@ pub fn probe(body: &[u8]) -> Result<Probe<'_>, Malformed> {
     let stream = read(stream, "stream", "true or false")?.unwrap_or_default();
     let max_tokens = read(max_tokens, "max_tokens", "a whole number that is not negative")?;
     Ok(Probe { model, stream, max_tokens, weight: scale.weight(max_tokens) })
-}
-
-/// Reads exactly one JSON object.
-pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Malformed> {
-    read_object(body, |_| PhantomData)
-}
-
-fn read_object<'a, S: DeserializeSeed<'a>>(body: &'a [u8], seed: impl Fn(&'a str) -> S) -> Result<S::Value, Malformed> {
-    let text = std::str::from_utf8(body).map_err(|error| Malformed::NotUtf8(error.valid_up_to()))?;
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = seed(text).deserialize(&mut json).and_then(|value| json.end().map(|()| value));
-    read.map_err(|error| match error.classify() {
-        _ if text.trim().is_empty() => Malformed::Empty,
-        serde_json::error::Category::Data => Malformed::NotAnObject,
-        serde_json::error::Category::Eof => Malformed::Unfinished,
-        _ => Malformed::NotJson { line: error.line(), column: error.column() },
-    })
 }
 
 fn read_model(raw: &RawValue) -> Result<Cow<'_, str>, Malformed> {

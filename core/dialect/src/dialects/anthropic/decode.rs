@@ -1,0 +1,272 @@
+//! Reads a Messages request into the hub.
+
+use serde_json::value::RawValue;
+
+use super::wire::{
+    WireBlock, WireCache, WireChoice, WireFormat, WireMetadata, WireOutput, WireSource, WireThinking, WireTurn,
+};
+use crate::{
+    dialects::{
+        Called, Dialect,
+        read::{Members, each, field, is_null, is_text, object},
+    },
+    error::{DecodeError, Malformed},
+    hub::{
+        Block, Cache, Citation, Effort, Format, Hosted, Json, Media, MediaKind, Request, Role, Signature, Source, Text,
+        ThinkingMode, Tool, ToolChoice, ToolResult, ToolUse, Turn,
+    },
+};
+
+type Read<T> = Result<T, DecodeError>;
+
+/// Reads a request.
+///
+/// # Errors
+/// As [`Dialect::decode_request`].
+pub fn decode_request<'a>(called: &Called<'a>, body: &'a [u8]) -> Read<Request<'a>> {
+    let Members(members) = object(body)?;
+    let mut request = Request { stream: called.stream.unwrap_or_default(), ..Request::default() };
+    let (mut model, mut has_turns) = (called.model.clone().map(Text), false);
+    for (name, raw) in members {
+        if is_null(raw) {
+            continue;
+        }
+        match &*name {
+            "model" => model = Some(field("model", raw)?),
+            "stream" => request.stream = field("stream", raw)?,
+            "max_tokens" => request.output_tokens_max = Some(field("max_tokens", raw)?),
+            "system" => request.system = content("system", raw)?,
+            "messages" => {
+                request.turns = each("messages", raw, turn)?;
+                has_turns = true;
+            }
+            "tools" => request.tools = each("tools", raw, tool)?,
+            "tool_choice" => {
+                let choice: WireChoice<'a> = field("tool_choice", raw)?;
+                request.parallel_tools = choice.disable_parallel_tool_use.map(|disabled| !disabled);
+                request.tool_choice = Some(tool_choice(choice)?);
+            }
+            "temperature" => request.sampling.temperature = Some(field("temperature", raw)?),
+            "top_p" => request.sampling.top_p = Some(field("top_p", raw)?),
+            "top_k" => request.sampling.top_k = Some(field("top_k", raw)?),
+            "stop_sequences" => request.stop_sequences = field("stop_sequences", raw)?,
+            "thinking" => thinking(field("thinking", raw)?, &mut request)?,
+            "output_config" => output(field("output_config", raw)?, &mut request),
+            "metadata" => {
+                let metadata: WireMetadata<'a> = field("metadata", raw)?;
+                request.user = metadata.user_id;
+            }
+            _ => request.rest.push((name, field("", raw)?)),
+        }
+    }
+    request.model = model.ok_or(Malformed::Missing("model"))?;
+    if has_turns { Ok(request) } else { Err(Malformed::Missing("messages").into()) }
+}
+
+fn turn<'a>(raw: &'a RawValue) -> Read<Turn<'a>> {
+    let WireTurn { role, content: said } = field("", raw)?;
+    let role = match &*role {
+        "user" => Role::User,
+        "assistant" => Role::Assistant,
+        "system" => Role::System,
+        _ => return Err(DecodeError::invalid("role", "`user`, `assistant` or `system`")),
+    };
+    Ok(Turn { role, blocks: content("content", said)? })
+}
+
+// A text stands for one block of text.
+fn content<'a>(name: &str, raw: &'a RawValue) -> Read<Vec<Block<'a>>> {
+    if is_text(raw) {
+        return Ok(vec![Block::text(field::<Text<'a>>(name, raw)?)]);
+    }
+    each(name, raw, block)
+}
+
+/// Reads a content block, of a request or an answer.
+pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
+    let wire: WireBlock<'a> = field("", raw)?;
+    Ok(match &*wire.kind {
+        "text" => Block::Text {
+            citations: wire.citations.and_then(|json| json.raw()).map(citations).transpose()?.unwrap_or_default(),
+            cache: cache(wire.cache_control),
+            text: needed("text", wire.text)?,
+        },
+        "image" => Block::Media(Box::new(media(MediaKind::Image, wire)?)),
+        "document" => Block::Media(Box::new(media(MediaKind::Document, wire)?)),
+        "tool_use" => Block::ToolUse(Box::new(ToolUse {
+            id: needed("id", wire.id)?,
+            name: needed("name", wire.name)?,
+            input: needed("input", wire.input)?,
+            signature: None,
+            cache: cache(wire.cache_control),
+        })),
+        "tool_result" => Block::ToolResult(Box::new(ToolResult {
+            tool_use_id: needed("tool_use_id", wire.tool_use_id)?,
+            blocks: nested(wire.content)?,
+            is_error: wire.is_error.unwrap_or_default(),
+            cache: cache(wire.cache_control),
+        })),
+        "thinking" => {
+            let signature = wire.signature.filter(|seal| !seal.is_empty());
+            Block::Thinking {
+                text: needed("thinking", wire.thinking)?,
+                signature: signature.map(|seal| Signature::read(Dialect::Anthropic, seal)),
+            }
+        }
+        "redacted_thinking" => {
+            Block::RedactedThinking { data: Signature::read(Dialect::Anthropic, needed("data", wire.data)?) }
+        }
+        _ => Block::Other {
+            kind: needed("type", Some(wire.kind).filter(|kind| !kind.is_empty()))?,
+            json: field("", raw)?,
+        },
+    })
+}
+
+fn nested(wire: Option<Json<'_>>) -> Read<Vec<Block<'_>>> {
+    let raw = wire.and_then(|json| json.raw()).filter(|raw| !is_null(raw));
+    raw.map(|raw| content("content", raw)).transpose().map(Option::unwrap_or_default)
+}
+
+fn needed<T>(name: &str, value: Option<T>) -> Read<T> {
+    value.ok_or_else(|| DecodeError::invalid(name, "there"))
+}
+
+fn cache(wire: Option<WireCache<'_>>) -> Option<Cache> {
+    wire.map(|cache| if cache.ttl.as_deref() == Some("1h") { Cache::Hour } else { Cache::Default })
+}
+
+fn media<'a>(kind: MediaKind, wire: WireBlock<'a>) -> Read<Media<'a>> {
+    #[derive(Default, serde::Deserialize)]
+    struct Enabled {
+        #[serde(default)]
+        enabled: bool,
+    }
+    let source = source(needed("source", wire.source)?).map_err(|error| error.within("source", None))?;
+    let enabled: Option<Enabled> =
+        wire.citations.and_then(|json| json.raw()).map(|raw| field("citations", raw)).transpose()?;
+    Ok(Media {
+        kind,
+        source,
+        title: wire.title,
+        context: wire.context,
+        is_cited: enabled.unwrap_or_default().enabled,
+        detail: None,
+        cache: cache(wire.cache_control),
+    })
+}
+
+fn source<'a>(wire: WireSource<'a>) -> Read<Source<'a>> {
+    Ok(match &*wire.kind {
+        "base64" => {
+            Source::Base64 { media_type: needed("media_type", wire.media_type)?, data: needed("data", wire.data)? }
+        }
+        "text" => Source::Text { text: needed("data", wire.data)? },
+        "url" => Source::Url { url: needed("url", wire.url)?, media_type: None },
+        "file" => Source::File { id: needed("file_id", wire.file_id)? },
+        "content" => Source::Blocks { blocks: nested(wire.content)? },
+        _ => return Err(DecodeError::invalid("type", "`base64`, `text`, `url`, `file` or `content`")),
+    })
+}
+
+/// Reads the citations of a text.
+pub(super) fn citations<'a>(raw: &'a RawValue) -> Read<Vec<Citation<'a>>> {
+    if is_null(raw) { Ok(Vec::new()) } else { each("citations", raw, citation) }
+}
+
+/// Reads one citation.
+pub(super) fn citation<'a>(raw: &'a RawValue) -> Read<Citation<'a>> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Cited<'a> {
+        #[serde(borrow)]
+        url: Option<Text<'a>>,
+        source: Option<Text<'a>>,
+        title: Option<Text<'a>>,
+        document_title: Option<Text<'a>>,
+        cited_text: Option<Text<'a>>,
+    }
+    let Cited { url, source, title, document_title, cited_text } = field("", raw)?;
+    Ok(Citation { url: url.or(source), title: title.or(document_title), cited_text, native: Some(field("", raw)?) })
+}
+
+fn tool<'a>(raw: &'a RawValue) -> Read<Tool<'a>> {
+    let Members(members) = field("", raw)?;
+    let (mut kind, mut name, mut description, mut schema) = (None, None, None, None);
+    let (mut strict, mut marked, mut rest) = (None, None, Vec::new());
+    for (member, raw) in members {
+        if is_null(raw) {
+            continue;
+        }
+        match &*member {
+            "type" => kind = Some(field::<Text<'a>>("type", raw)?),
+            "name" => name = Some(field("name", raw)?),
+            "description" => description = Some(field("description", raw)?),
+            "input_schema" => schema = Some(field("input_schema", raw)?),
+            "strict" => strict = Some(field("strict", raw)?),
+            "cache_control" => marked = Some(field("cache_control", raw)?),
+            _ => rest.push((member, field("", raw)?)),
+        }
+    }
+    match kind.filter(|kind| &**kind != "custom") {
+        Some(kind) => Ok(Tool::Hosted { hosted: hosted(&kind), json: field("", raw)?, kind }),
+        None => Ok(Tool::Function {
+            name: needed("name", name)?,
+            description,
+            input_schema: needed("input_schema", schema)?,
+            strict,
+            cache: cache(marked),
+            rest,
+        }),
+    }
+}
+
+// Types end with the date of their version.
+fn hosted(kind: &str) -> Hosted {
+    let known = [
+        ("web_search_", Hosted::WebSearch),
+        ("web_fetch_", Hosted::WebFetch),
+        ("code_execution_", Hosted::CodeExecution),
+    ];
+    known.into_iter().find(|(prefix, _)| kind.starts_with(prefix)).map_or(Hosted::Other, |(_, hosted)| hosted)
+}
+
+fn tool_choice(wire: WireChoice<'_>) -> Read<ToolChoice<'_>> {
+    Ok(match &*wire.kind {
+        "auto" => ToolChoice::Auto,
+        "any" => ToolChoice::Any,
+        "none" => ToolChoice::None,
+        "tool" => ToolChoice::Tool { name: needed("tool_choice.name", wire.name)? },
+        _ => return Err(DecodeError::invalid("tool_choice.type", "`auto`, `any`, `tool` or `none`")),
+    })
+}
+
+fn thinking(wire: WireThinking<'_>, request: &mut Request<'_>) -> Read<()> {
+    let mode = match &*wire.kind {
+        "disabled" => ThinkingMode::Off,
+        "adaptive" => ThinkingMode::Adaptive,
+        "enabled" => ThinkingMode::Budget(needed("thinking.budget_tokens", wire.budget_tokens)?),
+        _ => return Err(DecodeError::invalid("thinking.type", "`enabled`, `adaptive` or `disabled`")),
+    };
+    request.thinking.mode = Some(mode);
+    request.thinking.is_shown = wire.display.map(|display| &*display != "omitted");
+    Ok(())
+}
+
+fn output<'a>(wire: WireOutput<'a>, request: &mut Request<'a>) {
+    request.thinking.effort = wire.effort.as_deref().and_then(effort);
+    if let Some(WireFormat { kind: _, schema }) = wire.format {
+        request.format = Format::Schema { name: None, description: None, schema, strict: None };
+    }
+}
+
+fn effort(word: &str) -> Option<Effort> {
+    Some(match word {
+        "low" => Effort::Low,
+        "medium" => Effort::Medium,
+        "high" => Effort::High,
+        "xhigh" => Effort::ExtraHigh,
+        "max" => Effort::Max,
+        _ => return None,
+    })
+}

@@ -1,0 +1,191 @@
+//! Reads a streamed `Message` into the hub.
+
+use serde::Deserialize;
+
+use super::{
+    decode::{block, citation},
+    message::{class_of, stop},
+    usage::{Latest, Usage as WireUsage},
+};
+use crate::dialects::Dialect;
+use crate::{
+    dialects::STREAM_EVENT_BYTES_MAX,
+    error::ErrorClass,
+    hub::{Begin, Block, Delta, Event, Json, Signature, StreamDecoder, Text, Usage},
+    sse::Splitter,
+};
+
+/// Reads the stream.
+#[derive(Debug)]
+pub struct Decoder {
+    events: Splitter,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    latest: Latest,
+    is_over: bool,
+}
+
+#[derive(Deserialize)]
+struct Wire<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Text<'a>,
+    #[serde(default)]
+    message: Option<Started<'a>>,
+    #[serde(default)]
+    content_block: Option<Json<'a>>,
+    #[serde(default)]
+    delta: Option<WireDelta<'a>>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+    #[serde(default)]
+    error: Option<Failed<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Started<'a> {
+    #[serde(borrow, default)]
+    id: Text<'a>,
+    #[serde(default)]
+    model: Text<'a>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WireDelta<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Text<'a>,
+    text: Option<Text<'a>>,
+    thinking: Option<Text<'a>>,
+    signature: Option<Text<'a>>,
+    partial_json: Option<Text<'a>>,
+    citation: Option<Json<'a>>,
+    stop_reason: Option<Text<'a>>,
+    stop_sequence: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Failed<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: Text<'a>,
+    #[serde(default)]
+    message: Text<'a>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { events: Splitter::new(STREAM_EVENT_BYTES_MAX), state: State::default() }
+    }
+}
+
+impl StreamDecoder for Decoder {
+    fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Event<'_>)) {
+        let Self { events, state } = self;
+        events.push(bytes, |event| state.take(event.data, event.oversized, sink));
+    }
+
+    fn end(&mut self, _: &mut dyn FnMut(Event<'_>)) {}
+}
+
+impl State {
+    fn take(&mut self, data: &[u8], is_oversized: bool, sink: &mut dyn FnMut(Event<'_>)) {
+        if self.is_over || (data.is_empty() && !is_oversized) {
+            return;
+        }
+        let read = serde_json::from_slice::<Wire<'_>>(data).ok().and_then(|wire| self.read(wire, data, sink));
+        if read.is_none() {
+            self.is_over = true;
+            sink(Event::Failed { class: ErrorClass::Api, message: crate::dialects::UNREADABLE_STREAM.into() });
+        }
+    }
+
+    // `None`: it cannot be read.
+    fn read(&mut self, wire: Wire<'_>, data: &[u8], sink: &mut dyn FnMut(Event<'_>)) -> Option<()> {
+        match &*wire.kind {
+            "message_start" => {
+                let Started { id, model, usage } = wire.message?;
+                self.latest.take(usage.unwrap_or_default());
+                sink(Event::Start { id, model, usage: self.usage() });
+            }
+            "content_block_start" => begin(wire.content_block?, sink)?,
+            "content_block_delta" => self.delta(wire.delta?, data, sink)?,
+            "content_block_stop" => sink(Event::End),
+            "message_delta" => {
+                let WireDelta { stop_reason, stop_sequence, .. } = wire.delta.unwrap_or_default();
+                self.latest.take(wire.usage.unwrap_or_default());
+                if let Some(word) = stop_reason {
+                    sink(Event::Stop { stop: stop(word, stop_sequence), usage: self.usage() });
+                }
+            }
+            "message_stop" => {
+                self.is_over = true;
+                sink(Event::Done);
+            }
+            "ping" => sink(Event::Ping),
+            "error" => {
+                let Failed { kind, message } = wire.error?;
+                self.is_over = true;
+                sink(Event::Failed { class: class_of(&kind).unwrap_or(ErrorClass::Api), message });
+            }
+            // Events may be added, says the API.
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn delta(&mut self, delta: WireDelta<'_>, data: &[u8], sink: &mut dyn FnMut(Event<'_>)) -> Option<()> {
+        #[derive(Deserialize)]
+        struct Whole<'a> {
+            #[serde(borrow)]
+            delta: Json<'a>,
+        }
+        sink(Event::Delta(match &*delta.kind {
+            "text_delta" => Delta::Text(delta.text?),
+            "thinking_delta" => Delta::Thinking(delta.thinking?),
+            "signature_delta" => Delta::Signature(Signature::read(Dialect::Anthropic, delta.signature?)),
+            "input_json_delta" => Delta::Input(delta.partial_json?),
+            "citations_delta" => Delta::Citation(citation(delta.citation?.raw()?).ok()?),
+            _ => Delta::Other(serde_json::from_slice::<Whole<'_>>(data).ok()?.delta),
+        }));
+        Some(())
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { counters: self.latest.counters(), thinking: None }
+    }
+}
+
+// What a block has at its start is told as deltas of it, since some vendors begin a text with its first words.
+fn begin(json: Json<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Option<()> {
+    match block(json.raw()?).ok()? {
+        Block::Text { text, citations, cache: _ } => {
+            sink(Event::Begin(Begin::Text));
+            if !text.is_empty() {
+                sink(Event::Delta(Delta::Text(text)));
+            }
+            citations.into_iter().for_each(|citation| sink(Event::Delta(Delta::Citation(citation))));
+        }
+        Block::Thinking { text, signature } => {
+            sink(Event::Begin(Begin::Thinking));
+            if !text.is_empty() {
+                sink(Event::Delta(Delta::Thinking(text)));
+            }
+            signature.into_iter().for_each(|seal| sink(Event::Delta(Delta::Signature(seal))));
+        }
+        Block::RedactedThinking { data } => sink(Event::Begin(Begin::RedactedThinking { data })),
+        Block::ToolUse(tool) => {
+            let tool = *tool;
+            sink(Event::Begin(Begin::ToolUse { id: tool.id, name: tool.name, signature: None }));
+            if tool.input.get().len() > "{}".len() {
+                sink(Event::Delta(Delta::Input(tool.input.get().into())));
+            }
+        }
+        Block::Other { kind, json } => sink(Event::Begin(Begin::Other { kind, json })),
+        Block::Media(_) | Block::ToolResult(_) => return None,
+    }
+    Some(())
+}

@@ -1,0 +1,207 @@
+//! Reads and writes a whole `Message`.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    decode::block,
+    encode::{Piece, said},
+    usage::{Latest, Usage as WireUsage},
+    wire::WireBlock,
+};
+use crate::{
+    dialects::{
+        Dialect,
+        read::{each, object},
+    },
+    error::{DecodeError, ErrorClass, Failure},
+    hub::{Answer, Block, Json, Stop, Text, Usage},
+    meter::Counters,
+};
+
+#[derive(Deserialize)]
+struct Read<'a> {
+    #[serde(borrow, default)]
+    id: Text<'a>,
+    #[serde(default)]
+    model: Text<'a>,
+    content: Json<'a>,
+    #[serde(default)]
+    stop_reason: Option<Text<'a>>,
+    #[serde(default)]
+    stop_sequence: Option<Text<'a>>,
+    #[serde(default)]
+    usage: Option<WireUsage>,
+}
+
+#[derive(Serialize)]
+struct Written<'a> {
+    id: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    role: &'static str,
+    model: &'a str,
+    content: Vec<Piece<'a>>,
+    stop_reason: Option<&'a str>,
+    stop_sequence: Option<&'a str>,
+    usage: Billed,
+}
+
+/// `usage`, as it is written.
+#[derive(Serialize)]
+pub(super) struct Billed {
+    input_tokens: u64,
+    cache_creation_input_tokens: u64,
+    cache_read_input_tokens: u64,
+    cache_creation: Created,
+    output_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server_tool_use: Option<Searched>,
+}
+
+#[derive(Serialize)]
+struct Created {
+    ephemeral_5m_input_tokens: u64,
+    ephemeral_1h_input_tokens: u64,
+}
+
+#[derive(Serialize)]
+struct Searched {
+    web_search_requests: u64,
+}
+
+/// Reads a message.
+///
+/// # Errors
+/// As [`Dialect::decode_answer`](crate::Dialect::decode_answer).
+pub fn decode_answer(body: &[u8]) -> Result<Answer<'_>, DecodeError> {
+    let Read { id, model, content, stop_reason, stop_sequence, usage } =
+        object::<Option<Read<'_>>>(body)?.ok_or_else(|| DecodeError::invalid("content", "there"))?;
+    let mut latest = Latest::default();
+    latest.take(usage.unwrap_or_default());
+    let raw = content.raw().ok_or_else(|| DecodeError::invalid("content", "a list"))?;
+    Ok(Answer {
+        id,
+        model,
+        blocks: each("content", raw, block)?,
+        stop: stop_reason.map(|word| stop(word, stop_sequence)),
+        usage: Usage { counters: latest.counters(), thinking: None },
+    })
+}
+
+/// Writes a message.
+#[must_use]
+pub fn encode_answer(answer: &Answer<'_>) -> Vec<u8> {
+    let said = |block| said(block).map(|block| Piece::Block(Box::new(block)));
+    // A tool's call has no place for a seal here: thinking without text goes ahead of it and bears the seal.
+    let content = answer
+        .blocks
+        .iter()
+        .flat_map(|block| [seal(block).map(|block| Piece::Block(Box::new(block))), said(block)])
+        .flatten();
+    let (stop_reason, stop_sequence) = answer.stop.as_ref().map(stop_words).unzip();
+    let wire = Written {
+        id: &answer.id,
+        kind: "message",
+        role: "assistant",
+        model: &answer.model,
+        content: content.collect(),
+        stop_reason,
+        stop_sequence: stop_sequence.flatten(),
+        usage: billed(&answer.usage.counters),
+    };
+    serde_json::to_vec(&wire).unwrap_or_default()
+}
+
+fn seal<'a>(block: &'a Block<'a>) -> Option<WireBlock<'a>> {
+    let Block::ToolUse(tool) = block else { return None };
+    tool.signature.as_ref().map(|seal| WireBlock {
+        kind: "thinking".into(),
+        thinking: Some(Text::default()),
+        signature: Some(Text(seal.enclose(Dialect::Anthropic))),
+        ..WireBlock::default()
+    })
+}
+
+/// Reads the body of an error answer.
+#[must_use]
+pub fn decode_error(status: u16, body: &[u8]) -> Failure {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        error: Said<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Said<'a> {
+        #[serde(rename = "type", borrow, default)]
+        kind: Text<'a>,
+        #[serde(default)]
+        message: Text<'a>,
+    }
+    let class = ErrorClass::of_status(status);
+    match serde_json::from_slice(body) {
+        Ok(Envelope { error: Said { kind, message } }) => {
+            Failure { class: class_of(&kind).unwrap_or(class), message: message.to_string(), code: kind.to_string() }
+        }
+        Err(_) => Failure::bare(class, body),
+    }
+}
+
+/// The class of the API's word.
+pub(super) fn class_of(word: &str) -> Option<ErrorClass> {
+    Some(match word {
+        "invalid_request_error" => ErrorClass::InvalidRequest,
+        "authentication_error" => ErrorClass::Authentication,
+        "permission_error" => ErrorClass::Permission,
+        "not_found_error" => ErrorClass::NotFound,
+        "request_too_large" => ErrorClass::RequestTooLarge,
+        "rate_limit_error" => ErrorClass::RateLimit,
+        "billing_error" => ErrorClass::Billing,
+        "timeout_error" => ErrorClass::Timeout,
+        "api_error" => ErrorClass::Api,
+        "overloaded_error" => ErrorClass::Overloaded,
+        _ => return None,
+    })
+}
+
+/// Reads `stop_reason`.
+pub(super) fn stop<'a>(word: Text<'a>, sequence: Option<Text<'a>>) -> Stop<'a> {
+    match &*word {
+        "end_turn" => Stop::EndTurn,
+        "max_tokens" => Stop::MaxTokens,
+        "model_context_window_exceeded" => Stop::ContextWindow,
+        "stop_sequence" => Stop::Sequence { text: sequence },
+        "tool_use" => Stop::ToolUse,
+        "pause_turn" => Stop::Pause,
+        "refusal" => Stop::Refusal,
+        _ => Stop::Other { word },
+    }
+}
+
+/// `stop_reason` and `stop_sequence`. A word that nobody knows is the end of a turn, since clients stop at unknown words.
+pub(super) fn stop_words<'a>(stop: &'a Stop<'a>) -> (&'static str, Option<&'a str>) {
+    match stop {
+        Stop::EndTurn | Stop::Other { .. } => ("end_turn", None),
+        Stop::MaxTokens => ("max_tokens", None),
+        Stop::ContextWindow => ("model_context_window_exceeded", None),
+        Stop::Sequence { text } => ("stop_sequence", text.as_deref()),
+        Stop::ToolUse => ("tool_use", None),
+        Stop::Pause => ("pause_turn", None),
+        Stop::Refusal => ("refusal", None),
+    }
+}
+
+/// Writes `usage`.
+pub(super) const fn billed(counters: &Counters) -> Billed {
+    let Counters { input, output, cache_read, cache_write_5m, cache_write_1h, web_searches } = *counters;
+    Billed {
+        input_tokens: input,
+        cache_creation_input_tokens: cache_write_5m.saturating_add(cache_write_1h),
+        cache_read_input_tokens: cache_read,
+        cache_creation: Created {
+            ephemeral_5m_input_tokens: cache_write_5m,
+            ephemeral_1h_input_tokens: cache_write_1h,
+        },
+        output_tokens: output,
+        server_tool_use: if web_searches > 0 { Some(Searched { web_search_requests: web_searches }) } else { None },
+    }
+}

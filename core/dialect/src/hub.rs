@@ -1,0 +1,28 @@
+//! The hub: one form of a conversation, into which each dialect is read and from which each is written.
+//!
+//! It is shaped after Anthropic's content blocks, since Claude Code is the first client, and models what at least two dialects
+//! can say. What it does not model is kept as the JSON that it was, with its name: a dialect that is written knows then what it leaves
+//! out, and says so ([`Losses`]). Text is borrowed from the body wherever nothing in it is escaped, and JSON that nobody needs
+//! to understand (schemas, arguments of tools) is never parsed at all.
+//!
+//! Where the client's dialect is the provider's, none of this is used: the bytes pass as they came.
+//!
+//! Reading order: [`request`], [`answer`], [`event`] (a streamed answer), [`signature`] (what a provider seals and wants back),
+//! [`support`] (what each dialect can express).
+
+pub mod text;
+pub mod request;
+pub mod answer;
+pub mod event;
+pub mod signature;
+pub mod support;
+
+pub use answer::{Answer, Citation, Stop, Usage};
+pub use event::{Begin, Delta, Event, StreamDecoder, StreamEncoder};
+pub use request::{
+    Block, Cache, Effort, Format, Hosted, Media, MediaKind, Request, Role, Sampling, Source, Thinking, ThinkingMode,
+    Tool, ToolChoice, ToolResult, ToolUse, Turn,
+};
+pub use signature::Signature;
+pub use support::{Feature, Losses, Support};
+pub use text::{Json, Text};
