@@ -6,7 +6,7 @@ use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "tollgate/admin/v1/permission.proto",
     "tollgate/admin/v1/quota.proto",
     "tollgate/admin/v1/organisation.proto",
@@ -14,6 +14,7 @@ const FILES: [&str; 12] = [
     "tollgate/admin/v1/access.proto",
     "tollgate/admin/v1/provider.proto",
     "tollgate/admin/v1/model.proto",
+    "tollgate/admin/v1/route.proto",
     "tollgate/admin/v1/fleet.proto",
     "tollgate/audit/v1/audit.proto",
     "tollgate/usage/v1/usage.proto",

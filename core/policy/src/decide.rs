@@ -9,6 +9,7 @@ use crate::{
     credential::{Claims, Untimely, Verified},
     id::CredentialId,
     refusal::{Refusal, RefusalKind},
+    route::{Conditions, Route},
     snapshot::{Dialect, Key, Model, Provider, Quota, Snapshot},
     time::UnixMillis,
     token::KeyHash,
@@ -37,6 +38,7 @@ pub struct Ask<'a> {
 #[derive(Clone, Debug)]
 pub struct Granted {
     targets: Vec<Target>,
+    route: Option<Arc<Route>>,
 }
 
 /// One place where the request may go.
@@ -46,8 +48,16 @@ pub struct Target {
     pub provider: Arc<Provider>,
     /// Its credentials that the key may use, enabled ones only; never empty.
     pub credentials: Vec<CredentialId>,
+    /// The model, as the provider names it.
+    pub name: Arc<str>,
     /// The model's row in the catalogue; `None`: unknown, therefore unpriced.
     pub model: Option<Arc<Model>>,
+    /// Among the targets of one tier is chosen, by weight; the next tier comes after them.
+    pub tier: usize,
+    /// How often it is chosen relative to the others of its tier, at least 1.
+    pub weight: u32,
+    /// After which failures of an earlier tier it is tried.
+    pub on: Conditions,
 }
 
 /// What an owner may spend and how fast, and who that is.
@@ -148,7 +158,11 @@ pub fn authorize(snapshot: &Snapshot, caller: &Caller, ask: &Ask<'_>) -> Result<
             ),
         ));
     }
-    let targets: Vec<Target> = targets(snapshot, &caller.key, ask).collect();
+    let route = route(snapshot, caller, ask.model);
+    let targets: Vec<Target> = match route {
+        Some(route) => routed(snapshot, caller, ask.model, route).collect(),
+        None => targets(snapshot, &caller.key, ask).collect(),
+    };
     if targets.is_empty() {
         return Err(Refusal::new(
             RefusalKind::NoProvider,
@@ -160,7 +174,7 @@ pub fn authorize(snapshot: &Snapshot, caller: &Caller, ask: &Ask<'_>) -> Result<
             ),
         ));
     }
-    Ok(Granted { targets })
+    Ok(Granted { targets, route: route.cloned() })
 }
 
 /// The quotas that hold for a caller, the outermost first: those of its customer, its team, its user and its key. An owner
@@ -183,20 +197,40 @@ pub fn quotas<'s>(snapshot: &'s Snapshot, caller: &'s Caller) -> Vec<Owned<'s>> 
     .collect()
 }
 
-/// The models of the catalogue that the caller may ask for, in the caller's dialect, by name.
+/// The models that the caller may ask for, by name: those of the catalogue that a provider within reach serves, and those that a
+/// route gives a name to.
 #[must_use]
-pub fn models(snapshot: &Snapshot, caller: &Caller, dialect: Dialect) -> Vec<Arc<Model>> {
-    let mut models: Vec<Arc<Model>> = reachable(snapshot, &caller.key, dialect)
-        .flat_map(|provider| {
-            let served = move |model: &&Arc<Model>| provider.models.admit(&model.name);
-            snapshot.models().of_vendor(&provider.vendor).filter(served)
-        })
-        .filter(|model| caller.key.models.admit(&model.name))
-        .cloned()
-        .collect();
+pub fn models(snapshot: &Snapshot, caller: &Caller) -> Vec<Arc<Model>> {
+    let served = reachable(snapshot, &caller.key).flat_map(|provider| {
+        let served = move |model: &&Arc<Model>| provider.models.admit(&model.name);
+        snapshot.models().of_vendor(&provider.vendor).filter(served).cloned()
+    });
+    let named = snapshot.routes().iter().filter(|route| !route.disabled && is_for(route, caller));
+    let named = named.flat_map(|route| route.models.names().map(|name| alias(snapshot, route, name)));
+    // A route that gives a name to a model of the catalogue comes first, and is the one that stays.
+    let mut models: Vec<Arc<Model>> =
+        named.chain(served).filter(|model| caller.key.models.admit(&model.name)).collect();
     models.sort_by(|a, b| a.name.cmp(&b.name));
     models.dedup_by(|a, b| a.name == b.name);
     models
+}
+
+// A name that a route gives has the bounds of what its first target is.
+fn alias(snapshot: &Snapshot, route: &Route, name: &Arc<str>) -> Arc<Model> {
+    let first = route.tiers.first().and_then(|tier| tier.targets.first());
+    let row = first.and_then(|target| {
+        let provider = snapshot.providers().iter().find(|provider| provider.id == target.provider)?;
+        snapshot.models().find(&provider.vendor, target.model.as_ref().unwrap_or(name))
+    });
+    Arc::new(Model {
+        vendor: row.map_or_else(|| "tollgate".into(), |row| Arc::clone(&row.vendor)),
+        name: Arc::clone(name),
+        display_name: Arc::clone(name),
+        aliases: Vec::new(),
+        context_window: row.map_or(0, |row| row.context_window),
+        output_max: row.map_or(0, |row| row.output_max),
+        price: row.and_then(|row| row.price),
+    })
 }
 
 // === impl Caller ===
@@ -236,6 +270,12 @@ impl Granted {
     #[must_use]
     pub fn targets(&self) -> &[Target] {
         &self.targets
+    }
+
+    /// The route that decided; `None`: there is none for the model.
+    #[must_use]
+    pub fn route(&self) -> Option<&Route> {
+        self.route.as_deref()
     }
 }
 
@@ -307,26 +347,66 @@ fn revoked(key: &Key) -> String {
     format!("The Tollgate key \"{}\" was revoked. Ask your platform team for a new one.", key.name)
 }
 
-fn reachable<'s>(snapshot: &'s Snapshot, key: &'s Key, dialect: Dialect) -> impl Iterator<Item = &'s Arc<Provider>> {
-    snapshot.providers().iter().filter(move |provider| {
-        !provider.disabled
-            && provider.dialect == dialect
-            && (key.providers.is_empty() || key.providers.contains(&provider.id))
+fn reachable<'s>(snapshot: &'s Snapshot, key: &'s Key) -> impl Iterator<Item = &'s Arc<Provider>> {
+    snapshot.providers().iter().filter(move |provider| may_reach(key, provider))
+}
+
+fn may_reach(key: &Key, provider: &Provider) -> bool {
+    !provider.disabled && (key.providers.is_empty() || key.providers.contains(&provider.id))
+}
+
+fn is_for(route: &Route, caller: &Caller) -> bool {
+    route.scope.has(&caller.customer, &caller.key.team, &caller.key.id)
+}
+
+// The route that decides about a model.
+fn route<'s>(snapshot: &'s Snapshot, caller: &Caller, model: &str) -> Option<&'s Arc<Route>> {
+    snapshot.routes().iter().find(|route| !route.disabled && route.models.admit(model) && is_for(route, caller))
+}
+
+fn routed<'s>(
+    snapshot: &'s Snapshot,
+    caller: &'s Caller,
+    asked: &'s str,
+    route: &'s Route,
+) -> impl Iterator<Item = Target> + 's {
+    let all =
+        route.tiers.iter().enumerate().flat_map(|(at, tier)| tier.targets.iter().map(move |to| (at, tier.on, to)));
+    all.filter_map(move |(tier, on, to)| {
+        let provider = reachable(snapshot, &caller.key).find(|provider| provider.id == to.provider)?;
+        let name = to.model.clone().unwrap_or_else(|| asked.into());
+        provider.models.admit(&name).then_some(())?;
+        target(snapshot, &caller.key, provider, name, Place { tier, weight: to.weight, on })
     })
 }
 
+// Without a route: each provider that serves the model, one after the other. A provider of another dialect does so only where its
+// row or the catalogue names the model: that it says nothing does not mean that it has everything.
 fn targets<'s>(snapshot: &'s Snapshot, key: &'s Key, ask: &'s Ask<'_>) -> impl Iterator<Item = Target> {
-    reachable(snapshot, key, ask.dialect).filter(|provider| provider.models.admit(ask.model)).filter_map(|provider| {
-        let usable = |id: &CredentialId| key.credentials.is_empty() || key.credentials.contains(id);
-        let credentials: Vec<CredentialId> = provider
-            .credentials
-            .iter()
-            .filter(|credential| !credential.disabled && usable(&credential.id))
-            .map(|credential| credential.id.clone())
-            .collect();
-        let model = snapshot.models().find(&provider.vendor, ask.model).cloned();
-        (!credentials.is_empty()).then(|| Target { provider: Arc::clone(provider), credentials, model })
+    let serves = |provider: &&Arc<Provider>| {
+        let is_named = || !provider.models.is_empty() || snapshot.models().find(&provider.vendor, ask.model).is_some();
+        provider.models.admit(ask.model) && (provider.dialect == ask.dialect || is_named())
+    };
+    let places = reachable(snapshot, key).filter(serves).enumerate();
+    places.filter_map(|(tier, provider)| {
+        target(snapshot, key, provider, ask.model.into(), Place { tier, weight: 1, on: Conditions::default() })
     })
+}
+
+struct Place {
+    tier: usize,
+    weight: u32,
+    on: Conditions,
+}
+
+fn target(snapshot: &Snapshot, key: &Key, provider: &Arc<Provider>, name: Arc<str>, place: Place) -> Option<Target> {
+    let usable = |id: &CredentialId| key.credentials.is_empty() || key.credentials.contains(id);
+    let enabled = provider.credentials.iter().filter(|credential| !credential.disabled && usable(&credential.id));
+    let credentials: Vec<CredentialId> = enabled.map(|credential| credential.id.clone()).collect();
+    let model = snapshot.models().find(&provider.vendor, &name).cloned();
+    let Place { tier, weight, on } = place;
+    let provider = Arc::clone(provider);
+    (!credentials.is_empty()).then_some(Target { provider, credentials, name, model, tier, weight, on })
 }
 
 // What a client sent comes back bounded and without control characters.
@@ -335,141 +415,4 @@ fn shown(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        id::{CustomerId, KeyId, ProviderId, TeamId, UserId},
-        pattern::Patterns,
-        snapshot::{AuditMode, Credential, Customer, Object, ObjectRef, Team, User},
-    };
-
-    const NOW: UnixMillis = UnixMillis::new(1_000);
-
-    fn ulid(last: char) -> String {
-        format!("01k9zq3v5m8c4t2n7r6x0w1y9{last}")
-    }
-
-    fn key() -> Key {
-        Key {
-            id: KeyId::from_ulid(&ulid('k')).unwrap(),
-            name: "dev".into(),
-            hash: KeyHash::new([1; 32]),
-            team: TeamId::from_ulid(&ulid('t')).unwrap(),
-            user: Some(UserId::from_ulid(&ulid('v')).unwrap()),
-            revoked: false,
-            expires: None,
-            models: Patterns::parse(&["claude-*", "!*opus*"]).unwrap(),
-            providers: Arc::new([]),
-            credentials: Arc::new([]),
-            quota: None,
-            audit: AuditMode::Required,
-        }
-    }
-
-    fn provider(last: char, priority: i32) -> Provider {
-        let credential = |name: &str, last: char, disabled: bool| Credential {
-            id: CredentialId::from_ulid(&ulid(last)).unwrap(),
-            name: name.into(),
-            weight: 1,
-            disabled,
-            reference: None,
-        };
-        Provider {
-            id: ProviderId::from_ulid(&ulid(last)).unwrap(),
-            name: format!("provider-{last}").into(),
-            dialect: Dialect::Anthropic,
-            base_url: "https://api.example.com".into(),
-            allow_private: false,
-            models: Patterns::default(),
-            vendor: "anthropic".into(),
-            disabled: false,
-            priority,
-            credentials: vec![
-                credential("one", '1', false),
-                credential("two", '2', false),
-                credential("off", '3', true),
-            ],
-        }
-    }
-
-    fn world() -> Snapshot {
-        let customer = CustomerId::from_ulid(&ulid('c')).unwrap();
-        let team =
-            Team { id: key().team, name: "platform".into(), customer: customer.clone(), disabled: false, quota: None };
-        let objects = vec![
-            Object::Customer(Customer { id: customer, name: "acme".into(), disabled: false, quota: None }),
-            Object::Team(team),
-            Object::User(User { id: key().user.unwrap(), name: "ada".into(), disabled: false, quota: None }),
-            Object::Key(key()),
-            Object::Provider(provider('b', 2)),
-            Object::Provider(provider('a', 1)),
-        ];
-        Snapshot::default().next(1, objects, vec![])
-    }
-
-    fn refused(snapshot: &Snapshot, now: UnixMillis) -> Option<RefusalKind> {
-        authenticate(snapshot, now, &KeyHash::new([1; 32])).err().map(|refusal| refusal.kind())
-    }
-
-    #[test]
-    fn a_key_needs_everything_above_it_to_stand() {
-        let world = world();
-        assert_eq!(refused(&world, NOW), None);
-        let changed = |change: &dyn Fn(&mut Key)| {
-            let mut key = key();
-            change(&mut key);
-            world.next(2, vec![Object::Key(key)], vec![])
-        };
-        let team = world.team(&key().team).unwrap().clone();
-        let user = world.user(&key().user.unwrap()).unwrap().clone();
-        let customer = world.customer(&team.customer).unwrap().clone();
-        for (name, snapshot, expect) in [
-            ("revoked", changed(&|key| key.revoked = true), RefusalKind::KeyRevoked),
-            ("expired", changed(&|key| key.expires = Some(NOW)), RefusalKind::KeyExpired),
-            ("unknown", changed(&|key| key.hash = KeyHash::new([2; 32])), RefusalKind::Unauthenticated),
-            ("team gone", world.next(2, vec![], vec![ObjectRef::Team(team.id.clone())]), RefusalKind::OwnerDisabled),
-            (
-                "team off",
-                put(&world, Object::Team(Team { disabled: true, ..team.clone() })),
-                RefusalKind::OwnerDisabled,
-            ),
-            ("user off", put(&world, Object::User(User { disabled: true, ..user })), RefusalKind::OwnerDisabled),
-            (
-                "customer off",
-                put(&world, Object::Customer(Customer { disabled: true, ..customer })),
-                RefusalKind::OwnerDisabled,
-            ),
-        ] {
-            assert_eq!(refused(&snapshot, NOW), Some(expect), "{name}");
-            let caller = authenticate(&world, NOW, &KeyHash::new([1; 32])).unwrap();
-            assert!(reconsider(&snapshot, NOW, &caller).is_err(), "{name}: an open stream is decided the same way");
-        }
-    }
-
-    fn put(world: &Snapshot, object: Object) -> Snapshot {
-        world.next(2, vec![object], vec![])
-    }
-
-    fn granted(snapshot: &Snapshot, model: &str) -> Result<Vec<String>, RefusalKind> {
-        let caller = authenticate(snapshot, NOW, &KeyHash::new([1; 32])).unwrap();
-        let granted = authorize(snapshot, &caller, &Ask { dialect: Dialect::Anthropic, model });
-        granted
-            .map(|granted| granted.targets().iter().map(|target| target.provider.name.to_string()).collect())
-            .map_err(|r| r.kind())
-    }
-
-    #[test]
-    fn targets_come_in_the_order_of_priority_and_only_where_the_key_may_go() {
-        let world = world();
-        assert_eq!(granted(&world, "claude-sonnet-5-5"), Ok(vec!["provider-a".into(), "provider-b".into()]));
-        assert_eq!(granted(&world, "claude-opus-5-5"), Err(RefusalKind::ModelDenied));
-        let only = |providers: Vec<ProviderId>, credentials: Vec<CredentialId>| {
-            put(&world, Object::Key(Key { providers: providers.into(), credentials: credentials.into(), ..key() }))
-        };
-        assert_eq!(granted(&only(vec![provider('b', 0).id], vec![]), "claude-x"), Ok(vec!["provider-b".into()]));
-        let nowhere = ProviderId::from_ulid(&ulid('z')).unwrap();
-        assert_eq!(granted(&only(vec![nowhere], vec![]), "claude-x"), Err(RefusalKind::NoProvider));
-        let disabled = CredentialId::from_ulid(&ulid('3')).unwrap();
-        assert_eq!(granted(&only(vec![], vec![disabled]), "claude-x"), Err(RefusalKind::NoProvider));
-    }
-}
+mod tests;

@@ -87,6 +87,8 @@ ids! {
     KeyId = "key";
     /// Names a provider.
     ProviderId = "provider";
+    /// Names a route.
+    RouteId = "route";
     /// Names a credential of a provider.
     CredentialId = "credential";
     /// Names a replica.

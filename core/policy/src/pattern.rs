@@ -84,6 +84,24 @@ impl Patterns {
         Ok(Self { allow: allow.into(), deny: deny.into() })
     }
 
+    /// Whether the list is empty, and so admits every name.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.allow.is_empty() && self.deny.is_empty()
+    }
+
+    /// The list as [`Self::parse`] reads it: what it allows, then what it denies.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        let denied = self.deny.iter().map(|pattern| format!("!{}", pattern.as_str()));
+        self.allow.iter().map(|pattern| pattern.as_str().to_owned()).chain(denied).collect()
+    }
+
+    /// The names that it allows and does not deny, as far as it spells them out.
+    pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.allow.iter().map(|pattern| &pattern.0).filter(|name| !name.contains('*') && self.admit(name))
+    }
+
     /// Whether the list admits the name.
     #[must_use]
     pub fn admit(&self, name: &str) -> bool {

@@ -3,13 +3,15 @@
 use std::{collections::HashMap, sync::Arc};
 
 use self::keys::Keys;
+pub use crate::provider::{Credential, Dialect, Provider};
 use crate::{
     budget::Budget,
     credential::TokenKey,
-    id::{CredentialId, CustomerId, KeyId, ProviderId, SessionId, TeamId, UserId},
+    id::{CredentialId, CustomerId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
     limit::{RateLimit, SessionLimit},
     pattern::{Pattern, Patterns},
     price::Price,
+    route::Route,
     time::UnixMillis,
     token::KeyHash,
 };
@@ -107,53 +109,6 @@ pub enum AuditMode {
     BestEffort,
 }
 
-/// The format in which a client or a provider speaks.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Dialect {
-    /// Anthropic Messages.
-    Anthropic,
-}
-
-/// A provider.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Provider {
-    /// Its id.
-    pub id: ProviderId,
-    /// Its name.
-    pub name: Arc<str>,
-    /// What it speaks.
-    pub dialect: Dialect,
-    /// Where it is, without a trailing slash.
-    pub base_url: Arc<str>,
-    /// Whether a loopback or private address is permitted.
-    pub allow_private: bool,
-    /// The models that it serves.
-    pub models: Patterns,
-    /// The vendor under which the catalogue lists its models.
-    pub vendor: Arc<str>,
-    /// Whether it is not called.
-    pub disabled: bool,
-    /// The lowest is tried first.
-    pub priority: i32,
-    /// Its credentials, without their secrets.
-    pub credentials: Vec<Credential>,
-}
-
-/// A credential of a provider, without its secret.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Credential {
-    /// Its id.
-    pub id: CredentialId,
-    /// Its name.
-    pub name: Arc<str>,
-    /// Relative weight, at least 1.
-    pub weight: u32,
-    /// Whether it is not chosen.
-    pub disabled: bool,
-    /// Where the replica finds the secret; `None`: it comes with the stream.
-    pub reference: Option<Arc<str>>,
-}
-
 /// A model of the catalogue.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Model {
@@ -195,6 +150,8 @@ pub enum Object {
     Key(Key),
     /// A provider.
     Provider(Provider),
+    /// A route.
+    Route(Route),
     /// A model.
     Model(Model),
     /// A key that signs developers' credentials.
@@ -216,6 +173,8 @@ pub enum ObjectRef {
     Key(KeyId),
     /// A provider.
     Provider(ProviderId),
+    /// A route.
+    Route(RouteId),
     /// A model, by vendor and name.
     Model(Arc<str>, Arc<str>),
     /// A key that signs developers' credentials, by its id.
@@ -233,6 +192,7 @@ pub struct Snapshot {
     users: Arc<HashMap<UserId, User>>,
     keys: Keys,
     providers: Arc<Vec<Arc<Provider>>>,
+    routes: Arc<Vec<Arc<Route>>>,
     models: Arc<Catalogue>,
     // One, and during a rotation two: they are looked through in order.
     token_keys: Arc<Vec<Arc<TokenKey>>>,
@@ -334,6 +294,12 @@ impl Snapshot {
         &self.providers
     }
 
+    /// All routes, by priority, then by name.
+    #[must_use]
+    pub fn routes(&self) -> &[Arc<Route>] {
+        &self.routes
+    }
+
     /// The catalogue.
     #[must_use]
     pub fn models(&self) -> &Catalogue {
@@ -364,6 +330,12 @@ impl Snapshot {
                 providers.push(Arc::new(provider));
                 providers.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
             }
+            Object::Route(route) => {
+                let routes = Arc::make_mut(&mut self.routes);
+                routes.retain(|other| other.id != route.id);
+                routes.push(Arc::new(route));
+                routes.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
+            }
             Object::Model(model) => Arc::make_mut(&mut self.models).put(model),
             Object::TokenKey(key) => {
                 let keys = Arc::make_mut(&mut self.token_keys);
@@ -389,6 +361,7 @@ impl Snapshot {
             }
             ObjectRef::Key(id) => self.keys.remove(&id),
             ObjectRef::Provider(id) => Arc::make_mut(&mut self.providers).retain(|provider| provider.id != id),
+            ObjectRef::Route(id) => Arc::make_mut(&mut self.routes).retain(|route| route.id != id),
             ObjectRef::Model(vendor, name) => Arc::make_mut(&mut self.models).remove(&vendor, &name),
             ObjectRef::TokenKey(id) => Arc::make_mut(&mut self.token_keys).retain(|key| key.id() != &*id),
             ObjectRef::EndedSession(id) => {
@@ -429,27 +402,6 @@ impl Catalogue {
             vendor.models.remove(name);
             vendor.aliases.retain(|(_, model)| **model != *name);
         }
-    }
-}
-
-// === impl Dialect ===
-
-impl Dialect {
-    /// Every dialect.
-    pub const ALL: [Self; 1] = [Self::Anthropic];
-
-    /// The word for it in configuration and records.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Anthropic => "anthropic",
-        }
-    }
-
-    /// The dialect of that word.
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|dialect| dialect.word() == word)
     }
 }
 

@@ -5,17 +5,14 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use http::Uri;
 use prost::Message;
 use tollgate_policy::{
     credential::TokenKey,
-    id::{CredentialId, CustomerId, InvalidId, KeyId, ProviderId, SessionId, TeamId, UserId},
+    id::{CredentialId, CustomerId, InvalidId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
     money::NanoUsd,
     pattern::{Pattern, Patterns},
     price::{Price, Rates},
-    snapshot::{
-        Credential, Customer, Dialect, EndedSession, Key, Model, Object, ObjectRef, Provider, Quota, Team, User,
-    },
+    snapshot::{Customer, EndedSession, Key, Model, Object, ObjectRef, Quota, Team, User},
     time::UnixMillis,
     token::KeyHash,
 };
@@ -23,7 +20,9 @@ use tollgate_policy::{
 use crate::{fleet::v1, push};
 
 mod audit;
+mod provider;
 mod quota;
+mod route;
 
 use self::audit::audit;
 pub use self::audit::audit_word;
@@ -181,7 +180,8 @@ impl Decoder {
             v1::ItemKind::Team => Object::Team(team(id, canonical(body)?)?),
             v1::ItemKind::User => Object::User(user(id, canonical(body)?)?),
             v1::ItemKind::Key => Object::Key(self.key(id, canonical(body)?)?),
-            v1::ItemKind::Provider => Object::Provider(provider(id, canonical(body)?)?),
+            v1::ItemKind::Provider => Object::Provider(provider::read(id, canonical(body)?)?),
+            v1::ItemKind::Route => Object::Route(route::read(id, canonical(body)?)?),
             v1::ItemKind::Model => Object::Model(model(id, canonical(body)?)?),
             v1::ItemKind::TokenKey => Object::TokenKey(token_key(id, canonical(body)?)?),
             v1::ItemKind::EndedSession => Object::EndedSession(ended_session(id, canonical(body)?)?),
@@ -264,48 +264,6 @@ fn ended_session(id: &str, body: v1::EndedSessionItem) -> Field<EndedSession> {
     Ok(EndedSession { id: parsed("id", id, SessionId::parse)?, until: UnixMillis::new(until) })
 }
 
-fn provider(id: &str, body: v1::ProviderItem) -> Field<Provider> {
-    let v1::ProviderItem { name, dialect, base_url, allow_private, models, vendor, disabled, priority, credentials } =
-        body;
-    if credentials.len() > LIST_MAX {
-        return Err(problem("credentials", "has too many entries"));
-    }
-    let credentials = credentials.into_iter().map(credential).collect::<Field<Vec<_>>>()?;
-    let mut ids: Vec<&CredentialId> = credentials.iter().map(|credential| &credential.id).collect();
-    ids.sort();
-    if ids.windows(2).any(|pair| matches!(pair, [one, other] if one == other)) {
-        return Err(problem("credentials", "names one twice"));
-    }
-    Ok(Provider {
-        id: parsed("id", id, ProviderId::parse)?,
-        name: text("name", &name)?,
-        dialect: Dialect::of_word(&dialect).ok_or_else(|| problem("dialect", "is not known to this version"))?,
-        base_url: base_url_of(&base_url)?,
-        allow_private,
-        models: patterns("models", &models)?,
-        vendor: text("vendor", &vendor)?,
-        disabled,
-        priority,
-        credentials,
-    })
-}
-
-fn credential(wire: v1::CredentialItem) -> Field<Credential> {
-    let v1::CredentialItem { id, name, weight, disabled, reference } = wire;
-    let weight = u32::try_from(weight).ok().filter(|weight| (1..=WEIGHT_MAX).contains(weight));
-    let visible = reference.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if reference.len() > LOCATION_BYTES_MAX || !visible {
-        return Err(problem("credentials.reference", "is too long or has control characters"));
-    }
-    Ok(Credential {
-        id: parsed("credentials.id", &id, CredentialId::parse)?,
-        name: text("credentials.name", &name)?,
-        weight: weight.ok_or_else(|| problem("credentials.weight", "is not between 1 and 1,000,000"))?,
-        disabled,
-        reference: (!reference.is_empty()).then(|| reference.into()),
-    })
-}
-
 fn model(id: &str, body: v1::ModelItem) -> Field<Model> {
     let v1::ModelItem { vendor, model, aliases, context_window, max_output, price, display_name } = body;
     if vendor.contains('/') {
@@ -363,6 +321,7 @@ fn reference(kind: i32, id: &str) -> Field<ObjectRef> {
         v1::ItemKind::User => ObjectRef::User(parsed("id", id, UserId::parse)?),
         v1::ItemKind::Key => ObjectRef::Key(parsed("id", id, KeyId::parse)?),
         v1::ItemKind::Provider => ObjectRef::Provider(parsed("id", id, ProviderId::parse)?),
+        v1::ItemKind::Route => ObjectRef::Route(parsed("id", id, RouteId::parse)?),
         v1::ItemKind::Model => {
             let (vendor, name) = id.split_once('/').ok_or_else(|| problem("id", "is not <vendor>/<model>"))?;
             ObjectRef::Model(text("id", vendor)?, text("id", name)?)
@@ -384,6 +343,7 @@ fn noun(kind: v1::ItemKind) -> &'static str {
         v1::ItemKind::User => "user",
         v1::ItemKind::Key => "key",
         v1::ItemKind::Provider => "provider",
+        v1::ItemKind::Route => "route",
         v1::ItemKind::Model => "model",
         v1::ItemKind::TokenKey => "token key",
         v1::ItemKind::EndedSession => "ended session",
@@ -438,20 +398,6 @@ fn text(field: &'static str, text: &str) -> Field<Arc<str>> {
         return Err(problem(field, "must be 1 to 256 bytes without control characters"));
     }
     Ok(text.into())
-}
-
-fn base_url_of(text: &str) -> Field<Arc<str>> {
-    let shaped = |uri: &Uri| {
-        matches!(uri.scheme_str(), Some("http" | "https"))
-            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-            && uri.query().is_none()
-    };
-    let plain = text.len() <= LOCATION_BYTES_MAX && !text.contains('#') && !text.ends_with('/');
-    if plain && text.parse::<Uri>().is_ok_and(|uri| shaped(&uri)) {
-        Ok(text.into())
-    } else {
-        Err(problem("base_url", "must be http or https with a host, without user, query, fragment or trailing slash"))
-    }
 }
 
 fn unsigned(field: &'static str, number: i64) -> Field<u64> {

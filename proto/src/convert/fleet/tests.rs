@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 use prost::bytes::Bytes;
-use tollgate_policy::snapshot::AuditMode;
+use tollgate_policy::{
+    provider::{Auth, Quirk},
+    snapshot::{AuditMode, Dialect},
+};
 
 use super::*;
 
@@ -100,6 +103,9 @@ fn provider_item() -> v1::ProviderItem {
         disabled: false,
         priority: -3,
         credentials: vec![credential],
+        auth: "header:api-key".into(),
+        region: "us-east-1".into(),
+        quirks: vec!["max_tokens".into(), "no_effort".into()],
     }
 }
 
@@ -135,6 +141,8 @@ fn each_kind_of_item_becomes_its_object() {
     let provider = Object::try_from(&item(v1::ItemKind::Provider, id("provider"), &provider_item()));
     let Ok(Object::Provider(provider)) = provider else { panic!("provider") };
     assert_eq!((provider.priority, provider.dialect), (-3, Dialect::Anthropic));
+    assert_eq!((provider.auth, &*provider.region), (Auth::Header("api-key".into()), "us-east-1"));
+    assert_eq!(*provider.quirks, [Quirk::MaxTokens, Quirk::NoEffort]);
     assert_eq!(provider.credentials[0].reference.as_deref(), Some("env://ANTHROPIC_API_KEY"));
 
     let model = Object::try_from(&item(v1::ItemKind::Model, "meta/llama/large".into(), &model_item()));
@@ -179,6 +187,10 @@ fn an_invalid_field_names_the_item_and_itself() {
         change(&mut body);
         refused(&item(v1::ItemKind::Provider, id("provider"), &body), "provider", field);
     };
+    provider("auth", |provider| provider.auth = "cookie".into());
+    provider("region", |provider| provider.region = "r".repeat(TEXT_BYTES_MAX + 1));
+    provider("quirks", |provider| provider.quirks = vec!["odd".into()]);
+    provider("quirks", |provider| provider.quirks.reverse());
     provider("dialect", |provider| provider.dialect = "klingon".into());
     for bad in
         ["", "api.anthropic.com", "ftp://x", "https://", "https://a/", "https://u:p@a", "https://a?b", "https://a#b"]
