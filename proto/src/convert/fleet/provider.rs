@@ -47,7 +47,7 @@ pub(super) fn read(id: &str, body: v1::ProviderItem) -> Field<Provider> {
         disabled,
         priority,
         credentials,
-        auth: Auth::parse(&auth).map_err(|error| problem("auth", error))?,
+        auth: shown(&auth)?,
         region: if region.is_empty() { "".into() } else { text("region", &region)? },
         quirks: in_order("quirks", &quirks, Quirk::of_word)?,
     })
@@ -67,6 +67,12 @@ fn credential(wire: v1::CredentialItem) -> Field<Credential> {
         disabled,
         reference: (!reference.is_empty()).then(|| reference.into()),
     })
+}
+
+// In its one spelling: names of headers are in lower case.
+fn shown(text: &str) -> Field<Auth> {
+    let auth = Auth::parse(text).map_err(|error| problem("auth", error))?;
+    if auth.text() == text { Ok(auth) } else { Err(problem("auth", "is not in lower case")) }
 }
 
 /// Reads words, each once and in the order in which the type has them, so that there is one encoding.
