@@ -1,6 +1,6 @@
 //! The dialects, one folder each, and the table by which the rest of the program sees them.
 
-mod read;
+pub(crate) mod read;
 pub mod anthropic;
 pub mod openai;
 

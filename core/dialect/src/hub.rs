@@ -8,7 +8,7 @@
 //! Where the client's dialect is the provider's, none of this is used: the bytes pass as they came.
 //!
 //! Reading order: [`request`], [`answer`], [`event`] (a streamed answer), [`signature`] (what a provider seals and wants back),
-//! [`support`] (what each dialect can express).
+//! [`support`] (what each dialect can express), [`tally`] and [`weigh`] (what an answer came to, and what it may come to).
 
 pub mod text;
 pub mod request;
@@ -16,6 +16,8 @@ pub mod answer;
 pub mod event;
 pub mod signature;
 pub mod support;
+pub mod tally;
+pub mod weigh;
 
 pub use answer::{Answer, Citation, Stop, Usage};
 pub use event::{Begin, Delta, Event, StreamDecoder, StreamEncoder};
@@ -25,4 +27,5 @@ pub use request::{
 };
 pub use signature::Signature;
 pub use support::{Feature, Losses, Support};
+pub use tally::Tally;
 pub use text::{Json, Text};

@@ -13,7 +13,9 @@ pub mod meter;
 pub mod models;
 pub mod hub;
 pub mod dialects;
+pub mod asked;
 
+pub use asked::Asked;
 pub use dialects::{Called, Dialect, Quirks, anthropic, openai};
 pub use error::{DecodeError, ErrorClass, Failure, Malformed};
 pub use meter::{Counters, Metered};

@@ -34,3 +34,14 @@ pub struct Metered {
     /// The type of the error that the provider reported in place of an answer, or in the middle of one.
     pub failed: Option<String>,
 }
+
+// === impl Counters ===
+
+impl Counters {
+    /// All of the input.
+    #[must_use]
+    pub const fn input_total(&self) -> u64 {
+        let Self { input, output: _, cache_read, cache_write_5m, cache_write_1h, web_searches: _ } = *self;
+        input.saturating_add(cache_read).saturating_add(cache_write_5m).saturating_add(cache_write_1h)
+    }
+}

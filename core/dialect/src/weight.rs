@@ -10,6 +10,8 @@ pub struct Weight {
     pub text_bytes: u64,
     /// Tokens of input that the bytes do not show: images, the provider's own prompts, definitions that a reference repeats.
     pub hidden_tokens: u64,
+    /// How many of them are images: they are counted above as the client's dialect has them, and other providers count more.
+    pub images: u64,
     /// The input holds what only the provider can size, such as a PDF or what a search finds: up to the whole context window.
     pub is_unresolvable: bool,
     /// How often the provider may run the model within the request, each time with the whole input and a whole output.
@@ -40,6 +42,7 @@ impl Default for Weight {
         Self {
             text_bytes: 0,
             hidden_tokens: 0,
+            images: 0,
             is_unresolvable: false,
             samples: 1,
             web_searches: 0,

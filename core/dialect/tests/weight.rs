@@ -22,6 +22,7 @@ const IMAGE_BYTES: u64 = 98;
 const PLAIN: Weight = Weight {
     text_bytes: 0,
     hidden_tokens: PLAIN_PROMPT_TOKENS,
+    images: 0,
     is_unresolvable: false,
     samples: 1,
     web_searches: 0,
@@ -86,11 +87,11 @@ fn expected(name: &str) -> Option<(Weight, u64)> {
                 0,
             )
         }
-        "images" => (Weight { hidden_tokens: PLAIN_PROMPT_TOKENS + 3 * IMAGE_TOKENS, ..PLAIN }, IMAGE_BYTES),
+        "images" => (Weight { images: 3, hidden_tokens: PLAIN_PROMPT_TOKENS + 3 * IMAGE_TOKENS, ..PLAIN }, IMAGE_BYTES),
         "image_in_tool_result" => {
-            (Weight { hidden_tokens: PROMPT_TOKENS + IMAGE_TOKENS + 2 * CLIENT_TOOL_TOKENS, ..TOOLS }, IMAGE_BYTES)
+            (Weight { images: 1, hidden_tokens: PROMPT_TOKENS + IMAGE_TOKENS + 2 * CLIENT_TOOL_TOKENS, ..TOOLS }, IMAGE_BYTES)
         }
-        "document_text" => (Weight { hidden_tokens: PLAIN_PROMPT_TOKENS + IMAGE_TOKENS, ..PLAIN }, IMAGE_BYTES),
+        "document_text" => (Weight { images: 1, hidden_tokens: PLAIN_PROMPT_TOKENS + IMAGE_TOKENS, ..PLAIN }, IMAGE_BYTES),
         "document_pdf" | "document_cited" | "document_in_tool_result_escaped" => {
             (Weight { is_unresolvable: true, ..PLAIN }, 0)
         }

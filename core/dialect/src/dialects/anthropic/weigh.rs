@@ -133,6 +133,7 @@ impl<'a> Scale<'a> {
         Weight {
             text_bytes: (self.text.len() as u64).saturating_sub(self.image_bytes),
             hidden_tokens: images.saturating_add(repeated).saturating_add(tools).saturating_add(prompt),
+            images: self.images,
             is_unresolvable: self.is_unresolvable || self.loops,
             samples,
             web_searches: self.web_searches,
