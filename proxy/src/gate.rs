@@ -1,7 +1,7 @@
 //! The gate: one request on its way through nine rooms, one file each. Each room takes what the room before it gave, by
 //! value and with private fields, so that skipping one does not compile.
 //!
-//! Beside the rooms: [`fund`], the budgets of an attempt, and [`pace`], how fast its caller may go; [`ticket`], the promise that a visit is settled; [`route`], which operation a path names;
+//! Beside the rooms: [`translate`], the request in the provider's dialect; [`fund`], the budgets of an attempt, and [`pace`], how fast its caller may go; [`ticket`], the promise that a visit is settled; [`route`], which operation a path names;
 //! [`credential`], the client's key or credential; [`passage`], which headers pass; [`discovery`], the list of models; [`identity`], the
 //! ids of requests.
 
@@ -21,6 +21,7 @@ mod pace;
 mod reserve;
 mod inspect;
 mod linger;
+mod translate;
 mod forward;
 mod relay;
 mod settle;
@@ -194,13 +195,14 @@ impl Gate {
     /// Answers one request, which came from there. It always does: a refusal, and a failure of our own, are answers too.
     pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
         let (now, arrived) = (Instant::now(), clock::wall());
+        let dialect = route::dialect(request.uri().path());
         let request_id = self.request_ids.next(arrived);
         let Some(place) = self.door.place() else {
             let full = Refusal::new(
                 RefusalKind::Backlog,
                 "This Tollgate replica has more requests open than it can hold. Try again in a few seconds.",
             );
-            return refuse::answer(&full, Detail::None, &request_id).map(Body::whole);
+            return refuse::answer(dialect, &full, Detail::None, &request_id).map(Body::whole);
         };
         let mut ticket = Ticket::open(place, Arc::clone(&request_id), arrived, now);
         ticket.circumstances.source_address = Some(peer);
@@ -208,7 +210,7 @@ impl Gate {
             Ok(Ok(answer)) => answer,
             Ok(Err(refused)) => refusal(*refused).await.map(Body::whole),
             // The ticket was dropped on the way out, and so is settled.
-            Err(_) => refuse::fault(&request_id).map(Body::whole),
+            Err(_) => refuse::fault(dialect, &request_id).map(Body::whole),
         }
     }
 }
@@ -231,7 +233,7 @@ fn probe(mut ticket: Box<Ticket>) -> Response<Body> {
 // The answer to a refused visit, and the end of its ticket.
 async fn refusal(refused: Refused) -> Response<Bytes> {
     let Refused { mut ticket, refusal, detail, unread } = refused;
-    let answer = refuse::answer(&refusal, detail, &ticket.request_id);
+    let answer = refuse::answer(ticket.operation.dialect(), &refusal, detail, &ticket.request_id);
     // What is wrong with a body is told in words of that body, which no log may have.
     if refusal.kind() != RefusalKind::Malformed {
         ticket.circumstances.reason = evidence::bounded(refusal.public().as_bytes(), REASON_BYTES_MAX);

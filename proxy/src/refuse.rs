@@ -9,7 +9,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
 };
-use tollgate_dialect::{ErrorClass, anthropic};
+use tollgate_dialect::{Dialect, ErrorClass, anthropic, hub::Event};
 use tollgate_policy::refusal::{Refusal, RefusalKind};
 
 /// The header that joins our records with the client's own telemetry. Every answer carries it.
@@ -81,9 +81,13 @@ pub(crate) const fn status(kind: RefusalKind, detail: Detail) -> StatusCode {
         ) => StatusCode::UNAUTHORIZED,
         // Claude Code shows the sentence of a 451 as it is, after one request. With 403 it says "Please run /login", with
         // 404 it hides the sentence and offers another model, and a 400 it sends six times.
-        (RefusalKind::ModelDenied | RefusalKind::NoProvider | RefusalKind::Unpriced, _) => {
-            StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS
-        }
+        (
+            RefusalKind::ModelDenied
+            | RefusalKind::NoProvider
+            | RefusalKind::Unpriced
+            | RefusalKind::Inexpressible,
+            _,
+        ) => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
         // Claude Code shows the sentence of this one word for word, after one request. Where it was given a key it puts `API
         // Error: Request rejected (429)` in front; where its user signed in, the headers of a spend limit beside it keep the
         // sentence alone, and without them it says that the server is busy.
@@ -111,7 +115,10 @@ pub(crate) const fn class(kind: RefusalKind) -> ErrorClass {
         | RefusalKind::KeyRevoked
         | RefusalKind::KeyExpired
         | RefusalKind::OwnerDisabled => ErrorClass::Authentication,
-        RefusalKind::ModelDenied | RefusalKind::NoProvider | RefusalKind::Unpriced => ErrorClass::Permission,
+        RefusalKind::ModelDenied
+        | RefusalKind::NoProvider
+        | RefusalKind::Unpriced
+        | RefusalKind::Inexpressible => ErrorClass::Permission,
         RefusalKind::BudgetExhausted | RefusalKind::SessionLimited => ErrorClass::Billing,
         RefusalKind::BudgetBusy | RefusalKind::RateLimited | RefusalKind::ParallelLimited => ErrorClass::RateLimit,
         // Not `Overloaded`: three of those make Claude Code give up, or change to another model.
@@ -140,11 +147,11 @@ pub(crate) const fn may_heal(kind: RefusalKind) -> bool {
     )
 }
 
-/// The answer to a refused request: a status, headers and a JSON body, never a stream.
+/// The answer to a refused request, in the dialect that the client speaks: a status, headers and a JSON body, never a stream.
 #[must_use]
-pub(crate) fn answer(refusal: &Refusal, detail: Detail, request_id: &str) -> Response<Bytes> {
+pub(crate) fn answer(dialect: Dialect, refusal: &Refusal, detail: Detail, request_id: &str) -> Response<Bytes> {
     let kind = refusal.kind();
-    let body = anthropic::error_body(class(kind), refusal.public(), request_id);
+    let body = dialect.encode_error(class(kind), refusal.public(), request_id);
     let mut answer = json(status(kind, detail), body, request_id);
     let headers = answer.headers_mut();
     if !may_heal(kind) {
@@ -160,7 +167,10 @@ pub(crate) fn answer(refusal: &Refusal, detail: Detail, request_id: &str) -> Res
         Detail::Later(seconds) => {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        Detail::Spent(spent) => reject(headers, &spent),
+        Detail::Spent(spent) if dialect == Dialect::Anthropic => reject(headers, &spent),
+        Detail::Spent(spent) => {
+            headers.insert(RETRY_AFTER, HeaderValue::from(spent.after.max(1)));
+        }
         Detail::None | Detail::Encoding | Detail::Address | Detail::Headers => {}
     }
     answer
@@ -219,16 +229,21 @@ fn fraction(permille: u64) -> HeaderValue {
 
 /// The event that ends a stream which has begun and may not, or cannot, go on.
 #[must_use]
-pub(crate) fn event(kind: RefusalKind, sentence: &str, request_id: &str) -> Bytes {
-    anthropic::error_event(class(kind), sentence, request_id).into()
+pub(crate) fn event(dialect: Dialect, kind: RefusalKind, sentence: &str, request_id: &str) -> Bytes {
+    if dialect == Dialect::Anthropic {
+        return anthropic::error_event(class(kind), sentence, request_id).into();
+    }
+    let mut bytes = Vec::new();
+    dialect.stream_encoder().push(&Event::Failed { class: class(kind), message: sentence.into() }, &mut bytes);
+    bytes.into()
 }
 
 /// The answer when our own code failed.
 #[must_use]
-pub(crate) fn fault(request_id: &str) -> Response<Bytes> {
+pub(crate) fn fault(dialect: Dialect, request_id: &str) -> Response<Bytes> {
     let sentence = "Tollgate failed while it handled this request. Try again; if it happens again, tell your platform team \
                     the request id.";
-    let body = anthropic::error_body(ErrorClass::Api, sentence, request_id);
+    let body = dialect.encode_error(ErrorClass::Api, sentence, request_id);
     json(StatusCode::INTERNAL_SERVER_ERROR, body, request_id)
 }
 
@@ -254,7 +269,7 @@ mod tests {
     use super::*;
 
     fn row(kind: RefusalKind) -> String {
-        let answer = answer(&Refusal::new(kind, "Why."), Detail::None, "req_1");
+        let answer = answer(Dialect::Anthropic, &Refusal::new(kind, "Why."), Detail::None, "req_1");
         let header = |name: HeaderName| answer.headers().get(name).map_or("-", |value| value.to_str().unwrap());
         let body: serde_json::Value = serde_json::from_slice(answer.body()).unwrap();
         assert_eq!(body["error"]["message"], "Why.");
@@ -291,6 +306,7 @@ mod tests {
             (RefusalKind::RateLimited, "429 rate_limit_error retry=- after=-"),
             (RefusalKind::ParallelLimited, "429 rate_limit_error retry=- after=-"),
             (RefusalKind::SessionLimited, "402 billing_error retry=false after=-"),
+            (RefusalKind::Inexpressible, "451 permission_error retry=false after=-"),
             (RefusalKind::NotReady, "503 api_error retry=- after=5"),
             (RefusalKind::Backlog, "503 api_error retry=- after=5"),
             (RefusalKind::UpstreamUnavailable, "502 api_error retry=- after=-"),

@@ -1,11 +1,12 @@
 //! The way out: connections to providers, and which credential is shown to them.
 //!
-//! [`address`]: which addresses may be connected to. [`destination`]: a provider's base URL, and how its credential is
+//! [`speech`]: how a provider's dialect is spoken, and where. [`address`]: which addresses may be connected to. [`destination`]: a provider's base URL, and how its credential is
 //! shown. [`rest`]: which credentials are left alone for a while. [`choice`]: which of the others is taken.
 //!
 //! This is hyper's own client rather than a higher one, since a request must leave with exactly the headers and the query
 //! that the client sent: nothing is added, normalised, followed or decoded on the way.
 
+pub(crate) mod speech;
 mod address;
 pub(crate) mod destination;
 pub(crate) mod rest;

@@ -18,7 +18,7 @@ pub mod asked;
 pub use asked::Asked;
 pub use dialects::{Called, Dialect, Quirks, anthropic, openai};
 pub use error::{DecodeError, ErrorClass, Failure, Malformed};
-pub use meter::{Counters, Metered};
+pub use meter::{Counters, Metered, meter_answer};
 pub use models::ListedModel;
 pub use openai::model_list as openai_model_list;
 pub use weight::Weight;

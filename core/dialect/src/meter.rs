@@ -1,5 +1,11 @@
 //! What an answer cost in tokens.
 
+use crate::{
+    dialects::{Dialect, anthropic},
+    error::DecodeError,
+    hub::Answer,
+};
+
 /// The largest count that is believed, a trillion: far beyond any answer, and safe to add up in 64 bits.
 pub const COUNT_MAX: u64 = 1_000_000_000_000;
 
@@ -33,6 +39,29 @@ pub struct Metered {
     pub complete: bool,
     /// The type of the error that the provider reported in place of an answer, or in the middle of one.
     pub failed: Option<String>,
+}
+
+/// Reads the counters of a whole answer of a dialect.
+///
+/// # Errors
+/// When it is none of that dialect.
+pub fn meter_answer(dialect: Dialect, body: &[u8]) -> Result<Metered, DecodeError> {
+    match dialect {
+        Dialect::Anthropic => anthropic::meter_answer(body).map_err(DecodeError::from),
+        _ => dialect.decode_answer(body).map(|answer| Metered::of(&answer)),
+    }
+}
+
+// === impl Metered ===
+
+impl Metered {
+    /// What a whole answer came to. One that tells no counters is not final.
+    #[must_use]
+    pub fn of(answer: &Answer<'_>) -> Self {
+        let counters = answer.usage.counters;
+        let model = Some(answer.model.to_string()).filter(|model| !model.is_empty());
+        Self { counters, model, is_final: counters != Counters::default(), complete: true, failed: None }
+    }
 }
 
 // === impl Counters ===

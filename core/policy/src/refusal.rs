@@ -41,6 +41,8 @@ pub enum RefusalKind {
     ParallelLimited,
     /// The agent session reached its limit, or repeats itself.
     SessionLimited,
+    /// The provider's dialect cannot express the request whole, and the route demands it.
+    Inexpressible,
     /// The replica has no policy yet, is draining, or lacks a provider's secret.
     NotReady,
     /// The replica cannot remember more until its reports are received.
@@ -62,7 +64,7 @@ pub struct Refusal {
 
 impl RefusalKind {
     /// Every kind.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::UnknownRoute,
         Self::MethodNotAllowed,
         Self::Malformed,
@@ -81,6 +83,7 @@ impl RefusalKind {
         Self::RateLimited,
         Self::ParallelLimited,
         Self::SessionLimited,
+        Self::Inexpressible,
         Self::NotReady,
         Self::Backlog,
         Self::UpstreamUnavailable,
@@ -110,6 +113,7 @@ impl RefusalKind {
             Self::RateLimited => "rate_limited",
             Self::ParallelLimited => "parallel_limited",
             Self::SessionLimited => "session_limited",
+            Self::Inexpressible => "inexpressible",
             Self::NotReady => "not_ready",
             Self::Backlog => "backlog",
             Self::UpstreamUnavailable => "upstream_unavailable",
@@ -132,6 +136,7 @@ impl RefusalKind {
                 | Self::Unpriced
                 | Self::BudgetExhausted
                 | Self::SessionLimited
+                | Self::Inexpressible
         )
     }
 }

@@ -6,7 +6,6 @@ use tollgate_dialect::Weight;
 use tollgate_policy::{
     decide::{self, Caller, Granted as Grant},
     refusal::Refusal,
-    snapshot::Dialect,
 };
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     parse::{Ask, Outgoing},
     ticket::{Ticket, Verdict},
 };
-use crate::{clock, current::Current, visits::Registration};
+use crate::{clock, current::Current, upstream::speech, visits::Registration};
 
 /// A visit that policy admits.
 pub(super) struct Granted {
@@ -33,7 +32,7 @@ pub(super) fn authorize(gate: &Gate, ask: Ask) -> Verdict<Granted> {
     let Ask { mut ticket, current, caller, request, weight } = ask;
     let registration = gate.holder.visits().register(caller.clone());
     let newest = gate.holder.load().unwrap_or_else(|| Arc::clone(&current));
-    let decided = decide(&current, &newest, caller, &ticket.model);
+    let decided = decide(&current, &newest, caller, &decide::Ask { dialect: speech::policy(request.dialect), model: &ticket.model });
     ticket.revision = newest.snapshot.revision();
     match decided {
         Ok((caller, grant)) => Ok(Granted { ticket, current: newest, registration, caller, grant, request, weight }),
@@ -45,11 +44,11 @@ fn decide(
     pinned: &Arc<Current>,
     newest: &Arc<Current>,
     caller: Caller,
-    model: &str,
+    ask: &decide::Ask<'_>,
 ) -> Result<(Caller, Grant), Refusal> {
     // The key as the newest policy has it.
     let caller =
         if Arc::ptr_eq(pinned, newest) { caller } else { decide::readmit(&newest.snapshot, clock::wall(), &caller)? };
-    let grant = decide::authorize(&newest.snapshot, &caller, &decide::Ask { dialect: Dialect::Anthropic, model })?;
+    let grant = decide::authorize(&newest.snapshot, &caller, ask)?;
     Ok((caller, grant))
 }

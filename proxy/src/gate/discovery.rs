@@ -8,7 +8,7 @@ use tollgate_dialect::{ListedModel, anthropic, openai_model_list};
 use tollgate_policy::{
     decide,
     refusal::{Refusal, RefusalKind},
-    snapshot::{Dialect, Model},
+    snapshot::Model,
 };
 
 use super::{
@@ -37,7 +37,7 @@ pub(super) fn discover(visitor: Visitor) -> Verdict<Response<Bytes>> {
         let sentence = "The query is not one of a list of models: limit must be a number from 1 to 1000.";
         return Err(ticket.refuse(Refusal::new(RefusalKind::Malformed, sentence)));
     };
-    let models = decide::models(&current.snapshot, &caller, Dialect::Anthropic);
+    let models = decide::models(&current.snapshot, &caller);
     let body = if message.headers.contains_key(ANTHROPIC_VERSION) {
         let (shown, has_more) = page.of(&models);
         anthropic::model_page(shown.iter().map(|model| listed(model)), has_more)

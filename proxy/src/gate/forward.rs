@@ -3,15 +3,16 @@
 //! credential or the moment away. A request that was sent and not answered is never repeated: it may have been carried out,
 //! and charged.
 
-use std::{ops::ControlFlow, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::RETRY_AFTER};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tollgate_policy::{
     refusal::{Refusal, RefusalKind},
+    route::Condition,
     snapshot::Provider,
 };
 use tollgate_telemetry::{span, traceparent};
@@ -23,6 +24,7 @@ use super::{
     parse::Outgoing,
     reserve::{Attempt, Journey},
     ticket::{AttemptResult, Ticket, Verdict},
+    translate::{self, Prepared, Wanted},
 };
 use crate::{
     current::Secret,
@@ -40,12 +42,16 @@ pub(super) struct Answering {
     pub(super) registration: Registration,
     pub(super) response: Response<Incoming>,
     pub(super) secret: Secret,
+    /// What the request lost on its way, as the client is told.
+    pub(super) losses: Option<HeaderValue>,
 }
 
 /// Why an attempt gave no answer.
 enum Failure {
     /// Another attempt may be made.
     Passing(Cause),
+    /// Another attempt may be made where the route says so: this one may have been carried out.
+    Late(Refusal),
     /// None may.
     Final(AttemptResult, Refusal),
 }
@@ -55,23 +61,49 @@ pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering>
     let Parts { mut ticket, registration, mut request, mut attempt, mut journey } = cleared.leave();
     // The last answer that turned the request away: what the client gets when nobody else takes it.
     let mut turned_away: Option<(Response<Incoming>, Secret)> = None;
+    let mut late: Option<Refusal> = None;
     loop {
         let secret = attempt.secret.clone();
         let headers = headers_for(&mut request, &journey);
-        let (back, sent) = send(gate, ticket, &registration, attempt, &request, headers).await;
+        let wanted = Wanted {
+            operation: ticket.operation,
+            asked: &Arc::clone(&ticket.model),
+            name: &Arc::clone(&attempt.name),
+            stream: ticket.streamed,
+            is_strict: journey.is_strict(),
+        };
+        let Prepared { headers, path, body, passage, losses } =
+            match translate::prepare(&attempt.provider, &wanted, &request, headers) {
+                Ok(prepared) => prepared,
+                Err(refusal) => return Err(ticket.refuse(refusal)),
+            };
+        ticket.passage = passage;
+        let (back, sent) = send(gate, ticket, &registration, attempt, Sending { headers, path, body }).await;
         ticket = back;
-        match sent {
-            Ok(response) => match Cause::of_status(response.status()) {
-                None => return Ok(answering(ticket, registration, response, secret)),
-                Some(_) => turned_away = Some((response, secret)),
+        let condition = match sent {
+            Ok(response) => match condition(response.status()) {
+                None => return Ok(Answering { losses, ..answering(ticket, registration, response, secret) }),
+                Some(condition) => {
+                    turned_away = Some((response, secret));
+                    condition
+                }
             },
-            Err(Failure::Passing(_)) => {}
+            Err(Failure::Passing(cause)) => of_cause(cause),
+            Err(Failure::Late(refusal)) if journey.goes_on_after(Condition::Timeout) => {
+                ticket.resolve(AttemptResult::TimedOut);
+                late = Some(refusal);
+                Condition::Timeout
+            }
+            Err(Failure::Late(refusal)) => {
+                ticket.resolve(AttemptResult::TimedOut);
+                return Err(ticket.refuse(refusal));
+            }
             Err(Failure::Final(result, refusal)) => {
                 ticket.resolve(result);
                 return Err(ticket.refuse(refusal));
             }
-        }
-        match journey.next(gate, &mut ticket).await {
+        };
+        match journey.next(gate, &mut ticket, Some(condition)).await {
             Ok(Some(next)) => attempt = next,
             Ok(None) => break,
             Err((refusal, detail)) => return Err(ticket.refuse(refusal).with(detail)),
@@ -79,8 +111,32 @@ pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering>
     }
     match turned_away {
         Some((response, secret)) => Ok(answering(ticket, registration, response, secret)),
-        None => Err(ticket.refuse(unavailable())),
+        None => Err(ticket.refuse(late.unwrap_or_else(unavailable))),
     }
+}
+
+// After which failure of its provider a request may go on elsewhere.
+fn condition(status: StatusCode) -> Option<Condition> {
+    match status.as_u16() {
+        404 => Some(Condition::NotFound),
+        503 | 529 => Some(Condition::Overloaded),
+        _ => Cause::of_status(status).map(of_cause),
+    }
+}
+
+const fn of_cause(cause: Cause) -> Condition {
+    match cause {
+        Cause::Rejected => Condition::Credential,
+        Cause::Limited => Condition::RateLimit,
+        Cause::Failing | Cause::Unreachable => Condition::ServerError,
+    }
+}
+
+// One request, as it leaves.
+struct Sending {
+    headers: HeaderMap,
+    path: String,
+    body: Bytes,
 }
 
 // The provider's own request id goes into the record; the client gets ours.
@@ -93,7 +149,7 @@ fn answering(
     if let Some(id) = response.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()) {
         ticket.upstream_request_id = id.chars().take(UPSTREAM_ID_LENGTH_MAX).collect::<String>().into();
     }
-    Answering { ticket, registration, response, secret }
+    Answering { ticket, registration, response, secret, losses: None }
 }
 
 // Providers' ids are about thirty characters long; the ledger keeps no more than this of one.
@@ -110,12 +166,11 @@ async fn send(
     mut ticket: Box<Ticket>,
     registration: &Registration,
     attempt: Attempt,
-    request: &Outgoing,
-    mut headers: HeaderMap,
+    mut sending: Sending,
 ) -> (Box<Ticket>, Result<Response<Incoming>, Failure>) {
-    let Attempt { provider, secret, credential } = attempt;
-    trace(&mut ticket, &provider, &mut headers);
-    let message = match message(&provider, &secret, ticket.operation.path(), request, headers) {
+    let Attempt { provider, name: _, secret, credential } = attempt;
+    trace(&mut ticket, &provider, &mut sending.headers);
+    let message = match message(&provider, &secret, sending) {
         Ok(message) => message,
         Err(failure) => return (ticket, Err(failure)),
     };
@@ -163,11 +218,10 @@ fn judge(landed: Landed) -> ControlFlow<Failure, Response<Incoming>> {
     let end = |result, kind, sentence| ControlFlow::Break(Failure::Final(result, Refusal::new(kind, sentence)));
     match landed {
         Landed::Cut(refusal) => ControlFlow::Break(Failure::Final(AttemptResult::Unanswered, refusal)),
-        Landed::Late => end(
-            AttemptResult::TimedOut,
+        Landed::Late => ControlFlow::Break(Failure::Late(Refusal::new(
             RefusalKind::UpstreamTimeout,
             "The model provider did not begin to answer in time. Try again.",
-        ),
+        ))),
         Landed::Answer(Err(error)) if error.is_connect() => {
             tracing::debug!(error = &error as &dyn std::error::Error, "provider cannot be reached");
             ControlFlow::Break(Failure::Passing(Cause::Unreachable))
@@ -194,24 +248,19 @@ fn is_no_answer(status: StatusCode) -> bool {
     status.is_redirection() || status.is_informational()
 }
 
-// The request as the provider gets it: the client's bytes and headers, with the provider's credential.
-fn message(
-    provider: &Provider,
-    secret: &Secret,
-    path: &str,
-    request: &Outgoing,
-    mut headers: HeaderMap,
-) -> Result<Request<Full<Bytes>>, Failure> {
-    let destination = Destination::of(provider).and_then(|destination| destination.uri(path, request.uri.query()));
+// The request as the provider gets it, with the provider's credential.
+fn message(provider: &Provider, secret: &Secret, sending: Sending) -> Result<Request<Full<Bytes>>, Failure> {
+    let Sending { mut headers, path, body } = sending;
+    let destination = Destination::of(provider).and_then(|destination| destination.uri(&path));
     let uri = destination.map_err(|error| {
         tracing::debug!(provider = %provider.name, %error, "provider cannot be called");
         Failure::Passing(Cause::Unreachable)
     })?;
-    if !sign(&mut headers, secret) {
+    if !sign(&mut headers, provider, secret) {
         tracing::debug!(provider = %provider.name, "credential cannot stand in a header");
         return Err(Failure::Passing(Cause::Rejected));
     }
-    let mut message = Request::new(Full::new(request.body.clone()));
+    let mut message = Request::new(Full::new(body));
     *message.method_mut() = Method::POST;
     *message.uri_mut() = uri;
     *message.headers_mut() = headers;
@@ -220,7 +269,7 @@ fn message(
 
 // A traced request tells the provider its own span; any other passes the client's header as it came.
 fn trace(ticket: &mut Ticket, provider: &Provider, headers: &mut HeaderMap) {
-    let (operation, model) = (ticket.operation, std::sync::Arc::clone(&ticket.model));
+    let (operation, model) = (ticket.operation, Arc::clone(&ticket.model));
     let Some(trace) = &mut ticket.trace else { return };
     let attempt = span::attempt(&trace.visit, operation.genai(), provider.dialect.word(), &model);
     if let Some(value) = span::traceparent(&attempt).and_then(|parent| parent.to_string().try_into().ok()) {

@@ -18,7 +18,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tollgate_dialect::anthropic::{self, StreamMeter};
+use tollgate_dialect::{Dialect, anthropic::StreamMeter, hub::Tally, meter_answer};
 use tollgate_policy::refusal::Refusal;
 
 use super::ticket::{AttemptResult, End, Ticket};
@@ -147,17 +147,37 @@ async fn wait(mut ticket: Box<Ticket>, sending: ResponseFuture, patience: Durati
 async fn meter(ticket: &mut Ticket, mut body: Incoming) {
     if !ticket.streamed {
         let whole = http_body_util::Limited::new(body, READ_BYTES_MAX).collect().await;
-        ticket.metered = whole.ok().and_then(|whole| anthropic::meter_answer(&whole.to_bytes()).ok());
+        let provider = ticket.passage.provider;
+        ticket.metered = whole.ok().and_then(|whole| meter_answer(provider, &whole.to_bytes()).ok());
         return;
     }
-    let (mut meter, mut read) = (StreamMeter::new(), 0);
+    ticket.metered = Some(if ticket.passage.provider == Dialect::Anthropic {
+        let mut meter = StreamMeter::new();
+        read(&mut body, |data| {
+            meter.push(data);
+            meter.input().is_some()
+        })
+        .await;
+        meter.metered()
+    } else {
+        let (mut decoder, mut tally) = (ticket.passage.provider.stream_decoder(), Tally::default());
+        read(&mut body, |data| {
+            decoder.push(data, &mut |event| tally.see(&event));
+            tally.input().is_some()
+        })
+        .await;
+        tally.metered()
+    });
+}
+
+// Reads until that is enough.
+async fn read(body: &mut Incoming, mut is_enough: impl FnMut(&Bytes) -> bool) {
+    let mut read = 0;
     while let Some(Ok(frame)) = body.frame().await {
         let data: Bytes = frame.into_data().unwrap_or_default();
         read += data.len();
-        meter.push(&data);
-        if meter.input().is_some() || read > READ_BYTES_MAX {
-            break;
+        if is_enough(&data) || read > READ_BYTES_MAX {
+            return;
         }
     }
-    ticket.metered = Some(meter.metered());
 }

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
-use tollgate_dialect::{Weight, anthropic};
+use tollgate_dialect::{Weight, asked::last_turn};
 use tollgate_policy::{
     decide::{self, Caller, Owned},
     limit::Measure,
@@ -14,7 +14,12 @@ use tollgate_policy::{
     time::Ticks,
 };
 
-use super::{Gate, fund::Turned, ticket::Ticket};
+use super::{
+    Gate,
+    fund::Turned,
+    parse::{Outgoing, called},
+    ticket::Ticket,
+};
 use crate::{current::Current, rates::Limited, refuse::Detail};
 
 // Text has about four bytes a token: what is taken from token limits beforehand, and corrected when the answer has told.
@@ -40,13 +45,13 @@ pub(super) async fn admit(
     caller: &Caller,
     ticket: &mut Ticket,
     weight: &Weight,
-    body: &[u8],
+    request: &Outgoing,
 ) -> Result<(), Turned> {
     let owners = decide::quotas(&current.snapshot, caller);
     if owners.is_empty() {
         return Ok(());
     }
-    ticket.session = session(gate, current, caller, &owners, ticket, body)?;
+    ticket.session = session(gate, current, caller, &owners, ticket, request)?;
     ticket.circumstances.in_session = ticket.session.is_some();
     if owners.iter().any(|owner| !owner.quota.limits.is_empty()) {
         let output = weight.output_tokens.unwrap_or(OUTPUT_TOKENS_FORESEEN).min(OUTPUT_TOKENS_FORESEEN);
@@ -75,13 +80,14 @@ fn session(
     caller: &Caller,
     owners: &[Owned<'_>],
     ticket: &Ticket,
-    body: &[u8],
+    request: &Outgoing,
 ) -> Result<Option<Charged>, Turned> {
     let limited = owners.iter().rev().find_map(|owner| Some((owner, owner.quota.session.as_ref()?)));
     let named = ticket.attribution.as_ref().map(|attribution| &*attribution.session).filter(|name| !name.is_empty());
     let (Some((owner, limit)), Some(named)) = (limited, named) else { return Ok(None) };
     let key = session_key(current, caller, named);
-    let fingerprint = limit.repeats.and_then(|_| anthropic::last_turn(body)).unwrap_or_default();
+    let fingerprint = limit.repeats.and_then(|_| last_turn(request.dialect, &called(&request.call), &request.body));
+    let fingerprint = fingerprint.unwrap_or_default();
     let checked = gate.sessions.lock().check(gate.funds.now(), &[(key, limit)], fingerprint);
     checked.map(|()| Some(Charged(key))).map_err(|runaway| stopped(owner, &runaway))
 }

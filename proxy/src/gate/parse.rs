@@ -7,7 +7,7 @@ use http::{HeaderMap, Uri};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
-use tollgate_dialect::{Weight, anthropic};
+use tollgate_dialect::{Called, Dialect, Weight, asked::asked};
 use tollgate_policy::{
     decide::Caller,
     refusal::{Refusal, RefusalKind},
@@ -16,6 +16,7 @@ use tollgate_policy::{
 use super::{
     authenticate::Visitor,
     receive::Message,
+    route::Call,
     ticket::{Ticket, Verdict},
 };
 use crate::current::Current;
@@ -40,32 +41,39 @@ pub(super) struct Ask {
     pub(super) weight: Weight,
 }
 
-/// What goes to a provider: the client's bytes.
+/// What goes to a provider: the client's bytes, in the client's dialect.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) headers: HeaderMap,
     pub(super) uri: Uri,
     pub(super) body: Bytes,
+    /// The dialect.
+    pub(super) dialect: Dialect,
+    /// What the path says.
+    pub(super) call: Call,
 }
 
 /// Reads the body.
 pub(super) async fn parse(visitor: Visitor) -> Verdict<Ask> {
-    let Visitor { mut ticket, current, caller, message: Message { headers, uri, mut body } } = visitor;
+    let Visitor { mut ticket, current, caller, message: Message { headers, uri, mut body, call } } = visitor;
     let begun = Instant::now();
     let bytes = match collect(&mut body, begun).await {
         Ok(bytes) => bytes,
         Err(refusal) => return Err(ticket.refuse(refusal).leaving(body)),
     };
     ticket.times.body = begun.elapsed();
-    match anthropic::probe(&bytes) {
-        Ok(probe) => {
-            ticket.model = Arc::from(&*probe.model);
-            ticket.streamed = probe.stream;
-            let weight = probe.weight;
-            Ok(Ask { ticket, current, caller, request: Outgoing { headers, uri, body: bytes }, weight })
-        }
-        Err(malformed) => Err(ticket.refuse(Refusal::new(RefusalKind::Malformed, malformed.to_string()))),
-    }
+    let dialect = ticket.operation.dialect();
+    let (model, stream, weight) = match asked(dialect, &called(&call), &bytes) {
+        Ok(asked) => (Arc::from(&*asked.model), asked.stream, asked.weight),
+        Err(error) => return Err(ticket.refuse(Refusal::new(RefusalKind::Malformed, error.to_string()))),
+    };
+    (ticket.model, ticket.streamed) = (model, stream);
+    Ok(Ask { ticket, current, caller, request: Outgoing { headers, uri, body: bytes, dialect, call }, weight })
+}
+
+/// What the path of a call says to its dialect.
+pub(super) fn called(call: &Call) -> Called<'_> {
+    Called { model: call.model.as_deref().map(Into::into), stream: call.stream }
 }
 
 // Collects a body within its bounds. One that arrives in one piece is not copied.

@@ -16,7 +16,7 @@ use super::{
     Gate,
     credential::{self, Lifted},
     passage,
-    route::{Operation, route},
+    route::{Call, Operation, route},
     ticket::{Ticket, Trace, Verdict},
 };
 use crate::{
@@ -52,26 +52,28 @@ pub(super) struct Message {
     pub(super) headers: HeaderMap,
     pub(super) uri: Uri,
     pub(super) body: Incoming,
+    /// What the path says.
+    pub(super) call: Call,
 }
 
 /// Receives a request.
 pub(super) fn receive(gate: &Gate, mut ticket: Box<Ticket>, request: Request<Incoming>) -> Verdict<Received> {
     let (head, body) = request.into_parts();
-    let mut message = Message { headers: head.headers, uri: head.uri, body };
+    let mut message = Message { headers: head.headers, uri: head.uri, body, call: Call::default() };
     // The credential leaves the headers before anything is done that could print them.
     let lifted = credential::lift(&mut message.headers);
-    let operation = match route(&head.method, message.uri.path()) {
-        Ok(operation) => operation,
+    message.call = match route(&head.method, message.uri.path()) {
+        Ok(call) => call,
         Err((refusal, detail)) => return Err(ticket.refuse(refusal).with(detail).leaving(message.body)),
     };
-    ticket.operation = operation;
+    ticket.operation = message.call.operation;
     if let Some(agent) = message.headers.get(USER_AGENT) {
         ticket.circumstances.user_agent = evidence::bounded(agent.as_bytes(), USER_AGENT_BYTES_MAX);
     }
     if let Err((refusal, detail)) = bounds(&message.headers, &message.uri, head.version) {
         return Err(ticket.refuse(refusal).with(detail).leaving(message.body));
     }
-    if operation == Operation::Probe {
+    if ticket.operation == Operation::Probe {
         return Ok(Received::Probe(ticket));
     }
     trace(gate, &mut ticket, head.method.as_str(), &mut message.headers);

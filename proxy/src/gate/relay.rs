@@ -11,12 +11,14 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
-use tollgate_dialect::anthropic;
+use tollgate_dialect::meter_answer;
 use tollgate_policy::refusal::{Refusal, RefusalKind};
 
 mod silence;
 mod gather;
 mod follow;
+mod track;
+mod anew;
 mod stream;
 mod flow;
 mod body;
@@ -25,17 +27,20 @@ pub(crate) use self::body::Body;
 
 use self::{
     flow::{Flow, Tee},
-    gather::Gathered,
+    gather::{GATHERED_BYTES_MAX, Gathered},
     stream::Stream,
 };
 use super::{
     Gate,
     forward::Answering,
     passage,
-    route::Operation,
     ticket::{AttemptResult, End, Ticket, Verdict},
 };
-use crate::{refuse, upstream::destination::bare, visits::Registration};
+use crate::{
+    refuse,
+    upstream::{destination::bare, speech},
+    visits::Registration,
+};
 
 /// What an answer is, as far as its passage is concerned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -52,7 +57,10 @@ enum Kind {
 
 /// Passes the answer on.
 pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response<Body>> {
-    let Answering { mut ticket, registration, response, secret } = answering;
+    if answering.ticket.passage.is_translated {
+        return anew::relay(gate, answering).await;
+    }
+    let Answering { mut ticket, registration, response, secret, losses: _ } = answering;
     let (mut head, source) = response.into_parts();
     let kind = kind(&ticket, head.status, &head.headers);
     passage::inbound(&mut head.headers, bare(&secret));
@@ -77,7 +85,8 @@ pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response
             gate.spool.clone(),
         ))
     } else {
-        gathered(gather::gather(source, &registration, silence_max).await, kind, ticket, registration, silence_max)?
+        let gathered = gather::gather(source, &registration, silence_max, GATHERED_BYTES_MAX).await;
+        self::gathered(gathered, kind, ticket, registration, silence_max)?
     };
     let mut answer = Response::from_parts(head, body);
     refuse::identify(&mut answer, &request_id);
@@ -94,7 +103,7 @@ fn gathered(
     match gathered {
         Gathered::Whole(bytes) => {
             let end = match kind {
-                Kind::Message => match anthropic::meter_answer(&bytes) {
+                Kind::Message => match meter_answer(ticket.passage.provider, &bytes) {
                     Ok(metered) => message_end(ticket.metered.insert(metered)),
                     Err(_) => {
                         // It was an answer, of which nobody knows the cost.
@@ -113,15 +122,20 @@ fn gathered(
             Ok(Body::flow(Flow::new(first, source, ticket, registration, tee, end, silence_max)))
         }
         Gathered::Cut(refusal) => Err(ticket.refuse(refusal)),
-        Gathered::Broken => Err(ticket.refuse(Refusal::new(
-            RefusalKind::UpstreamUnavailable,
-            "The model provider broke off in the middle of its answer. Try again.",
-        ))),
-        Gathered::Silent => Err(ticket.refuse(Refusal::new(
-            RefusalKind::UpstreamTimeout,
-            "The model provider fell silent in the middle of its answer. Try again.",
-        ))),
+        Gathered::Broken => Err(ticket.refuse(broken_off())),
+        Gathered::Silent => Err(ticket.refuse(silent())),
     }
+}
+
+fn broken_off() -> Refusal {
+    Refusal::new(
+        RefusalKind::UpstreamUnavailable,
+        "The model provider broke off in the middle of its answer. Try again.",
+    )
+}
+
+fn silent() -> Refusal {
+    Refusal::new(RefusalKind::UpstreamTimeout, "The model provider fell silent in the middle of its answer. Try again.")
 }
 
 /// How a visit ends whose answer was a whole message.
@@ -134,7 +148,7 @@ fn message_end(metered: &tollgate_dialect::Metered) -> End {
 fn opaque_end(ticket: &Ticket) -> End {
     match (ticket.status, ticket.operation) {
         (400.., _) => End::UpstreamFailed,
-        (_, Operation::Messages) => End::Unmetered,
+        (_, operation) if operation.is_answered() => End::Unmetered,
         _ => End::Completed,
     }
 }
@@ -146,13 +160,14 @@ fn kind(ticket: &Ticket, status: StatusCode, headers: &HeaderMap) -> Kind {
     let media = headers.get(CONTENT_TYPE).map(media_type).unwrap_or_default();
     // Some vendors leave the type out.
     let is_json = media.is_empty() || media.eq_ignore_ascii_case("application/json");
-    let is_events = media.eq_ignore_ascii_case("text/event-stream");
+    let is_events = media.eq_ignore_ascii_case(speech::stream_type(ticket.passage.provider));
     // We asked for identity. Who compresses nevertheless has its bytes passed on, unread.
     let is_plain = headers.get_all(CONTENT_ENCODING).iter().all(|value| value == "identity");
-    match (ticket.operation, status) {
-        _ if !(is_json || is_events) => Kind::Garbage,
-        (Operation::Messages, StatusCode::OK) if is_plain && is_events => Kind::Events,
-        (Operation::Messages, StatusCode::OK) if is_plain => Kind::Message,
+    let is_metered = is_plain && ticket.operation.is_answered() && status == StatusCode::OK;
+    match (is_json, is_events) {
+        (false, false) => Kind::Garbage,
+        (_, true) if is_metered => Kind::Events,
+        (true, _) if is_metered => Kind::Message,
         _ => Kind::Opaque,
     }
 }

@@ -4,14 +4,16 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use tokio::time::Instant;
-use tollgate_dialect::{Weight, anthropic};
+use tollgate_dialect::{Weight, anthropic, hub::weigh};
 use tollgate_policy::{
     decide::{Caller, Granted as Grant, Target},
     id::CredentialId,
     lease::Hold,
     money::NanoUsd,
     price::{Extent, Price},
+    provider::Dialect,
     refusal::{Refusal, RefusalKind},
+    route::{Condition, Conditions},
     snapshot::{AuditMode, Model, Provider},
 };
 
@@ -21,7 +23,6 @@ use super::{
     fund::{Funded, Owed, Turned, Worst},
     pace,
     parse::Outgoing,
-    route::Operation,
     ticket::{AttemptResult, Attempted, Running, Ticket, Verdict},
 };
 use crate::{
@@ -55,6 +56,8 @@ pub(super) struct Held {
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) provider: Arc<Provider>,
+    /// The model, as the provider names it.
+    pub(super) name: Arc<str>,
     pub(super) secret: Secret,
     pub(super) credential: CredentialId,
 }
@@ -66,15 +69,18 @@ pub(super) struct Journey {
     grant: Grant,
     // Requests of one session have one seed, and so one credential.
     seed: u64,
-    tried: Vec<CredentialId>,
+    // With which credential which model was asked for.
+    tried: Vec<(CredentialId, Arc<str>)>,
+    // The tier of the last attempt.
+    tier: usize,
     weight: Weight,
 }
 
 /// Reserves the first attempt.
 pub(super) async fn reserve(gate: &Gate, granted: Granted) -> Verdict<Held> {
     let Granted { mut ticket, current, registration, caller, grant, request, weight } = granted;
-    if ticket.operation == Operation::Messages
-        && let Err((refusal, detail)) = pace::admit(gate, &current, &caller, &mut ticket, &weight, &request.body).await
+    if ticket.operation.is_answered()
+        && let Err((refusal, detail)) = pace::admit(gate, &current, &caller, &mut ticket, &weight, &request).await
     {
         return Err(ticket.refuse(refusal).with(detail));
     }
@@ -82,8 +88,8 @@ pub(super) async fn reserve(gate: &Gate, granted: Granted) -> Verdict<Held> {
         Some(session) if !session.is_empty() => choice::seed(session),
         _ => gate.seeds.fetch_add(1, Ordering::Relaxed),
     };
-    let mut journey = Journey { current, caller, grant, seed, tried: Vec::new(), weight };
-    match journey.next(gate, &mut ticket).await {
+    let mut journey = Journey { current, caller, grant, seed, tried: Vec::new(), tier: 0, weight };
+    match journey.next(gate, &mut ticket, None).await {
         Ok(Some(attempt)) => Ok(Held { ticket, registration, request, attempt, journey }),
         Ok(None) => Err(ticket.refuse(Refusal::new(
             RefusalKind::NotReady,
@@ -98,24 +104,45 @@ pub(super) async fn reserve(gate: &Gate, granted: Granted) -> Verdict<Held> {
 impl Journey {
     /// Whether there is somewhere else to go: only then is it worth keeping a copy of the request's headers.
     pub(super) fn goes_on(&self) -> bool {
-        self.tried.len() < ATTEMPTS_MAX && self.targets().any(|(_, mut candidates)| candidates.next().is_some())
+        let has_candidate = |target| self.candidates(target).next().is_some();
+        self.tried.len() < ATTEMPTS_MAX && self.grant.targets().iter().any(has_candidate)
     }
 
-    /// Reserves the next attempt; `None`: there is nowhere left to go.
+    /// Whether there is somewhere else to go after such a failure.
+    pub(super) fn goes_on_after(&self, condition: Condition) -> bool {
+        let has_candidate = |target: &&Target| self.candidates(target).next().is_some();
+        self.tried.len() < ATTEMPTS_MAX && self.reachable(Some(condition)).iter().any(has_candidate)
+    }
+
+    /// Whether a request that cannot be expressed whole is refused.
+    pub(super) fn is_strict(&self) -> bool {
+        self.grant.route().is_some_and(|route| route.strict)
+    }
+
+    /// Reserves the next attempt, after the failure of the one before; `None`: there is nowhere left to go.
     ///
     /// # Errors
     /// Refuses when a budget cannot pay for it, or the spool cannot take the intent where there must be one.
-    pub(super) async fn next(&mut self, gate: &Gate, ticket: &mut Ticket) -> Result<Option<Attempt>, Turned> {
+    pub(super) async fn next(
+        &mut self,
+        gate: &Gate,
+        ticket: &mut Ticket,
+        after: Option<Condition>,
+    ) -> Result<Option<Attempt>, Turned> {
         if self.tried.len() >= ATTEMPTS_MAX {
             return Ok(None);
         }
-        let Some((target, credential, secret)) = self.choose(gate.upstream.rests()) else { return Ok(None) };
+        let Some((target, credential, secret)) = self.choose(gate.upstream.rests(), after) else { return Ok(None) };
         let (target, credential, secret) = (target.clone(), credential.clone(), secret.clone());
-        self.tried.push(credential.clone());
+        self.tried.push((credential.clone(), Arc::clone(&target.name)));
+        self.tier = target.tier;
         gate.upstream.rests().take(&credential, Instant::now());
-        // What the attempt before held goes back: a provider that turned a request away charges nothing for it.
+        // What the attempt before held goes back: a provider that turned a request away charges nothing for it. One that did not
+        // answer in time may yet carry it out: nobody will know, and so it costs what it held.
         if let Some(hold) = ticket.hold.take() {
-            gate.funds.end(hold, NanoUsd::ZERO);
+            let cost = if after == Some(Condition::Timeout) { hold.amount() } else { NanoUsd::ZERO };
+            ticket.sunk = ticket.sunk.plus(cost);
+            gate.funds.end(hold, cost);
         }
         ticket.times.sent = None;
         self.hold(gate, ticket, &target).await?;
@@ -127,22 +154,23 @@ impl Journey {
             model: target.model,
             result: AttemptResult::Unanswered,
         });
-        Ok(Some(Attempt { provider: target.provider, secret, credential }))
+        Ok(Some(Attempt { provider: target.provider, name: target.name, secret, credential }))
     }
 
     // The first target, in the order of policy, that has a credential awake. When all rest, a first attempt takes the one
     // that wakes first; a further attempt does not: the answer that is at hand is as good.
-    fn choose(&self, rests: &Rests) -> Option<(&Target, &CredentialId, &Secret)> {
+    fn choose(&self, rests: &Rests, after: Option<Condition>) -> Option<(&Target, &CredentialId, &Secret)> {
         let now = Instant::now();
-        let awake = self.targets().find_map(|(target, candidates)| {
-            choice::choose(candidates, self.seed, rests, now).map(|credential| (target, credential))
+        let targets = self.reachable(after);
+        let awake = targets.iter().find_map(|target| {
+            choice::choose(self.candidates(target), self.seed, rests, now).map(|credential| (*target, credential))
         });
         let chosen = awake.or_else(|| {
             if !self.tried.is_empty() {
                 return None;
             }
-            let waking = self.targets().filter_map(|(target, candidates)| {
-                choice::first_to_wake(candidates, rests, now).map(|(until, credential)| (until, target, credential))
+            let waking = targets.iter().filter_map(|target| {
+                choice::first_to_wake(self.candidates(target), rests, now).map(|(until, credential)| (until, *target, credential))
             });
             waking.min_by_key(|(until, ..)| *until).map(|(_, target, credential)| (target, credential))
         });
@@ -150,21 +178,39 @@ impl Journey {
         Some((target, credential, self.current.secrets.get(credential)?))
     }
 
-    // The targets, each with its credentials that were not tried and whose secret is here.
-    fn targets(&self) -> impl Iterator<Item = (&Target, impl Iterator<Item = Candidate<'_>>)> {
-        self.grant.targets().iter().map(|target| {
-            let candidates = target.credentials.iter().filter_map(|id| {
-                let usable = !self.tried.contains(id) && self.current.secrets.contains_key(id);
-                let weight = target.provider.credentials.iter().find(|credential| credential.id == *id)?.weight;
-                usable.then_some(Candidate { id, weight })
-            });
-            (target, candidates)
+    // The targets that may be tried now, tier by tier; within one, in the order that the session draws by their weights. After a
+    // failure the rest of the tier is tried, and the later tiers that are there for such a failure.
+    fn reachable(&self, after: Option<Condition>) -> Vec<&Target> {
+        let may_follow = |target: &&Target| {
+            // What rests has failed before, in one of the usual ways.
+            let follows = match after {
+                Some(condition) => target.on.contain(condition),
+                None => Conditions::default().iter().any(|usual| target.on.contain(usual)),
+            };
+            target.tier == self.tier || (target.tier > self.tier && follows)
+        };
+        let mut targets: Vec<&Target> = self.grant.targets().iter().filter(may_follow).collect();
+        for tier in targets.chunk_by_mut(|one, other| one.tier == other.tier) {
+            let weighted = tier.iter().map(|target| (&*target.provider.name, target.weight, *target));
+            let drawn = choice::ordered(weighted, self.seed);
+            tier.copy_from_slice(&drawn);
+        }
+        targets
+    }
+
+    // The credentials of a target that were not tried for it and whose secret is here.
+    fn candidates<'a>(&'a self, target: &'a Target) -> impl Iterator<Item = Candidate<'a>> {
+        target.credentials.iter().filter_map(move |id| {
+            let was_tried = self.tried.iter().any(|(credential, name)| credential == id && *name == target.name);
+            let usable = !was_tried && self.current.secrets.contains_key(id);
+            let weight = target.provider.credentials.iter().find(|credential| credential.id == *id)?.weight;
+            usable.then_some(Candidate { id, weight })
         })
     }
 
     // Sets the worst case aside, in the ticket. Counting tokens costs nothing.
     async fn hold(&self, gate: &Gate, ticket: &mut Ticket, target: &Target) -> Result<(), Turned> {
-        if ticket.operation != Operation::Messages {
+        if !ticket.operation.is_answered() {
             ticket.take_on(Hold::unbudgeted(NanoUsd::ZERO));
             return Ok(());
         }
@@ -178,7 +224,7 @@ impl Journey {
             return Ok(());
         };
         let price = price.at_percent(anthropic::price_percent(&self.weight, &model.name));
-        let extent = extent(&self.weight, model);
+        let extent = extent(&self.weight, model, target.provider.dialect);
         // What is held is noted again when it grows, which a strict spool would have to wait for in the middle of an answer.
         let followed = ticket.streamed
             && !self.weight.is_output_hidden
@@ -196,10 +242,15 @@ impl Journey {
 }
 
 // What bounds the cost of the request at a model.
-fn extent(weight: &Weight, model: &Model) -> Extent {
+fn extent(weight: &Weight, model: &Model, dialect: Dialect) -> Extent {
+    // The dearest image of any provider, beside what the client's dialect has counted for it.
+    let elsewhere = match dialect {
+        Dialect::Anthropic | Dialect::BedrockInvoke | Dialect::VertexAnthropic => 0,
+        _ => weight.images.saturating_mul(weigh::IMAGE_TOKENS).saturating_add(weigh::PROMPT_TOKENS),
+    };
     Extent {
         body_bytes: weight.text_bytes,
-        hidden_tokens: weight.hidden_tokens,
+        hidden_tokens: weight.hidden_tokens.saturating_add(elsewhere),
         is_unresolvable: weight.is_unresolvable,
         samples: weight.samples,
         web_searches: weight.web_searches,
@@ -243,7 +294,7 @@ async fn intend(
         model: Arc::clone(&ticket.model),
         provider: Some(target.provider.id.clone()),
         credential: Some(credential.clone()),
-        hold: ticket.hold.as_ref().map_or(NanoUsd::ZERO, Hold::amount),
+        hold: ticket.hold.as_ref().map_or(NanoUsd::ZERO, Hold::amount).plus(ticket.sunk),
         charges: Arc::clone(&ticket.circumstances.charges),
         unpriced: target.model.as_ref().is_none_or(|model| model.price.is_none()),
         revision: ticket.revision,

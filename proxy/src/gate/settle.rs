@@ -81,6 +81,8 @@ pub(crate) struct Settled {
     pub(crate) refusal: Option<RefusalKind>,
     pub(crate) tokens: Tokens,
     pub(crate) cost: NanoUsd,
+    // What of it the last attempt cost, for which money is held.
+    last: NanoUsd,
     pub(crate) unpriced: bool,
 }
 
@@ -149,7 +151,7 @@ impl Settler {
                 facts.end = End::Ended;
             }
             let settled = settle(&facts);
-            holds.extend(facts.hold.take().map(|hold| (hold, settled.cost, Arc::clone(&facts.request_id))));
+            holds.extend(facts.hold.take().map(|hold| (hold, settled.last, Arc::clone(&facts.request_id))));
             self.count(&mut facts, &settled);
             self.metrics.settled(&facts, &settled);
             log(&facts, &settled);
@@ -234,7 +236,7 @@ fn settle(facts: &Facts) -> Settled {
         _ => None,
     };
     let tokens = facts.metered.as_ref().map(|metered| tokens(&metered.counters)).unwrap_or_default();
-    let is_charged = facts.operation == Operation::Messages;
+    let is_charged = facts.operation.is_answered();
     let is_priced = facts.attempt.as_ref().and_then(|attempt| attempt.model.as_ref()?.price).is_some();
     let cost = if is_charged { cost(facts, &tokens) } else { Cost::Known(NanoUsd::ZERO) };
     let unpriced = is_charged && facts.attempt.is_some() && !is_priced;
@@ -243,8 +245,8 @@ fn settle(facts: &Facts) -> Settled {
         (Outcome::UpstreamFailed | Outcome::Refused, Cost::Unknown(held)) if held > NanoUsd::ZERO => Outcome::Uncertain,
         (outcome, _) => outcome,
     };
-    let (Cost::Known(cost) | Cost::Unknown(cost)) = cost;
-    Settled { outcome, refusal, tokens, cost, unpriced }
+    let (Cost::Known(last) | Cost::Unknown(last)) = cost;
+    Settled { outcome, refusal, tokens, cost: last.plus(facts.sunk), last, unpriced }
 }
 
 /// What a visit is charged.

@@ -12,10 +12,11 @@ use std::{
 
 use hyper::body::Incoming;
 use tokio::{sync::mpsc::OwnedPermit, time::Instant};
-use tollgate_dialect::Metered;
+use tollgate_dialect::{Dialect, Metered, hub::Forms};
 use tollgate_policy::{
     id::{CredentialId, ProviderId},
     lease::Hold,
+    money::NanoUsd,
     price::{Extent, Price},
     refusal::{Refusal, RefusalKind},
     snapshot::Model,
@@ -69,6 +70,10 @@ pub(crate) struct Facts {
     pub(crate) hold: Option<Hold>,
     /// What the audit log shall say besides its record. The budgets in it are those that its cost is charged to.
     pub(crate) circumstances: Circumstances,
+    /// What earlier attempts cost, whose answers nobody waited for.
+    pub(crate) sunk: NanoUsd,
+    /// How the answer of the last attempt is passed on.
+    pub(crate) passage: Passage,
     /// What was taken from rate limits.
     pub(crate) permit: Option<Permit>,
     /// The agent session that its cost counts in.
@@ -106,6 +111,21 @@ pub(crate) struct Attempted {
     pub(crate) model: Option<Arc<Model>>,
     /// What became of it.
     pub(crate) result: AttemptResult,
+}
+
+/// How an answer is passed on: who speaks, and to whom.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Passage {
+    /// What the client speaks.
+    pub(crate) client: Dialect,
+    /// What the provider speaks.
+    pub(crate) provider: Dialect,
+    /// The bytes do not pass as they are: each answer is read and written anew.
+    pub(crate) is_translated: bool,
+    /// Which tools of the client are no functions in its dialect.
+    pub(crate) forms: Forms,
+    /// The client of a stream does not want to be told its usage.
+    pub(crate) is_usage_hidden: bool,
 }
 
 /// How the cost of an attempt is followed while it is answered.
@@ -287,6 +307,8 @@ impl Facts {
             attempt: None,
             hold: None,
             circumstances: Circumstances::default(),
+            sunk: NanoUsd::ZERO,
+            passage: Passage::default(),
             permit: None,
             session: None,
             used: None,

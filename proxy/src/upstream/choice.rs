@@ -31,6 +31,15 @@ pub(crate) fn choose<'a>(
     scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, id)| id)
 }
 
+/// Orders what has a name and a weight: the same for the same `seed`, and over many seeds each comes first in proportion to its
+/// weight.
+#[must_use]
+pub(crate) fn ordered<'a, T>(weighted: impl Iterator<Item = (&'a str, u32, T)>, seed: u64) -> Vec<T> {
+    let mut scored: Vec<(f64, T)> = weighted.map(|(name, weight, it)| (draw(name, weight, seed), it)).collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
+    scored.into_iter().map(|(_, it)| it).collect()
+}
+
 /// Chooses the candidate that wakes first, with the instant when it does.
 #[must_use]
 pub(crate) fn first_to_wake<'a>(
@@ -55,10 +64,14 @@ pub(crate) fn seed(text: &str) -> u64 {
 // Weighted rendezvous hashing: each candidate draws its own number from the seed, so that one which falls asleep moves only
 // its own sessions. With u uniform in (0, 1), the largest -w / ln(u) belongs to a candidate with probability w / sum(w).
 fn score(candidate: Candidate<'_>, seed_of_request: u64) -> f64 {
-    let mixed = mix(seed_of_request ^ seed(candidate.id.as_str()));
+    draw(candidate.id.as_str(), candidate.weight, seed_of_request)
+}
+
+fn draw(name: &str, weight: u32, seed_of_request: u64) -> f64 {
+    let mixed = mix(seed_of_request ^ seed(name));
     #[expect(clippy::cast_precision_loss, reason = "53 bits are exact, and more would not change a choice")]
     let uniform = ((mixed >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-    -f64::from(candidate.weight.max(1)) / uniform.ln()
+    -f64::from(weight.max(1)) / uniform.ln()
 }
 
 // The finaliser of SplitMix64: every bit of the seed reaches every bit of the result.

@@ -75,16 +75,12 @@ impl Destination {
         Ok(Self { scheme, authority, prefix })
     }
 
-    /// The address of a path behind the base URL, with the client's query as it came.
+    /// The address of a path behind the base URL, with its query as it stands.
     ///
     /// # Errors
     /// Refuses what does not make a URL together.
-    pub(crate) fn uri(&self, path: &str, query: Option<&str>) -> Result<Uri, InvalidDestination> {
-        let whole = match query {
-            Some(query) => format!("{}{path}?{query}", self.prefix),
-            None => format!("{}{path}", self.prefix),
-        };
-        let path = PathAndQuery::try_from(whole)?;
+    pub(crate) fn uri(&self, path: &str) -> Result<Uri, InvalidDestination> {
+        let path = PathAndQuery::try_from(format!("{}{path}", self.prefix))?;
         let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
         uri.build().map_err(|_| InvalidDestination::Shape)
     }
@@ -96,16 +92,33 @@ pub(crate) fn bare(secret: &Secret) -> &str {
     secret.expose().strip_prefix(BEARER_PREFIX).unwrap_or_else(|| secret.expose()).trim()
 }
 
-/// Puts a credential on a request: `authorization: Bearer` for an OAuth access token of Anthropic and for a secret that was
-/// stored as `Bearer <token>`, otherwise `x-api-key`. Returns whether the secret can stand in a header at all.
-pub(crate) fn sign(headers: &mut HeaderMap, secret: &Secret) -> bool {
+/// Puts a credential on a request, as the provider's row says, or as is usual in its dialect: with Anthropic in `x-api-key`, but for an
+/// OAuth access token; with Google in `x-goog-api-key`; with the others as `authorization: Bearer`. A secret that was stored as
+/// `Bearer <token>` is shown so everywhere. Returns whether that can be done.
+pub(crate) fn sign(headers: &mut HeaderMap, provider: &Provider, secret: &Secret) -> bool {
     let token = bare(secret);
     let is_bearer = token.starts_with(OAUTH_PREFIX) || secret.expose().starts_with(BEARER_PREFIX);
-    let value =
-        if is_bearer { HeaderValue::try_from(format!("{BEARER_PREFIX}{token}")) } else { HeaderValue::from_str(token) };
+    let name = match (&provider.auth, provider.dialect) {
+        (Auth::Nothing, _) => return true,
+        (Auth::Bearer, _) => None,
+        (Auth::Header(name), _) => match HeaderName::try_from(&**name) {
+            Ok(name) => Some(name),
+            Err(_) => return false,
+        },
+        (Auth::OfDialect, _) if is_bearer => None,
+        (Auth::OfDialect, Dialect::Anthropic) => Some(API_KEY),
+        (Auth::OfDialect, Dialect::Gemini) => Some(GOOGLE_API_KEY),
+        (Auth::OfDialect, _) => None,
+        // Not in a header.
+        (Auth::Query(_) | Auth::SigV4 | Auth::Google | Auth::Entra, _) => return false,
+    };
+    let value = match &name {
+        None => HeaderValue::try_from(format!("{BEARER_PREFIX}{token}")),
+        Some(_) => HeaderValue::from_str(token),
+    };
     let Ok(mut value) = value else { return false };
     value.set_sensitive(true);
-    headers.insert(if is_bearer { AUTHORIZATION } else { API_KEY }, value);
+    headers.insert(name.unwrap_or(AUTHORIZATION), value);
     true
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use tollgate_dialect::anthropic;
+use tollgate_dialect::{Dialect, Metered, meter_answer};
 
 use super::{body::Aborted, message_end, silence::Silence};
 use crate::{
@@ -68,7 +68,7 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
 
     fn finish(&mut self) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         if let Some(mut ticket) = self.ticket.take() {
-            let metered = self.tee.take().map(Tee::meter);
+            let metered = self.tee.take().map(|tee| tee.meter(ticket.passage.provider));
             let end = match metered {
                 None => self.end,
                 Some(None) => End::Unmetered,
@@ -142,7 +142,7 @@ impl Tee {
         }
     }
 
-    fn meter(self) -> Option<tollgate_dialect::Metered> {
-        if self.overflowed { None } else { anthropic::meter_answer(&self.copy).ok() }
+    fn meter(self, dialect: Dialect) -> Option<Metered> {
+        if self.overflowed { None } else { meter_answer(dialect, &self.copy).ok() }
     }
 }

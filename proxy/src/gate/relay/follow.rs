@@ -3,12 +3,12 @@
 
 use std::sync::Arc;
 
-use tollgate_dialect::anthropic::StreamMeter;
 use tollgate_policy::{
     money::NanoUsd,
     refusal::{Refusal, RefusalKind},
 };
 
+use super::track::Track;
 use crate::{
     funds::Funds,
     gate::{
@@ -51,21 +51,21 @@ impl Follower {
     ///
     /// # Errors
     /// Refuses when more has passed than money is held for, and no more can be held: the answer is to end here.
-    pub(super) fn follow(&mut self, facts: &mut Facts, meter: &StreamMeter) -> Result<(), Refusal> {
+    pub(super) fn follow(&mut self, facts: &mut Facts, track: &Track) -> Result<(), Refusal> {
         if !self.active || (self.told && !facts.running.as_ref().is_some_and(|running| running.stepwise)) {
             return Ok(());
         }
-        self.tighten(facts, meter);
-        self.extend(facts, meter)
+        self.tighten(facts, track);
+        self.extend(facts, track)
     }
 
     // The provider has counted the input: what was held for more of it goes back.
-    fn tighten(&mut self, facts: &mut Facts, meter: &StreamMeter) {
+    fn tighten(&mut self, facts: &mut Facts, track: &Track) {
         let (Some(hold), Some(running)) = (&facts.hold, &facts.running) else { return };
         if self.told || !running.extent.input_is_told() {
             return;
         }
-        let Some(counters) = meter.input() else { return };
+        let Some(counters) = track.input() else { return };
         self.told = true;
         self.input = running.price.cost(&settle::tokens(&counters));
         let amount = self.input.plus(running.price.output(self.output_held)).min(hold.amount());
@@ -84,11 +84,11 @@ impl Follower {
         self.spool.intent(intent).map(drop)
     }
 
-    fn extend(&mut self, facts: &mut Facts, meter: &StreamMeter) -> Result<(), Refusal> {
+    fn extend(&mut self, facts: &mut Facts, track: &Track) -> Result<(), Refusal> {
         let (Some(hold), Some(running)) = (&mut facts.hold, &facts.running) else { return Ok(()) };
         let most = running.extent.output_tokens_once();
         // A token is never less than a byte of what passes.
-        let passed = meter.output_bytes().min(most);
+        let passed = track.output_bytes().min(most);
         if !running.stepwise || self.output_held >= most || passed + OUTPUT_SLICE_TOKENS / 2 < self.output_held {
             return Ok(());
         }

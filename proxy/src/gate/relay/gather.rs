@@ -33,7 +33,12 @@ pub(super) enum Gathered<B> {
 }
 
 /// Gathers the answer. One that arrives in one piece is not copied.
-pub(super) async fn gather<B>(mut source: B, registration: &Registration, silence_max: Duration) -> Gathered<B>
+pub(super) async fn gather<B>(
+    mut source: B,
+    registration: &Registration,
+    silence_max: Duration,
+    bytes_max: usize,
+) -> Gathered<B>
 where
     B: Body<Data = Bytes> + Unpin,
 {
@@ -41,7 +46,7 @@ where
     // Most answers are here when their head is: the alarm is made for those that are not.
     let mut silence = None;
     let ended = std::future::poll_fn(|context| {
-        let ended = pile.poll_fill(&mut source, context);
+        let ended = pile.poll_fill(&mut source, bytes_max, context);
         if ended.is_ready() {
             return ended;
         }
@@ -83,7 +88,7 @@ pub(super) struct Pile {
 // === impl Pile ===
 
 impl Pile {
-    fn poll_fill<B>(&mut self, source: &mut B, context: &mut Context<'_>) -> Poll<Ended>
+    fn poll_fill<B>(&mut self, source: &mut B, bytes_max: usize, context: &mut Context<'_>) -> Poll<Ended>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -100,7 +105,7 @@ impl Pile {
                     }
                 }
             }
-            if self.len() > GATHERED_BYTES_MAX {
+            if self.len() > bytes_max {
                 return Poll::Ready(Ended::Full);
             }
         }

@@ -16,14 +16,12 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tollgate_dialect::anthropic::StreamMeter;
-use tollgate_policy::refusal::{Refusal, RefusalKind};
+use tollgate_policy::refusal::Refusal;
 
-use super::{body::Aborted, follow::Follower, gather::Pile, silence::Silence};
+use super::{body::Aborted, broken_off, follow::Follower, gather::Pile, silence::Silence, silent, track::Track};
 use crate::{
     funds::Funds,
     gate::ticket::{End, Ticket},
-    refuse,
     spool::Spool,
     visits::Registration,
 };
@@ -45,7 +43,7 @@ pub(in crate::gate) struct Stream<B> {
     // `None`: closed, and so the stream has ended.
     ticket: Option<Box<Ticket>>,
     registration: Registration,
-    meter: StreamMeter,
+    track: Track,
     // What arrived and has not left.
     held: Pile,
     // How many bytes have left.
@@ -69,10 +67,10 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     ) -> Self {
         Self {
             holding: Follower::new(&ticket, funds, spool),
+            track: Track::new(ticket.passage.clone()),
             source,
             ticket: Some(ticket),
             registration,
-            meter: StreamMeter::new(),
             held: Pile::default(),
             sent: 0,
             turns: 0,
@@ -82,7 +80,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 
     // How many bytes may leave: whole events, or everything when one event has grown too large to be held.
     fn sendable(&self) -> usize {
-        let whole = usize::try_from(self.meter.boundary().saturating_sub(self.sent)).unwrap_or(usize::MAX);
+        let whole = usize::try_from(self.track.boundary().saturating_sub(self.sent)).unwrap_or(usize::MAX);
         if self.held.len() - whole.min(self.held.len()) > EVENT_BYTES_MAX { self.held.len() } else { whole }
     }
 
@@ -101,10 +99,9 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             match Pin::new(&mut self.source).poll_frame(context) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(data) = frame.into_data() else { continue };
-                    self.meter.push(&data);
-                    self.held.push(data);
+                    self.track.push(data, &mut self.held);
                     if let Some(ticket) = &mut self.ticket
-                        && let Err(refusal) = self.holding.follow(ticket, &self.meter)
+                        && let Err(refusal) = self.holding.follow(ticket, &self.track)
                     {
                         return self.cut(End::Cut(refusal.kind()), &refusal);
                     }
@@ -145,12 +142,13 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 
     // The provider failed. What it does to the connection behind the end of its answer does not matter.
     fn fail(&mut self, refusal: &Refusal) -> Polled {
-        if self.meter.metered().complete { self.finish() } else { self.cut(End::UpstreamFailed, refusal) }
+        if self.track.metered().complete { self.finish() } else { self.cut(End::UpstreamFailed, refusal) }
     }
 
     // The provider ended its answer: everything passes, with whatever follows the last whole event.
     fn finish(&mut self) -> Polled {
-        let metered = self.meter.metered();
+        self.track.end(&mut self.held);
+        let metered = self.track.metered();
         self.close(if metered.complete { End::Completed } else { End::UpstreamFailed });
         match self.held.bytes() {
             rest if rest.is_empty() => Poll::Ready(None),
@@ -161,14 +159,14 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     // Ends the stream behind the last whole event. In the middle of an event that was too large to be held there is no such
     // place.
     fn cut(&mut self, end: End, refusal: &Refusal) -> Polled {
-        if self.sent > self.meter.boundary() {
+        if self.sent > self.track.boundary() {
             self.close(end);
             return Poll::Ready(Some(Err(Aborted)));
         }
-        let whole = usize::try_from(self.meter.boundary() - self.sent).unwrap_or(usize::MAX);
+        let whole = usize::try_from(self.track.boundary() - self.sent).unwrap_or(usize::MAX);
         self.held.truncate(whole);
         let request_id = self.ticket.as_ref().map_or("", |ticket| &ticket.request_id);
-        let event = refuse::event(refusal.kind(), refusal.public(), request_id);
+        let event = self.track.failed(refusal.kind(), refusal.public(), request_id);
         self.held.push(event);
         self.close(end);
         Poll::Ready(Some(Ok(Frame::data(self.held.bytes()))))
@@ -176,7 +174,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
 
     fn close(&mut self, end: End) {
         if let Some(mut ticket) = self.ticket.take() {
-            ticket.metered = Some(self.meter.metered());
+            ticket.metered = Some(self.track.metered());
             ticket.close(end);
         }
     }
@@ -206,20 +204,9 @@ impl<B> Drop for Stream<B> {
     // The client went away: what was metered until now is what the visit cost. One message, sent by the ticket.
     fn drop(&mut self) {
         if let Some(ticket) = &mut self.ticket {
-            ticket.metered = Some(self.meter.metered());
+            ticket.metered = Some(self.track.metered());
         }
     }
-}
-
-fn broken_off() -> Refusal {
-    Refusal::new(
-        RefusalKind::UpstreamUnavailable,
-        "The model provider broke off in the middle of its answer. Try again.",
-    )
-}
-
-fn silent() -> Refusal {
-    Refusal::new(RefusalKind::UpstreamTimeout, "The model provider fell silent in the middle of its answer. Try again.")
 }
 
 #[cfg(test)]

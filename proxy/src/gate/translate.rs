@@ -1,0 +1,160 @@
+//! The request as the provider of an attempt gets it. Where the provider speaks the client's dialect, the client's bytes and headers
+//! pass as they came; otherwise the request is read and written anew, and what is lost on the way is named.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT},
+};
+use tollgate_dialect::{
+    Dialect,
+    asked::{has_envelope, includes_usage},
+    hub::{Forms, Losses, Text},
+};
+use tollgate_policy::{
+    refusal::{Refusal, RefusalKind},
+    snapshot::Provider,
+};
+
+use super::{
+    parse::{Outgoing, called},
+    route::Operation,
+    ticket::Passage,
+};
+use crate::upstream::speech;
+
+/// What names what a request lost on its way to the provider.
+pub(super) const APPROXIMATED: HeaderName = HeaderName::from_static("x-tollgate-approximated");
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+
+/// A request, ready for its provider but for the credential.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) headers: HeaderMap,
+    /// The path and the query behind the provider's base URL.
+    pub(super) path: String,
+    pub(super) body: Bytes,
+    /// How the answer will be passed on.
+    pub(super) passage: Passage,
+    /// What is lost, as the client is told; `None`: nothing.
+    pub(super) losses: Option<HeaderValue>,
+}
+
+/// What an attempt asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) operation: Operation,
+    /// The model, as the client names it.
+    pub(super) asked: &'a str,
+    /// The model, as the provider names it.
+    pub(super) name: &'a str,
+    pub(super) stream: bool,
+    /// A request that cannot be expressed whole is refused.
+    pub(super) is_strict: bool,
+}
+
+/// Makes a request ready.
+///
+/// # Errors
+/// Refuses what the provider's dialect cannot express, where the route is strict.
+pub(super) fn prepare(
+    provider: &Provider,
+    wanted: &Wanted<'_>,
+    request: &Outgoing,
+    headers: HeaderMap,
+) -> Result<Prepared, Refusal> {
+    let Some(dialect) = speech::dialect(provider.dialect) else { return Err(unspoken(provider)) };
+    let passage = Passage { client: request.dialect, provider: dialect, ..Passage::default() };
+    if passes(dialect, wanted, request) {
+        let path = as_it_came(wanted, request, dialect);
+        return Ok(Prepared { headers, path, body: request.body.clone(), passage, losses: None });
+    }
+    let Written { body, losses, forms, is_usage_hidden } = written(provider, dialect, wanted, request)?;
+    let passage = Passage { is_translated: true, forms, is_usage_hidden, ..passage };
+    if wanted.is_strict && !losses.is_empty() {
+        return Err(inexpressible(provider, &losses));
+    }
+    let losses = (!losses.is_empty()).then(|| HeaderValue::from_str(&losses.to_string()).ok()).flatten();
+    let path = speech::path(dialect, wanted.name, wanted.stream).into_owned();
+    Ok(Prepared { headers: anew(&headers, dialect, wanted.stream), path, body: body.into(), passage, losses })
+}
+
+// Whether the client's bytes may pass: who is asked speaks the same, under the same name of the model; no seal of another provider is
+// among them; and the answer will tell what it cost.
+fn passes(dialect: Dialect, wanted: &Wanted<'_>, request: &Outgoing) -> bool {
+    let is_told = || dialect != Dialect::OpenAiChat || !wanted.stream || includes_usage(&request.body);
+    dialect == request.dialect && wanted.asked == wanted.name && is_told() && !has_envelope(&request.body)
+}
+
+// The client's own path and query, behind a base URL that may bring a part of it.
+fn as_it_came(wanted: &Wanted<'_>, request: &Outgoing, dialect: Dialect) -> String {
+    let path = match wanted.operation {
+        Operation::CountTokens => Operation::CountTokens.path().into(),
+        _ => speech::path(dialect, wanted.name, wanted.stream),
+    };
+    let path = path.split('?').next().unwrap_or_default();
+    match request.uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    }
+}
+
+// A request in another dialect, and what its answer will need.
+struct Written {
+    body: Vec<u8>,
+    losses: Losses,
+    forms: Forms,
+    is_usage_hidden: bool,
+}
+
+fn written(
+    provider: &Provider,
+    dialect: Dialect,
+    wanted: &Wanted<'_>,
+    request: &Outgoing,
+) -> Result<Written, Refusal> {
+    let called = called(&request.call);
+    let decoded = request.dialect.decode_request(&called, &request.body);
+    let mut read = decoded.map_err(|error| Refusal::new(RefusalKind::Malformed, error.to_string()))?;
+    read.model = Text::from(wanted.name);
+    read.stream = wanted.stream;
+    let mut losses = Losses::new(dialect);
+    let body = dialect.encode_request(&read, &speech::quirks(provider), &mut losses);
+    Ok(Written { body, losses, forms: read.forms, is_usage_hidden: read.is_usage_hidden })
+}
+
+// The headers of a request that was written anew: none that means something in the client's dialect alone.
+fn anew(headers: &HeaderMap, dialect: Dialect, stream: bool) -> HeaderMap {
+    let mut written = HeaderMap::new();
+    let accepted = if stream { speech::stream_type(dialect) } else { "application/json" };
+    written.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    written.insert(ACCEPT, HeaderValue::from_static(accepted));
+    written.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    for name in [USER_AGENT, HeaderName::from_static("traceparent"), HeaderName::from_static("tracestate")] {
+        if let Some(value) = headers.get(&name) {
+            written.insert(name, value.clone());
+        }
+    }
+    if dialect == Dialect::Anthropic {
+        written.insert(ANTHROPIC_VERSION, HeaderValue::from_static("2023-06-01"));
+    }
+    written
+}
+
+fn unspoken(provider: &Provider) -> Refusal {
+    Refusal::new(
+        RefusalKind::UpstreamUnavailable,
+        format!("The provider \"{}\" speaks a dialect that this Tollgate replica does not know. Tell your platform team.", provider.name),
+    )
+}
+
+fn inexpressible(provider: &Provider, losses: &Losses) -> Refusal {
+    let lost: Vec<&str> = losses.iter().map(|(feature, _)| feature.word()).collect();
+    let sentence = format!(
+        "The request cannot be sent whole to the provider \"{}\", which the route demands: its dialect lacks {}. Ask without, or ask your \
+         platform team for another route.",
+        provider.name,
+        lost.join(", ")
+    );
+    Refusal::new(RefusalKind::Inexpressible, sentence)
+}

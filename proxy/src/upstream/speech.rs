@@ -1,0 +1,101 @@
+//! How a provider is spoken to: its dialect, and the path behind its base URL.
+
+use std::borrow::Cow;
+
+use tollgate_dialect::{Dialect, Quirks};
+use tollgate_policy::{
+    provider::{Dialect as Spoken, Quirk},
+    snapshot::Provider,
+};
+
+/// The dialect of a provider; `None`: this version does not speak it.
+#[must_use]
+pub(crate) fn dialect(spoken: Spoken) -> Option<Dialect> {
+    Dialect::from_word(spoken.word())
+}
+
+/// The word of policy for a dialect.
+#[must_use]
+pub(crate) fn policy(dialect: Dialect) -> Spoken {
+    Spoken::of_word(dialect.word()).unwrap_or(Spoken::Anthropic)
+}
+
+/// How a provider differs from its dialect's author.
+#[must_use]
+pub(crate) fn quirks(provider: &Provider) -> Quirks {
+    let has = |quirk| provider.quirks.contains(&quirk);
+    Quirks {
+        has_max_tokens: has(Quirk::MaxTokens),
+        has_system_role: has(Quirk::SystemRole),
+        takes_reasoning_content: has(Quirk::ReasoningContent),
+        lacks_parallel_tools: has(Quirk::NoParallelTools),
+        lacks_stream_options: has(Quirk::NoStreamOptions),
+        lacks_schema_format: has(Quirk::NoSchemaFormat),
+        lacks_effort: has(Quirk::NoEffort),
+        takes_top_k: has(Quirk::TopK),
+    }
+}
+
+/// The path and the query of a question to a model, behind the base URL.
+#[must_use]
+pub(crate) fn path(dialect: Dialect, model: &str, stream: bool) -> Cow<'static, str> {
+    let model = || segment(model);
+    match (dialect, stream) {
+        (Dialect::Anthropic, _) => "/v1/messages".into(),
+        (Dialect::OpenAiChat, _) => "/chat/completions".into(),
+        (Dialect::OpenAiResponses, _) => "/responses".into(),
+        (Dialect::Gemini, false) => format!("/models/{}:generateContent", model()).into(),
+        (Dialect::Gemini, true) => format!("/models/{}:streamGenerateContent?alt=sse", model()).into(),
+        (Dialect::BedrockConverse, false) => format!("/model/{}/converse", model()).into(),
+        (Dialect::BedrockConverse, true) => format!("/model/{}/converse-stream", model()).into(),
+    }
+}
+
+/// The type of a stream of that dialect.
+#[must_use]
+pub(crate) const fn stream_type(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::BedrockConverse => "application/vnd.amazon.eventstream",
+        Dialect::Anthropic | Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Gemini => "text/event-stream",
+    }
+}
+
+// RFC 3986, section 3.3: what a segment of a path may have as it is; a colon is encoded as AWS's own clients do.
+fn segment(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_dialect_has_its_path() {
+        for (dialect, model, stream, expect) in [
+            (Dialect::Anthropic, "claude-x", true, "/v1/messages"),
+            (Dialect::OpenAiChat, "gpt-5", true, "/chat/completions"),
+            (Dialect::OpenAiResponses, "gpt-5", false, "/responses"),
+            (Dialect::Gemini, "gemini-3-pro", false, "/models/gemini-3-pro:generateContent"),
+            (Dialect::Gemini, "gemini-3-pro", true, "/models/gemini-3-pro:streamGenerateContent?alt=sse"),
+            (Dialect::BedrockConverse, "amazon.nova-pro-v1:0", false, "/model/amazon.nova-pro-v1%3A0/converse"),
+            (Dialect::BedrockConverse, "a/../b", true, "/model/a%2F..%2Fb/converse-stream"),
+        ] {
+            assert_eq!(path(dialect, model, stream), expect);
+        }
+    }
+
+    #[test]
+    fn each_dialect_of_the_hub_is_one_of_policy() {
+        for dialect in Dialect::ALL {
+            assert_eq!(super::dialect(policy(dialect)), Some(dialect));
+        }
+    }
+}
