@@ -1,6 +1,6 @@
 //! The way out: connections to providers, and which credential is shown to them.
 //!
-//! [`speech`]: how a provider's dialect is spoken, and where. [`address`]: which addresses may be connected to. [`destination`]: a provider's base URL, and how its credential is
+//! [`speech`]: how a provider's dialect is spoken, and where. [`address`]: which addresses may be connected to. [`destination`]: a provider's base URL. [`sign`]: how its credential is
 //! shown. [`rest`]: which credentials are left alone for a while. [`choice`]: which of the others is taken.
 //!
 //! This is hyper's own client rather than a higher one, since a request must leave with exactly the headers and the query
@@ -9,6 +9,7 @@
 pub(crate) mod speech;
 mod address;
 pub(crate) mod destination;
+pub(crate) mod sign;
 pub(crate) mod rest;
 pub(crate) mod choice;
 

@@ -27,11 +27,13 @@ use super::{
     translate::{self, Prepared, Wanted},
 };
 use crate::{
+    clock,
     current::Secret,
     refuse::REQUEST_ID,
     upstream::{
-        destination::{Destination, sign},
+        destination::Destination,
         rest::Cause,
+        sign::sign,
     },
     visits::Registration,
 };
@@ -250,20 +252,20 @@ fn is_no_answer(status: StatusCode) -> bool {
 
 // The request as the provider gets it, with the provider's credential.
 fn message(provider: &Provider, secret: &Secret, sending: Sending) -> Result<Request<Full<Bytes>>, Failure> {
-    let Sending { mut headers, path, body } = sending;
+    let Sending { headers, path, body } = sending;
     let destination = Destination::of(provider).and_then(|destination| destination.uri(&path));
     let uri = destination.map_err(|error| {
         tracing::debug!(provider = %provider.name, %error, "provider cannot be called");
         Failure::Passing(Cause::Unreachable)
     })?;
-    if !sign(&mut headers, provider, secret) {
-        tracing::debug!(provider = %provider.name, "credential cannot stand in a header");
-        return Err(Failure::Passing(Cause::Rejected));
-    }
-    let mut message = Request::new(Full::new(body));
+    let mut message = Request::new(Full::new(body.clone()));
     *message.method_mut() = Method::POST;
     *message.uri_mut() = uri;
     *message.headers_mut() = headers;
+    sign(&mut message, &body, provider, secret, clock::wall()).map_err(|error| {
+        tracing::debug!(provider = %provider.name, %error, "provider cannot be shown the credential");
+        Failure::Passing(Cause::Rejected)
+    })?;
     Ok(message)
 }
 

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     refuse,
-    upstream::{destination::bare, speech},
+    upstream::{sign::bare, speech},
     visits::Registration,
 };
 

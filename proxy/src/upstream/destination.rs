@@ -1,22 +1,14 @@
-//! Where a provider is, and how its credential is shown to it.
+//! Where a provider is.
 
 use std::net::IpAddr;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Uri,
-    header::AUTHORIZATION,
+    Uri,
     uri::{Authority, InvalidUri, PathAndQuery, Scheme},
 };
 use tollgate_policy::snapshot::Provider;
 
 use super::address::is_public;
-use crate::current::Secret;
-
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-// What Anthropic's OAuth access tokens begin with; its API keys begin with `sk-ant-api`.
-const OAUTH_PREFIX: &str = "sk-ant-oat";
-// An administrator may say it outright, for a gateway behind this one.
-const BEARER_PREFIX: &str = "Bearer ";
 
 /// A provider's base URL, checked.
 #[derive(Clone, Debug)]
@@ -86,46 +78,10 @@ impl Destination {
     }
 }
 
-/// What of a secret is sent, and what must therefore never come back: without the word `Bearer`.
-#[must_use]
-pub(crate) fn bare(secret: &Secret) -> &str {
-    secret.expose().strip_prefix(BEARER_PREFIX).unwrap_or_else(|| secret.expose()).trim()
-}
-
-/// Puts a credential on a request, as the provider's row says, or as is usual in its dialect: with Anthropic in `x-api-key`, but for an
-/// OAuth access token; with Google in `x-goog-api-key`; with the others as `authorization: Bearer`. A secret that was stored as
-/// `Bearer <token>` is shown so everywhere. Returns whether that can be done.
-pub(crate) fn sign(headers: &mut HeaderMap, provider: &Provider, secret: &Secret) -> bool {
-    let token = bare(secret);
-    let is_bearer = token.starts_with(OAUTH_PREFIX) || secret.expose().starts_with(BEARER_PREFIX);
-    let name = match (&provider.auth, provider.dialect) {
-        (Auth::Nothing, _) => return true,
-        (Auth::Bearer, _) => None,
-        (Auth::Header(name), _) => match HeaderName::try_from(&**name) {
-            Ok(name) => Some(name),
-            Err(_) => return false,
-        },
-        (Auth::OfDialect, _) if is_bearer => None,
-        (Auth::OfDialect, Dialect::Anthropic) => Some(API_KEY),
-        (Auth::OfDialect, Dialect::Gemini) => Some(GOOGLE_API_KEY),
-        (Auth::OfDialect, _) => None,
-        // Not in a header.
-        (Auth::Query(_) | Auth::SigV4 | Auth::Google | Auth::Entra, _) => return false,
-    };
-    let value = match &name {
-        None => HeaderValue::try_from(format!("{BEARER_PREFIX}{token}")),
-        Some(_) => HeaderValue::from_str(token),
-    };
-    let Ok(mut value) = value else { return false };
-    value.set_sensitive(true);
-    headers.insert(name.unwrap_or(AUTHORIZATION), value);
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tollgate_policy::{id::ProviderId, pattern::Patterns, snapshot::Dialect};
+    use tollgate_policy::{id::ProviderId, pattern::Patterns, provider::Auth, snapshot::Dialect};
 
     fn destination(base_url: &str, allow_private: bool) -> Result<Destination, InvalidDestination> {
         Destination::of(&Provider {
@@ -139,18 +95,21 @@ mod tests {
             disabled: false,
             priority: 0,
             credentials: vec![],
+            auth: Auth::OfDialect,
+            region: "".into(),
+            quirks: [].into(),
         })
     }
 
     #[test]
     fn a_base_url_is_put_before_the_path_and_the_query_stays_as_it_came() {
-        for (base, query, expect) in [
-            ("https://api.anthropic.com", None, "https://api.anthropic.com/v1/messages"),
-            ("https://api.anthropic.com/", Some("beta=true"), "https://api.anthropic.com/v1/messages?beta=true"),
-            ("https://gw.example:8443/a/b", Some("x='%27|&y="), "https://gw.example:8443/a/b/v1/messages?x='%27|&y="),
-            ("https://gw.example", Some(""), "https://gw.example/v1/messages?"),
+        for (base, path, expect) in [
+            ("https://api.anthropic.com", "/v1/messages", "https://api.anthropic.com/v1/messages"),
+            ("https://api.anthropic.com/", "/v1/messages?beta=true", "https://api.anthropic.com/v1/messages?beta=true"),
+            ("https://gw.example:8443/a/b", "/v1/m?x='%27|&y=", "https://gw.example:8443/a/b/v1/m?x='%27|&y="),
+            ("https://gw.example", "/v1/messages?", "https://gw.example/v1/messages?"),
         ] {
-            let uri = destination(base, false).unwrap().uri("/v1/messages", query).unwrap();
+            let uri = destination(base, false).unwrap().uri(path).unwrap();
             assert_eq!(uri.to_string(), expect);
         }
     }
@@ -176,21 +135,5 @@ mod tests {
             assert_eq!(destination(base, false).is_ok(), without, "{base}");
             assert_eq!(destination(base, true).is_ok(), with, "{base} with allow_private");
         }
-    }
-
-    #[test]
-    fn a_credential_is_shown_in_the_way_of_its_kind() {
-        for (secret, name, value) in [
-            ("sk-ant-api03-abc", "x-api-key", "sk-ant-api03-abc"),
-            ("sk-ant-oat01-abc", "authorization", "Bearer sk-ant-oat01-abc"),
-            ("Bearer corp-token", "authorization", "Bearer corp-token"),
-        ] {
-            let mut headers = HeaderMap::new();
-            assert!(sign(&mut headers, &Secret::new(secret.to_owned())));
-            assert_eq!(headers.len(), 1);
-            assert_eq!(headers[name], value);
-            assert!(!format!("{headers:?}").contains("abc"), "a sensitive header is not printed");
-        }
-        assert!(!sign(&mut HeaderMap::new(), &Secret::new("two\nlines".to_owned())));
     }
 }

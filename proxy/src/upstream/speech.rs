@@ -2,11 +2,15 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use tollgate_dialect::{Dialect, Quirks};
 use tollgate_policy::{
     provider::{Dialect as Spoken, Quirk},
     snapshot::Provider,
 };
+
+// RFC 3986, section 2.3: what is encoded nowhere. A colon is encoded, as AWS's own clients do.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The dialect of a provider; `None`: this version does not speak it.
 #[must_use]
@@ -60,17 +64,8 @@ pub(crate) const fn stream_type(dialect: Dialect) -> &'static str {
     }
 }
 
-// RFC 3986, section 3.3: what a segment of a path may have as it is; a colon is encoded as AWS's own clients do.
 fn segment(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    utf8_percent_encode(text, SEGMENT).to_string()
 }
 
 #[cfg(test)]
