@@ -80,6 +80,7 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer<'_>, DecodeError> {
     latest.take(usage.unwrap_or_default());
     let raw = content.raw().ok_or_else(|| DecodeError::invalid("content", "a list"))?;
     Ok(Answer {
+        dialect: Dialect::Anthropic,
         id,
         model,
         blocks: each("content", raw, block)?,
@@ -90,15 +91,22 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer<'_>, DecodeError> {
 
 /// Writes a message.
 #[must_use]
-pub fn encode_answer(answer: &Answer<'_>) -> Vec<u8> {
-    let said = |block| said(block).map(|block| Piece::Block(Box::new(block)));
+pub fn encode_answer<'a>(answer: &'a Answer<'a>) -> Vec<u8> {
+    let is_own = answer.dialect == Dialect::Anthropic;
+    let said = |block: &'a Block<'a>| match block {
+        Block::Other { json, .. } => is_own.then_some(Piece::Own(json)),
+        block => said(block).map(|block| Piece::Block(Box::new(block))),
+    };
     // A tool's call has no place for a seal here: thinking without text goes ahead of it and bears the seal.
     let content = answer
         .blocks
         .iter()
         .flat_map(|block| [seal(block).map(|block| Piece::Block(Box::new(block))), said(block)])
         .flatten();
-    let (stop_reason, stop_sequence) = answer.stop.as_ref().map(stop_words).unzip();
+    let (stop_reason, stop_sequence) = match &answer.stop {
+        Some(Stop::Other { word }) if is_own => (Some(&**word), None),
+        stop => stop.as_ref().map(stop_words).unzip(),
+    };
     let wire = Written {
         id: &answer.id,
         kind: "message",
