@@ -84,7 +84,10 @@ fn content<'a>(name: &str, raw: &'a RawValue) -> Read<Vec<Block<'a>>> {
 
 /// Reads a content block, of a request or an answer.
 pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
-    let wire: WireBlock<'a> = field("", raw)?;
+    let wire: WireBlock<'a> = match field("", raw) {
+        Ok(wire) => wire,
+        Err(error) => return other(raw).ok_or(error),
+    };
     Ok(match &*wire.kind {
         "text" => Block::Text {
             citations: wire.citations.and_then(|json| json.raw()).map(citations).transpose()?.unwrap_or_default(),
@@ -123,8 +126,21 @@ pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
     })
 }
 
+// A block of another type may have a field of the same name and another form, such as the `source` of a search result.
+fn other<'a>(raw: &'a RawValue) -> Option<Block<'a>> {
+    #[derive(serde::Deserialize)]
+    struct Kind<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Text<'a>,
+    }
+    let Kind { kind } = field("", raw).ok()?;
+    let is_known = ["", "text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking"];
+    (!is_known.contains(&&*kind)).then_some(Block::Other { kind, json: field("", raw).ok()? })
+}
+
+// A tool that answers with an empty text answers with nothing: the API takes no empty blocks.
 fn nested(wire: Option<Json<'_>>) -> Read<Vec<Block<'_>>> {
-    let raw = wire.and_then(|json| json.raw()).filter(|raw| !is_null(raw));
+    let raw = wire.and_then(|json| json.raw()).filter(|raw| !is_null(raw) && raw.get() != "\"\"");
     raw.map(|raw| content("content", raw)).transpose().map(Option::unwrap_or_default)
 }
 
