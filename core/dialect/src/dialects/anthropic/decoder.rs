@@ -11,7 +11,7 @@ use crate::dialects::Dialect;
 use crate::{
     dialects::STREAM_EVENT_BYTES_MAX,
     error::ErrorClass,
-    hub::{Begin, Block, Delta, Event, Json, Signature, StreamDecoder, Text, Usage},
+    hub::{Begin, Block, Delta, Event, Json, Signature, StreamDecoder, Text},
     sse::Splitter,
 };
 
@@ -109,7 +109,7 @@ impl State {
             "message_start" => {
                 let Started { id, model, usage } = wire.message?;
                 self.latest.take(usage.unwrap_or_default());
-                sink(Event::Start { id, model, usage: self.usage() });
+                sink(Event::Start { id, model, usage: self.latest.usage() });
             }
             "content_block_start" => begin(wire.content_block?, sink)?,
             "content_block_delta" => self.delta(wire.delta?, data, sink)?,
@@ -118,7 +118,7 @@ impl State {
                 let WireDelta { stop_reason, stop_sequence, .. } = wire.delta.unwrap_or_default();
                 self.latest.take(wire.usage.unwrap_or_default());
                 if let Some(word) = stop_reason {
-                    sink(Event::Stop { stop: stop(word, stop_sequence), usage: self.usage() });
+                    sink(Event::Stop { stop: stop(word, stop_sequence), usage: self.latest.usage() });
                 }
             }
             "message_stop" => {
@@ -152,10 +152,6 @@ impl State {
             _ => Delta::Other(serde_json::from_slice::<Whole<'_>>(data).ok()?.delta),
         }));
         Some(())
-    }
-
-    fn usage(&self) -> Usage {
-        Usage { counters: self.latest.counters(), thinking: None }
     }
 }
 

@@ -99,7 +99,7 @@ impl StreamEncoder for Encoder {
                     content: [],
                     stop_reason: None,
                     stop_sequence: None,
-                    usage: billed(&usage.counters),
+                    usage: billed(usage),
                 };
                 write("message_start", &Wire::MessageStart { message }, out);
             }
@@ -109,7 +109,7 @@ impl StreamEncoder for Encoder {
             Event::Stop { stop, usage } => {
                 let (stop_reason, stop_sequence) = stop_words(stop);
                 let delta = Stopped { stop_reason, stop_sequence };
-                write("message_delta", &Wire::MessageDelta { delta, usage: billed(&usage.counters) }, out);
+                write("message_delta", &Wire::MessageDelta { delta, usage: billed(usage) }, out);
             }
             Event::Done => write("message_stop", &Wire::MessageStop, out),
             Event::Ping => write("ping", &Wire::Ping, out),

@@ -55,6 +55,8 @@ pub(super) struct Billed {
     cache_creation: Created,
     output_tokens: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    output_tokens_details: Option<Detailed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     server_tool_use: Option<Searched>,
 }
 
@@ -65,7 +67,13 @@ struct Created {
 }
 
 #[derive(Serialize)]
+struct Detailed {
+    thinking_tokens: u64,
+}
+
+#[derive(Serialize)]
 struct Searched {
+    web_fetch_requests: u64,
     web_search_requests: u64,
 }
 
@@ -85,7 +93,7 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer<'_>, DecodeError> {
         model,
         blocks: each("content", raw, block)?,
         stop: stop_reason.map(|word| stop(word, stop_sequence)),
-        usage: Usage { counters: latest.counters(), thinking: None },
+        usage: latest.usage(),
     })
 }
 
@@ -115,7 +123,7 @@ pub fn encode_answer<'a>(answer: &'a Answer<'a>) -> Vec<u8> {
         content: content.collect(),
         stop_reason,
         stop_sequence: stop_sequence.flatten(),
-        usage: billed(&answer.usage.counters),
+        usage: billed(&answer.usage),
     };
     serde_json::to_vec(&wire).unwrap_or_default()
 }
@@ -199,8 +207,8 @@ pub(super) fn stop_words<'a>(stop: &'a Stop<'a>) -> (&'static str, Option<&'a st
 }
 
 /// Writes `usage`.
-pub(super) const fn billed(counters: &Counters) -> Billed {
-    let Counters { input, output, cache_read, cache_write_5m, cache_write_1h, web_searches } = *counters;
+pub(super) fn billed(usage: &Usage) -> Billed {
+    let Counters { input, output, cache_read, cache_write_5m, cache_write_1h, web_searches } = usage.counters;
     Billed {
         input_tokens: input,
         cache_creation_input_tokens: cache_write_5m.saturating_add(cache_write_1h),
@@ -210,6 +218,8 @@ pub(super) const fn billed(counters: &Counters) -> Billed {
             ephemeral_1h_input_tokens: cache_write_1h,
         },
         output_tokens: output,
-        server_tool_use: if web_searches > 0 { Some(Searched { web_search_requests: web_searches }) } else { None },
+        output_tokens_details: usage.thinking.map(|thinking_tokens| Detailed { thinking_tokens }),
+        server_tool_use: (web_searches > 0)
+            .then_some(Searched { web_fetch_requests: 0, web_search_requests: web_searches }),
     }
 }
