@@ -6,4 +6,5 @@
 
 mod anthropic {
     pub(crate) mod faithful;
+    pub(crate) mod stream;
 }

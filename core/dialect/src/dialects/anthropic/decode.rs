@@ -17,6 +17,9 @@ use crate::{
 
 type Read<T> = Result<T, DecodeError>;
 
+/// Where the content of a medium may be, as far as the hub knows.
+const SOURCES: [&str; 5] = ["base64", "text", "url", "file", "content"];
+
 /// Reads a request.
 ///
 /// # Errors
@@ -94,12 +97,16 @@ pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
             cache: cache(wire.cache_control),
             text: needed("text", wire.text)?,
         },
+        "image" | "document" if wire.source.as_ref().is_some_and(|source| !SOURCES.contains(&&*source.kind)) => {
+            Block::Other { kind: wire.kind, json: field("", raw)? }
+        }
         "image" => Block::Media(Box::new(media(MediaKind::Image, wire)?)),
         "document" => Block::Media(Box::new(media(MediaKind::Document, wire)?)),
         "tool_use" => Block::ToolUse(Box::new(ToolUse {
             id: needed("id", wire.id)?,
             name: needed("name", wire.name)?,
-            input: needed("input", wire.input)?,
+            // Some vendors of this dialect leave it out where a tool has no arguments.
+            input: wire.input.unwrap_or_else(|| Json::empty_object()),
             signature: None,
             cache: cache(wire.cache_control),
         })),
@@ -112,7 +119,7 @@ pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
         "thinking" => {
             let signature = wire.signature.filter(|seal| !seal.is_empty());
             Block::Thinking {
-                text: needed("thinking", wire.thinking)?,
+                text: wire.thinking.unwrap_or_default(),
                 signature: signature.map(|seal| Signature::read(Dialect::Anthropic, seal)),
             }
         }

@@ -111,9 +111,10 @@ pub fn encode_answer<'a>(answer: &'a Answer<'a>) -> Vec<u8> {
         .iter()
         .flat_map(|block| [seal(block).map(|block| Piece::Block(Box::new(block))), said(block)])
         .flatten();
+    let has_call = answer.blocks.iter().any(|block| matches!(block, Block::ToolUse(_)));
     let (stop_reason, stop_sequence) = match &answer.stop {
         Some(Stop::Other { word }) if is_own => (Some(&**word), None),
-        stop => stop.as_ref().map(stop_words).unzip(),
+        stop => stop.as_ref().map(|stop| stop_words(stop, has_call)).unzip(),
     };
     let wire = Written {
         id: &answer.id,
@@ -193,14 +194,15 @@ pub(super) fn stop<'a>(word: Text<'a>, sequence: Option<Text<'a>>) -> Stop<'a> {
     }
 }
 
-/// `stop_reason` and `stop_sequence`. A word that nobody knows is the end of a turn, since clients stop at unknown words.
-pub(super) fn stop_words<'a>(stop: &'a Stop<'a>) -> (&'static str, Option<&'a str>) {
+/// `stop_reason` and `stop_sequence`. A word that nobody knows is the end of a turn, since clients stop at unknown words. Whether
+/// tools shall be run is told by whether some were called: vendors of other dialects are known to say `stop` there, and `tool_calls`
+/// without any.
+pub(super) fn stop_words<'a>(stop: &'a Stop<'a>, has_call: bool) -> (&'static str, Option<&'a str>) {
     match stop {
-        Stop::EndTurn | Stop::Other { .. } => ("end_turn", None),
+        Stop::EndTurn | Stop::Other { .. } | Stop::ToolUse => (if has_call { "tool_use" } else { "end_turn" }, None),
         Stop::MaxTokens => ("max_tokens", None),
         Stop::ContextWindow => ("model_context_window_exceeded", None),
         Stop::Sequence { text } => ("stop_sequence", text.as_deref()),
-        Stop::ToolUse => ("tool_use", None),
         Stop::Pause => ("pause_turn", None),
         Stop::Refusal => ("refusal", None),
     }
