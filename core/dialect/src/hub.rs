@@ -8,6 +8,7 @@
 //! Where the client's dialect is the provider's, none of this is used: the bytes pass as they came.
 //!
 //! Reading order: [`request`], [`answer`], [`event`] (a streamed answer), [`signature`] (what a provider seals and wants back),
+//! [`spelling`] (ids and names that not everybody takes),
 //! [`support`] (what each dialect can express).
 
 pub mod text;
@@ -15,6 +16,7 @@ pub mod request;
 pub mod answer;
 pub mod event;
 pub mod signature;
+pub mod spelling;
 pub mod support;
 
 pub use answer::{Answer, Citation, Stop, Usage};
