@@ -8,7 +8,7 @@
 //! Where the client's dialect is the provider's, none of this is used: the bytes pass as they came.
 //!
 //! Reading order: [`request`], [`answer`], [`event`] (a streamed answer), [`signature`] (what a provider seals and wants back),
-//! [`spelling`] (ids and names that not everybody takes),
+//! [`spelling`] (ids and names that not everybody takes), [`order`] (in which strict providers want a conversation),
 //! [`support`] (what each dialect can express).
 
 pub mod text;
@@ -17,6 +17,7 @@ pub mod answer;
 pub mod event;
 pub mod signature;
 pub mod spelling;
+pub mod order;
 pub mod support;
 
 pub use answer::{Answer, Citation, Stop, Usage};
