@@ -8,6 +8,7 @@
 //! Where the client's dialect is the provider's, none of this is used: the bytes pass as they came.
 //!
 //! Reading order: [`request`], [`answer`], [`event`] (a streamed answer), [`signature`] (what a provider seals and wants back),
+//! [`spelling`] (ids and names that not everybody takes), [`order`] (in which strict providers want a conversation),
 //! [`support`] (what each dialect can express), [`tally`] and [`weigh`] (what an answer came to, and what it may come to).
 
 pub mod text;
@@ -15,6 +16,8 @@ pub mod request;
 pub mod answer;
 pub mod event;
 pub mod signature;
+pub mod spelling;
+pub mod order;
 pub mod support;
 pub mod tally;
 pub mod weigh;

@@ -4,11 +4,13 @@ use super::{
     request::Block,
     text::{Json, Text},
 };
-use crate::meter::Counters;
+use crate::{dialects::Dialect, meter::Counters};
 
 /// A whole answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer<'a> {
+    /// The dialect that it was read from: only a client of the same one is told what the hub does not model.
+    pub dialect: Dialect,
     /// The provider's id of the answer; empty where it has none.
     pub id: Text<'a>,
     /// The model that answered.

@@ -317,7 +317,7 @@ pub(crate) fn answer(dialect: Dialect) -> Made<Answer<'static>> {
             }));
             let counters = Counters { input, output, cache_read, ..Counters::default() };
             let usage = Usage { counters, thinking: None };
-            Answer { id, model: "some-model".into(), blocks, stop: Some(stop), usage }
+            Answer { dialect, id, model: "some-model".into(), blocks, stop: Some(stop), usage }
         })
         .boxed()
 }

@@ -2,9 +2,7 @@
 
 use serde_json::value::RawValue;
 
-use super::wire::{
-    WireBlock, WireCache, WireChoice, WireFormat, WireMetadata, WireOutput, WireSource, WireThinking, WireTurn,
-};
+use super::wire::{WireBlock, WireCache, WireChoice, WireFormat, WireSource, WireTurn};
 use crate::{
     dialects::{
         Called, Dialect,
@@ -18,6 +16,9 @@ use crate::{
 };
 
 type Read<T> = Result<T, DecodeError>;
+
+/// Where the content of a medium may be, as far as the hub knows.
+const SOURCES: [&str; 5] = ["base64", "text", "url", "file", "content"];
 
 /// Reads a request.
 ///
@@ -50,12 +51,14 @@ pub fn decode_request<'a>(called: &Called<'a>, body: &'a [u8]) -> Read<Request<'
             "top_p" => request.sampling.top_p = Some(field("top_p", raw)?),
             "top_k" => request.sampling.top_k = Some(field("top_k", raw)?),
             "stop_sequences" => request.stop_sequences = field("stop_sequences", raw)?,
-            "thinking" => thinking(field("thinking", raw)?, &mut request)?,
-            "output_config" => output(field("output_config", raw)?, &mut request),
-            "metadata" => {
-                let metadata: WireMetadata<'a> = field("metadata", raw)?;
-                request.user = metadata.user_id;
-            }
+            "thinking" => thinking(raw, &mut request)?,
+            "output_config" => output(raw, &mut request)?,
+            // As the beta of structured outputs had it.
+            "output_format" => match format(raw)? {
+                Some(format) => request.format = format,
+                None => request.rest.push((name, field("", raw)?)),
+            },
+            "metadata" => metadata(raw, &mut request)?,
             _ => request.rest.push((name, field("", raw)?)),
         }
     }
@@ -84,19 +87,26 @@ fn content<'a>(name: &str, raw: &'a RawValue) -> Read<Vec<Block<'a>>> {
 
 /// Reads a content block, of a request or an answer.
 pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
-    let wire: WireBlock<'a> = field("", raw)?;
+    let wire: WireBlock<'a> = match field("", raw) {
+        Ok(wire) => wire,
+        Err(error) => return other(raw).ok_or(error),
+    };
     Ok(match &*wire.kind {
         "text" => Block::Text {
             citations: wire.citations.and_then(|json| json.raw()).map(citations).transpose()?.unwrap_or_default(),
             cache: cache(wire.cache_control),
             text: needed("text", wire.text)?,
         },
+        "image" | "document" if wire.source.as_ref().is_some_and(|source| !SOURCES.contains(&&*source.kind)) => {
+            Block::Other { kind: wire.kind, json: field("", raw)? }
+        }
         "image" => Block::Media(Box::new(media(MediaKind::Image, wire)?)),
         "document" => Block::Media(Box::new(media(MediaKind::Document, wire)?)),
         "tool_use" => Block::ToolUse(Box::new(ToolUse {
             id: needed("id", wire.id)?,
             name: needed("name", wire.name)?,
-            input: needed("input", wire.input)?,
+            // Some vendors of this dialect leave it out where a tool has no arguments.
+            input: wire.input.unwrap_or_else(|| Json::empty_object()),
             signature: None,
             cache: cache(wire.cache_control),
         })),
@@ -109,7 +119,7 @@ pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
         "thinking" => {
             let signature = wire.signature.filter(|seal| !seal.is_empty());
             Block::Thinking {
-                text: needed("thinking", wire.thinking)?,
+                text: wire.thinking.unwrap_or_default(),
                 signature: signature.map(|seal| Signature::read(Dialect::Anthropic, seal)),
             }
         }
@@ -123,8 +133,21 @@ pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
     })
 }
 
+// A block of another type may have a field of the same name and another form, such as the `source` of a search result.
+fn other<'a>(raw: &'a RawValue) -> Option<Block<'a>> {
+    #[derive(serde::Deserialize)]
+    struct Kind<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Text<'a>,
+    }
+    let Kind { kind } = field("", raw).ok()?;
+    let is_known = ["", "text", "image", "document", "tool_use", "tool_result", "thinking", "redacted_thinking"];
+    (!is_known.contains(&&*kind)).then_some(Block::Other { kind, json: field("", raw).ok()? })
+}
+
+// A tool that answers with an empty text answers with nothing: the API takes no empty blocks.
 fn nested(wire: Option<Json<'_>>) -> Read<Vec<Block<'_>>> {
-    let raw = wire.and_then(|json| json.raw()).filter(|raw| !is_null(raw));
+    let raw = wire.and_then(|json| json.raw()).filter(|raw| !is_null(raw) && raw.get() != "\"\"");
     raw.map(|raw| content("content", raw)).transpose().map(Option::unwrap_or_default)
 }
 
@@ -241,23 +264,86 @@ fn tool_choice(wire: WireChoice<'_>) -> Read<ToolChoice<'_>> {
     })
 }
 
-fn thinking(wire: WireThinking<'_>, request: &mut Request<'_>) -> Read<()> {
-    let mode = match &*wire.kind {
-        "disabled" => ThinkingMode::Off,
-        "adaptive" => ThinkingMode::Adaptive,
-        "enabled" => ThinkingMode::Budget(needed("thinking.budget_tokens", wire.budget_tokens)?),
-        _ => return Err(DecodeError::invalid("thinking.type", "`enabled`, `adaptive` or `disabled`")),
+// What is said of thinking, output and end user beyond what the hub models goes to the rest, with the name of its object before it:
+// the API gains such fields with every release of its clients.
+fn thinking<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
+    let (mut kind, mut budget) = (None, None);
+    for (name, raw) in nested_members("thinking", raw)? {
+        match &*name {
+            "type" => kind = Some((field::<Text<'a>>("thinking.type", raw)?, raw)),
+            "budget_tokens" => budget = Some(field("thinking.budget_tokens", raw)?),
+            "display" => match &*field::<Text<'a>>("thinking.display", raw)? {
+                "summarized" => request.thinking.is_shown = Some(true),
+                "omitted" => request.thinking.is_shown = Some(false),
+                _ => leave("thinking.", &name, raw, request)?,
+            },
+            _ => leave("thinking.", &name, raw, request)?,
+        }
+    }
+    let (kind, raw) = needed("thinking.type", kind)?;
+    request.thinking.mode = match &*kind {
+        "disabled" => Some(ThinkingMode::Off),
+        "adaptive" => Some(ThinkingMode::Adaptive),
+        "enabled" => Some(ThinkingMode::Budget(needed("thinking.budget_tokens", budget)?)),
+        _ => {
+            leave("thinking.", "type", raw, request)?;
+            None
+        }
     };
-    request.thinking.mode = Some(mode);
-    request.thinking.is_shown = wire.display.map(|display| &*display != "omitted");
     Ok(())
 }
 
-fn output<'a>(wire: WireOutput<'a>, request: &mut Request<'a>) {
-    request.thinking.effort = wire.effort.as_deref().and_then(effort);
-    if let Some(WireFormat { kind: _, schema }) = wire.format {
-        request.format = Format::Schema { name: None, description: None, schema, strict: None };
+fn output<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
+    for (name, raw) in nested_members("output_config", raw)? {
+        match &*name {
+            "effort" => request.thinking.effort = effort(&field::<Text<'a>>("output_config.effort", raw)?),
+            "format" => request.format = format(raw)?.unwrap_or_default(),
+            _ => {}
+        }
+        let is_modelled = match &*name {
+            "effort" => request.thinking.effort.is_some(),
+            "format" => request.format != Format::Text,
+            _ => false,
+        };
+        if !is_modelled {
+            leave("output_config.", &name, raw, request)?;
+        }
     }
+    Ok(())
+}
+
+// `None`: a form that the hub does not know.
+fn format<'a>(raw: &'a RawValue) -> Read<Option<Format<'a>>> {
+    #[derive(serde::Deserialize)]
+    struct Kind<'a> {
+        #[serde(rename = "type", borrow)]
+        kind: Text<'a>,
+    }
+    if &*field::<Kind<'a>>("output_config.format", raw)?.kind != "json_schema" {
+        return Ok(None);
+    }
+    let WireFormat { kind: _, schema } = field("output_config.format", raw)?;
+    Ok(Some(Format::Schema { name: None, description: None, schema, strict: None }))
+}
+
+fn metadata<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
+    for (name, raw) in nested_members("metadata", raw)? {
+        match &*name {
+            "user_id" => request.user = Some(field("metadata.user_id", raw)?),
+            _ => leave("metadata.", &name, raw, request)?,
+        }
+    }
+    Ok(())
+}
+
+fn nested_members<'a>(name: &str, raw: &'a RawValue) -> Read<impl Iterator<Item = (Text<'a>, &'a RawValue)>> {
+    let Members(members) = field(name, raw)?;
+    Ok(members.into_iter().filter(|(_, raw)| !is_null(raw)))
+}
+
+fn leave<'a>(of: &str, name: &str, raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
+    request.rest.push(([of, name].concat().into(), field("", raw)?));
+    Ok(())
 }
 
 fn effort(word: &str) -> Option<Effort> {

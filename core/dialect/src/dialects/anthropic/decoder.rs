@@ -11,7 +11,7 @@ use crate::dialects::Dialect;
 use crate::{
     dialects::STREAM_EVENT_BYTES_MAX,
     error::ErrorClass,
-    hub::{Begin, Block, Delta, Event, Json, Signature, StreamDecoder, Text, Usage},
+    hub::{Begin, Block, Delta, Event, Json, Signature, StreamDecoder, Text},
     sse::Splitter,
 };
 
@@ -25,7 +25,18 @@ pub struct Decoder {
 #[derive(Debug, Default)]
 struct State {
     latest: Latest,
+    // The block that has begun and not ended.
+    open: Option<Open>,
+    has_started: bool,
+    has_stopped: bool,
     is_over: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Open {
+    Modelled,
+    // What is said of it is its dialect's own too.
+    Other,
 }
 
 #[derive(Deserialize)]
@@ -107,21 +118,33 @@ impl State {
     fn read(&mut self, wire: Wire<'_>, data: &[u8], sink: &mut dyn FnMut(Event<'_>)) -> Option<()> {
         match &*wire.kind {
             "message_start" => {
+                if std::mem::replace(&mut self.has_started, true) {
+                    return None;
+                }
                 let Started { id, model, usage } = wire.message?;
                 self.latest.take(usage.unwrap_or_default());
-                sink(Event::Start { id, model, usage: self.usage() });
+                sink(Event::Start { id, model, usage: self.latest.usage() });
             }
-            "content_block_start" => begin(wire.content_block?, sink)?,
+            "content_block_start" => {
+                self.may_say()?;
+                self.end_block(sink);
+                self.open = Some(begin(wire.content_block?, sink)?);
+            }
             "content_block_delta" => self.delta(wire.delta?, data, sink)?,
-            "content_block_stop" => sink(Event::End),
+            "content_block_stop" => self.end_block(sink),
             "message_delta" => {
                 let WireDelta { stop_reason, stop_sequence, .. } = wire.delta.unwrap_or_default();
                 self.latest.take(wire.usage.unwrap_or_default());
-                if let Some(word) = stop_reason {
-                    sink(Event::Stop { stop: stop(word, stop_sequence), usage: self.usage() });
+                if let Some(word) = stop_reason.filter(|_| !self.has_stopped) {
+                    self.may_say()?;
+                    self.end_block(sink);
+                    self.has_stopped = true;
+                    sink(Event::Stop { stop: stop(word, stop_sequence), usage: self.latest.usage() });
                 }
             }
             "message_stop" => {
+                // An answer that does not say why it ended did not end.
+                self.has_stopped.then_some(())?;
                 self.is_over = true;
                 sink(Event::Done);
             }
@@ -137,13 +160,28 @@ impl State {
         Some(())
     }
 
+    // What an answer says stands between its start and the reason why it stopped.
+    fn may_say(&self) -> Option<()> {
+        (self.has_started && !self.has_stopped).then_some(())
+    }
+
+    fn end_block(&mut self, sink: &mut dyn FnMut(Event<'_>)) {
+        if self.open.take().is_some() {
+            sink(Event::End);
+        }
+    }
+
     fn delta(&mut self, delta: WireDelta<'_>, data: &[u8], sink: &mut dyn FnMut(Event<'_>)) -> Option<()> {
         #[derive(Deserialize)]
         struct Whole<'a> {
             #[serde(borrow)]
             delta: Json<'a>,
         }
-        sink(Event::Delta(match &*delta.kind {
+        let kind = match self.open? {
+            Open::Modelled => &*delta.kind,
+            Open::Other => "",
+        };
+        sink(Event::Delta(match kind {
             "text_delta" => Delta::Text(delta.text?),
             "thinking_delta" => Delta::Thinking(delta.thinking?),
             "signature_delta" => Delta::Signature(Signature::read(Dialect::Anthropic, delta.signature?)),
@@ -153,14 +191,10 @@ impl State {
         }));
         Some(())
     }
-
-    fn usage(&self) -> Usage {
-        Usage { counters: self.latest.counters(), thinking: None }
-    }
 }
 
 // What a block has at its start is told as deltas of it, since some vendors begin a text with its first words.
-fn begin(json: Json<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Option<()> {
+fn begin(json: Json<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Option<Open> {
     match block(json.raw()?).ok()? {
         Block::Text { text, citations, cache: _ } => {
             sink(Event::Begin(Begin::Text));
@@ -180,12 +214,16 @@ fn begin(json: Json<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Option<()> {
         Block::ToolUse(tool) => {
             let tool = *tool;
             sink(Event::Begin(Begin::ToolUse { id: tool.id, name: tool.name, signature: None }));
-            if tool.input.get().len() > "{}".len() {
+            let is_empty = tool.input.get().bytes().all(|byte| b"{} \t\r\n".contains(&byte));
+            if !is_empty {
                 sink(Event::Delta(Delta::Input(tool.input.get().into())));
             }
         }
-        Block::Other { kind, json } => sink(Event::Begin(Begin::Other { kind, json })),
+        Block::Other { kind, json } => {
+            sink(Event::Begin(Begin::Other { kind, json }));
+            return Some(Open::Other);
+        }
         Block::Media(_) | Block::ToolResult(_) => return None,
     }
-    Some(())
+    Some(Open::Modelled)
 }

@@ -1,8 +1,10 @@
 //! Writes a Messages request from the hub.
 
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde::Serialize;
 
-use super::wire::{WireBlock, WireCache, WireChoice, WireFormat, WireMetadata, WireOutput, WireSource, WireThinking};
+use super::wire::{
+    Rest, WireBlock, WireCache, WireChoice, WireFormat, WireMetadata, WireOutput, WireSource, WireThinking,
+};
 use crate::{
     dialects::{Dialect, Quirks},
     hub::{
@@ -91,9 +93,6 @@ struct WebSearch {
     name: &'static str,
 }
 
-/// Fields of this dialect that the hub does not model.
-struct Rest<'a>(&'a [(Text<'a>, Json<'a>)]);
-
 /// Writes a request.
 #[must_use]
 pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) -> Vec<u8> {
@@ -107,7 +106,8 @@ pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) ->
     let messages = request.turns.iter().filter(|turn| !turn.blocks.is_empty());
     let messages = messages.map(|turn| Said { role: role(turn.role), content: writing.blocks(&turn.blocks) }).collect();
     let tools = request.tools.iter().filter_map(|tool| writing.tool(tool)).collect();
-    let rest = writing.rest(&request.rest);
+    let fields = writing.rest(&request.rest);
+    let rest = |of| Rest { of, fields };
     let Sampling { temperature, top_p, top_k, seed, presence_penalty, frequency_penalty } = request.sampling;
     if temperature.is_some_and(|temperature| temperature > TEMPERATURE_MAX) {
         losses.meet(Feature::HighTemperature);
@@ -118,7 +118,6 @@ pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) ->
     if presence_penalty.or(frequency_penalty).is_some() {
         losses.meet(Feature::Penalties);
     }
-    let thinking = thinking(&request.thinking);
     let least = match request.thinking.mode {
         Some(ThinkingMode::Budget(budget)) => OUTPUT_TOKENS_DEFAULT.saturating_add(budget),
         _ => OUTPUT_TOKENS_DEFAULT,
@@ -130,15 +129,15 @@ pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) ->
         messages,
         tools,
         tool_choice: tool_choice(request),
-        thinking,
-        output_config: output(request),
+        thinking: thinking(&request.thinking, rest("thinking.")),
+        output_config: output(request, rest("output_config.")),
         temperature: temperature.map(|temperature| temperature.min(TEMPERATURE_MAX)),
         top_p,
         top_k,
         stop_sequences: &request.stop_sequences,
-        metadata: request.user.as_ref().map(|user| WireMetadata { user_id: Some(user.lend()) }),
+        metadata: metadata(request, rest("metadata.")),
         stream: request.stream,
-        rest,
+        rest: rest(""),
     };
     // Texts, numbers and JSON have a JSON form.
     serde_json::to_vec(&wire).unwrap_or_default()
@@ -249,7 +248,7 @@ impl Writing<'_> {
                     input_schema,
                     strict: *strict,
                     cache_control: marked.map(cache),
-                    rest: self.rest(rest),
+                    rest: Rest { of: "", fields: self.rest(rest) },
                 }))
             }
             Tool::Hosted { json, .. } if self.is_own => WireTool::Own(json),
@@ -264,12 +263,12 @@ impl Writing<'_> {
         })
     }
 
-    fn rest<'a>(&mut self, rest: &'a [(Text<'a>, Json<'a>)]) -> Rest<'a> {
+    fn rest<'a>(&mut self, rest: &'a [(Text<'a>, Json<'a>)]) -> &'a [(Text<'a>, Json<'a>)] {
         if self.is_own {
-            return Rest(rest);
+            return rest;
         }
         rest.iter().for_each(|(name, _)| self.losses.drop(Feature::Field(name.to_string())));
-        Rest(&[])
+        &[]
     }
 }
 
@@ -361,23 +360,31 @@ fn tool_choice<'a>(request: &'a Request<'a>) -> Option<WireChoice<'a>> {
     Some(WireChoice { kind: kind.into(), name, disable_parallel_tool_use })
 }
 
-fn thinking<'a>(thinking: &Thinking) -> Option<WireThinking<'a>> {
-    let display = thinking.is_shown.map(|shown| if shown { "summarized" } else { "omitted" }.into());
-    let wire = |kind: &'static str, budget_tokens| WireThinking { kind: kind.into(), budget_tokens, display };
-    Some(match thinking.mode? {
-        ThinkingMode::Off => WireThinking { kind: "disabled".into(), budget_tokens: None, display: None },
-        ThinkingMode::Adaptive => wire("adaptive", None),
-        ThinkingMode::Budget(tokens) => wire("enabled", Some(tokens)),
-    })
+fn thinking<'a>(thinking: &Thinking, rest: Rest<'a>) -> Option<WireThinking<'a>> {
+    let display = thinking.is_shown.map(|shown| if shown { "summarized" } else { "omitted" });
+    let (kind, budget_tokens) = match thinking.mode {
+        None => (None, None),
+        Some(ThinkingMode::Off) => (Some("disabled"), None),
+        Some(ThinkingMode::Adaptive) => (Some("adaptive"), None),
+        Some(ThinkingMode::Budget(tokens)) => (Some("enabled"), Some(tokens)),
+    };
+    let display = display.filter(|_| thinking.mode != Some(ThinkingMode::Off));
+    (kind.is_some() || !rest.is_empty()).then_some(WireThinking { kind, budget_tokens, display, rest })
 }
 
-fn output<'a>(request: &'a Request<'a>) -> Option<WireOutput<'a>> {
-    let effort = request.thinking.effort.map(|effort| effort_word(effort).into());
+fn output<'a>(request: &'a Request<'a>, rest: Rest<'a>) -> Option<WireOutput<'a>> {
+    let effort = request.thinking.effort.map(effort_word);
     let format = match &request.format {
         Format::Schema { schema, .. } => Some(WireFormat { kind: "json_schema".into(), schema: schema.lend() }),
         Format::Text | Format::Json => None,
     };
-    (effort.is_some() || format.is_some()).then_some(WireOutput { effort, format })
+    let is_said = effort.is_some() || format.is_some() || !rest.is_empty();
+    is_said.then_some(WireOutput { effort, format, rest })
+}
+
+fn metadata<'a>(request: &'a Request<'a>, rest: Rest<'a>) -> Option<WireMetadata<'a>> {
+    let user_id = request.user.as_deref();
+    (user_id.is_some() || !rest.is_empty()).then_some(WireMetadata { user_id, rest })
 }
 
 // The API has nothing below low.
@@ -388,15 +395,5 @@ const fn effort_word(effort: Effort) -> &'static str {
         Effort::High => "high",
         Effort::ExtraHigh => "xhigh",
         Effort::Max => "max",
-    }
-}
-
-impl Serialize for Rest<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len()))?;
-        for (name, json) in self.0 {
-            map.serialize_entry(name, json)?;
-        }
-        map.end()
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     dialects::Dialect,
-    hub::{Begin, Delta, Event, Signature, StreamEncoder},
+    hub::{Begin, Delta, Event, Json, Signature, StreamEncoder},
 };
 
 /// Writes the stream.
@@ -19,6 +19,8 @@ pub struct Encoder {
     index: u64,
     // The open block is none that a client of this dialect is told of.
     is_hidden: bool,
+    // A tool was called.
+    has_call: bool,
 }
 
 #[derive(Serialize)]
@@ -71,7 +73,7 @@ enum More<'a> {
     #[serde(rename = "input_json_delta")]
     Input { partial_json: &'a str },
     #[serde(rename = "citations_delta")]
-    Citation { citation: serde_json::Value },
+    Citation { citation: Json<'a> },
 }
 
 #[derive(Serialize)]
@@ -99,7 +101,7 @@ impl StreamEncoder for Encoder {
                     content: [],
                     stop_reason: None,
                     stop_sequence: None,
-                    usage: billed(&usage.counters),
+                    usage: billed(usage),
                 };
                 write("message_start", &Wire::MessageStart { message }, out);
             }
@@ -107,9 +109,9 @@ impl StreamEncoder for Encoder {
             Event::Delta(delta) => self.delta(delta, out),
             Event::End => self.end(out),
             Event::Stop { stop, usage } => {
-                let (stop_reason, stop_sequence) = stop_words(stop);
+                let (stop_reason, stop_sequence) = stop_words(stop, self.has_call);
                 let delta = Stopped { stop_reason, stop_sequence };
-                write("message_delta", &Wire::MessageDelta { delta, usage: billed(&usage.counters) }, out);
+                write("message_delta", &Wire::MessageDelta { delta, usage: billed(usage) }, out);
             }
             Event::Done => write("message_stop", &Wire::MessageStop, out),
             Event::Ping => write("ping", &Wire::Ping, out),
@@ -132,6 +134,7 @@ impl Encoder {
                 if let Some(seal) = signature {
                     self.sealed(seal, out);
                 }
+                self.has_call = true;
                 self.open(Opened::ToolUse { id, name, input: Empty {} }, out);
             }
             Begin::Other { .. } => self.is_hidden = true,
@@ -162,7 +165,7 @@ impl Encoder {
                 More::Signature { signature: &enclosed }
             }
             Delta::Input(partial_json) => More::Input { partial_json },
-            Delta::Citation(cited) => More::Citation { citation: citation(cited).read().unwrap_or_default() },
+            Delta::Citation(cited) => More::Citation { citation: citation(cited) },
             Delta::Other(_) => return,
         };
         write("content_block_delta", &Wire::ContentBlockDelta { index: self.index, delta }, out);

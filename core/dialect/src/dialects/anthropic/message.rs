@@ -55,6 +55,8 @@ pub(super) struct Billed {
     cache_creation: Created,
     output_tokens: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
+    output_tokens_details: Option<Detailed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     server_tool_use: Option<Searched>,
 }
 
@@ -65,7 +67,13 @@ struct Created {
 }
 
 #[derive(Serialize)]
+struct Detailed {
+    thinking_tokens: u64,
+}
+
+#[derive(Serialize)]
 struct Searched {
+    web_fetch_requests: u64,
     web_search_requests: u64,
 }
 
@@ -80,25 +88,34 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer<'_>, DecodeError> {
     latest.take(usage.unwrap_or_default());
     let raw = content.raw().ok_or_else(|| DecodeError::invalid("content", "a list"))?;
     Ok(Answer {
+        dialect: Dialect::Anthropic,
         id,
         model,
         blocks: each("content", raw, block)?,
         stop: stop_reason.map(|word| stop(word, stop_sequence)),
-        usage: Usage { counters: latest.counters(), thinking: None },
+        usage: latest.usage(),
     })
 }
 
 /// Writes a message.
 #[must_use]
-pub fn encode_answer(answer: &Answer<'_>) -> Vec<u8> {
-    let said = |block| said(block).map(|block| Piece::Block(Box::new(block)));
+pub fn encode_answer<'a>(answer: &'a Answer<'a>) -> Vec<u8> {
+    let is_own = answer.dialect == Dialect::Anthropic;
+    let said = |block: &'a Block<'a>| match block {
+        Block::Other { json, .. } => is_own.then_some(Piece::Own(json)),
+        block => said(block).map(|block| Piece::Block(Box::new(block))),
+    };
     // A tool's call has no place for a seal here: thinking without text goes ahead of it and bears the seal.
     let content = answer
         .blocks
         .iter()
         .flat_map(|block| [seal(block).map(|block| Piece::Block(Box::new(block))), said(block)])
         .flatten();
-    let (stop_reason, stop_sequence) = answer.stop.as_ref().map(stop_words).unzip();
+    let has_call = answer.blocks.iter().any(|block| matches!(block, Block::ToolUse(_)));
+    let (stop_reason, stop_sequence) = match &answer.stop {
+        Some(Stop::Other { word }) if is_own => (Some(&**word), None),
+        stop => stop.as_ref().map(|stop| stop_words(stop, has_call)).unzip(),
+    };
     let wire = Written {
         id: &answer.id,
         kind: "message",
@@ -107,7 +124,7 @@ pub fn encode_answer(answer: &Answer<'_>) -> Vec<u8> {
         content: content.collect(),
         stop_reason,
         stop_sequence: stop_sequence.flatten(),
-        usage: billed(&answer.usage.counters),
+        usage: billed(&answer.usage),
     };
     serde_json::to_vec(&wire).unwrap_or_default()
 }
@@ -177,22 +194,23 @@ pub(super) fn stop<'a>(word: Text<'a>, sequence: Option<Text<'a>>) -> Stop<'a> {
     }
 }
 
-/// `stop_reason` and `stop_sequence`. A word that nobody knows is the end of a turn, since clients stop at unknown words.
-pub(super) fn stop_words<'a>(stop: &'a Stop<'a>) -> (&'static str, Option<&'a str>) {
+/// `stop_reason` and `stop_sequence`. A word that nobody knows is the end of a turn, since clients stop at unknown words. Whether
+/// tools shall be run is told by whether some were called: vendors of other dialects are known to say `stop` there, and `tool_calls`
+/// without any.
+pub(super) fn stop_words<'a>(stop: &'a Stop<'a>, has_call: bool) -> (&'static str, Option<&'a str>) {
     match stop {
-        Stop::EndTurn | Stop::Other { .. } => ("end_turn", None),
+        Stop::EndTurn | Stop::Other { .. } | Stop::ToolUse => (if has_call { "tool_use" } else { "end_turn" }, None),
         Stop::MaxTokens => ("max_tokens", None),
         Stop::ContextWindow => ("model_context_window_exceeded", None),
         Stop::Sequence { text } => ("stop_sequence", text.as_deref()),
-        Stop::ToolUse => ("tool_use", None),
         Stop::Pause => ("pause_turn", None),
         Stop::Refusal => ("refusal", None),
     }
 }
 
 /// Writes `usage`.
-pub(super) const fn billed(counters: &Counters) -> Billed {
-    let Counters { input, output, cache_read, cache_write_5m, cache_write_1h, web_searches } = *counters;
+pub(super) fn billed(usage: &Usage) -> Billed {
+    let Counters { input, output, cache_read, cache_write_5m, cache_write_1h, web_searches } = usage.counters;
     Billed {
         input_tokens: input,
         cache_creation_input_tokens: cache_write_5m.saturating_add(cache_write_1h),
@@ -202,6 +220,8 @@ pub(super) const fn billed(counters: &Counters) -> Billed {
             ephemeral_1h_input_tokens: cache_write_1h,
         },
         output_tokens: output,
-        server_tool_use: if web_searches > 0 { Some(Searched { web_search_requests: web_searches }) } else { None },
+        output_tokens_details: usage.thinking.map(|thinking_tokens| Detailed { thinking_tokens }),
+        server_tool_use: (web_searches > 0)
+            .then_some(Searched { web_fetch_requests: 0, web_search_requests: web_searches }),
     }
 }

@@ -16,6 +16,7 @@ pub(super) struct Usage {
     cache_read_input_tokens: Loose<u64>,
     cache_creation_input_tokens: Loose<u64>,
     cache_creation: Option<CacheCreation>,
+    output_tokens_details: Option<OutputDetails>,
     server_tool_use: Option<ServerToolUse>,
     iterations: Iterations,
 }
@@ -39,6 +40,12 @@ struct CacheCreation {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
+struct OutputDetails {
+    thinking_tokens: Loose<u64>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
 struct ServerToolUse {
     web_search_requests: Loose<u64>,
 }
@@ -54,6 +61,8 @@ pub(super) struct Latest {
     cache_write_5m: Option<u64>,
     cache_write_1h: Option<u64>,
     web_searches: Option<u64>,
+    /// Of the output.
+    thinking: Option<u64>,
 }
 
 impl Latest {
@@ -67,6 +76,7 @@ impl Latest {
         self.cache_write = usage.cache_creation_input_tokens.0.or(self.cache_write);
         self.cache_write_5m = cache.ephemeral_5m_input_tokens.0.or(self.cache_write_5m);
         self.cache_write_1h = cache.ephemeral_1h_input_tokens.0.or(self.cache_write_1h);
+        self.thinking = usage.output_tokens_details.and_then(|details| details.thinking_tokens.0).or(self.thinking);
         self.web_searches = tools.web_search_requests.0.or(self.web_searches);
         // The totals may or may not hold what the runs came to: the larger one is billed.
         let runs = usage.iterations;
@@ -80,6 +90,11 @@ impl Latest {
                 *total = Some(sum);
             }
         }
+    }
+
+    /// What the hub is told.
+    pub(super) fn usage(&self) -> crate::hub::Usage {
+        crate::hub::Usage { counters: self.counters(), thinking: self.thinking }
     }
 
     /// The counters to bill. What was written to the cache and is not told apart was written for five minutes.

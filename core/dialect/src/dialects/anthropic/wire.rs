@@ -1,6 +1,6 @@
 //! The objects of the API, as they are read and written. A field that is `None` is not written.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::hub::{Json, Text};
@@ -81,24 +81,27 @@ pub(super) struct WireTurn<'a> {
 }
 
 /// `thinking`.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct WireThinking<'a> {
-    #[serde(rename = "type", borrow)]
-    pub(super) kind: Text<'a>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) budget_tokens: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) display: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) display: Option<&'static str>,
+    #[serde(flatten)]
+    pub(super) rest: Rest<'a>,
 }
 
 /// `output_config`.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
+#[derive(Debug, Serialize)]
 pub(super) struct WireOutput<'a> {
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub(super) effort: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) effort: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) format: Option<WireFormat<'a>>,
+    #[serde(flatten)]
+    pub(super) rest: Rest<'a>,
 }
 
 /// `output_config.format`.
@@ -121,8 +124,40 @@ pub(super) struct WireChoice<'a> {
 }
 
 /// `metadata`.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct WireMetadata<'a> {
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
-    pub(super) user_id: Option<Text<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) user_id: Option<&'a str>,
+    #[serde(flatten)]
+    pub(super) rest: Rest<'a>,
+}
+
+/// Fields of this dialect that the hub does not model: those of one object, without its name before them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest<'a> {
+    /// The object with its full stop, such as `thinking.`; empty for the request itself.
+    pub(super) of: &'static str,
+    pub(super) fields: &'a [(Text<'a>, Json<'a>)],
+}
+
+/// The objects of a request whose fields stand in `rest` with the object's name before them.
+pub(super) const NESTED: [&str; 3] = ["thinking.", "output_config.", "metadata."];
+
+impl<'a> Rest<'a> {
+    fn each(&self) -> impl Iterator<Item = (&'a str, &'a Json<'a>)> {
+        let Self { of, fields } = *self;
+        let is_nested = move |name: &str| of.is_empty() && NESTED.iter().any(|nested| name.starts_with(nested));
+        let own = fields.iter().filter(move |(name, _)| !is_nested(name));
+        own.filter_map(move |(name, json)| Some((name.strip_prefix(of)?, json)))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.each().next().is_none()
+    }
+}
+
+impl Serialize for Rest<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.each())
+    }
 }
