@@ -3,6 +3,7 @@
 mod read;
 pub mod anthropic;
 pub mod openai;
+pub mod bedrock;
 
 use std::borrow::Cow;
 

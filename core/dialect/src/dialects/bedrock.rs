@@ -1,0 +1,3 @@
+//! Amazon Bedrock: the binary frames of its streams ([`frames`]).
+
+pub mod frames;
