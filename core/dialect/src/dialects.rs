@@ -136,4 +136,6 @@ dialects! {
     /// Anthropic Messages: also what Bedrock's InvokeModel and Vertex's rawPredict carry.
     #[default]
     Anthropic = "anthropic" in anthropic,
+    /// Amazon Bedrock's Converse: one form for the models of many makers.
+    BedrockConverse = "bedrock_converse" in bedrock::converse,
 }

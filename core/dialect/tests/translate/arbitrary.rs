@@ -300,6 +300,18 @@ fn consistent(dialect: Dialect, mut request: Request<'static>) -> Request<'stati
         }
         // The schema has no name.
     }
+    if dialect == Dialect::BedrockConverse {
+        // A tool's result has no marks inside.
+        let blocks = request.turns.iter_mut().flat_map(|turn| &mut turn.blocks);
+        for result in blocks.filter_map(|block| if let Block::ToolResult(result) = block { Some(result) } else { None })
+        {
+            for block in &mut result.blocks {
+                if let Block::Text { cache, .. } = block {
+                    *cache = None;
+                }
+            }
+        }
+    }
     request
 }
 
@@ -317,7 +329,10 @@ pub(crate) fn answer(dialect: Dialect) -> Made<Answer<'static>> {
             }));
             let counters = Counters { input, output, cache_read, ..Counters::default() };
             let usage = Usage { counters, thinking: None };
-            Answer { id, model: "some-model".into(), blocks, stop: Some(stop), usage }
+            // Converse answers under no id, and names no model.
+            let is_named = dialect != Dialect::BedrockConverse;
+            let (id, model) = if is_named { (id, "some-model".into()) } else { Default::default() };
+            Answer { id, model, blocks, stop: Some(stop), usage }
         })
         .boxed()
 }
