@@ -3,6 +3,7 @@
 pub(crate) mod read;
 pub mod anthropic;
 pub mod openai;
+pub mod bedrock;
 
 use std::borrow::Cow;
 
@@ -140,6 +141,8 @@ dialects! {
     Anthropic = "anthropic" in anthropic,
     /// OpenAI Responses.
     OpenAiResponses = "openai_responses" in openai::responses,
+    /// Amazon Bedrock's Converse: one form for the models of many makers.
+    BedrockConverse = "bedrock_converse" in bedrock::converse,
 }
 
 impl Dialect {
@@ -148,7 +151,7 @@ impl Dialect {
     pub fn encode_answer_in(self, forms: &Forms, answer: &Answer<'_>) -> Vec<u8> {
         match self {
             Self::OpenAiResponses => openai::responses::encode_answer_in(forms, answer),
-            Self::Anthropic => self.encode_answer(answer),
+            _ => self.encode_answer(answer),
         }
     }
 
@@ -157,7 +160,7 @@ impl Dialect {
     pub fn stream_encoder_in(self, forms: Forms) -> Box<dyn StreamEncoder> {
         match self {
             Self::OpenAiResponses => Box::new(openai::responses::Encoder::new(forms)),
-            Self::Anthropic => self.stream_encoder(),
+            _ => self.stream_encoder(),
         }
     }
 }

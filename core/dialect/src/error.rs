@@ -119,9 +119,25 @@ impl DecodeError {
     }
 }
 
+/// How [`Failure::code`] says that the conversation does not fit the model.
+pub const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
+/// By these words Claude Code knows that it must make the conversation shorter.
+const TOO_LONG: &str = "prompt is too long";
+
 // === impl Failure ===
 
 impl Failure {
+    /// The conversation does not fit the model: the sentence begins with the words by which agents know that, and keeps the provider's
+    /// numbers.
+    #[must_use]
+    pub fn too_long(said: &str) -> Self {
+        let message = match said.find(TOO_LONG).and_then(|at| said.get(at..)) {
+            Some(told) => told.to_owned(),
+            None => format!("{TOO_LONG}: {said}"),
+        };
+        Self { class: ErrorClass::InvalidRequest, message, code: CONTEXT_LENGTH_EXCEEDED.to_owned() }
+    }
+
     /// What is left to say when the body is not in the dialect's shape: its text, where it is short and in one line.
     #[must_use]
     pub fn bare(class: ErrorClass, body: &[u8]) -> Self {

@@ -304,6 +304,18 @@ fn consistent(dialect: Dialect, mut request: Request<'static>) -> Request<'stati
         // Not to think is the least of the efforts.
         request.thinking.effort = None;
     }
+    if dialect == Dialect::BedrockConverse {
+        // A tool's result has no marks inside.
+        let blocks = request.turns.iter_mut().flat_map(|turn| &mut turn.blocks);
+        for result in blocks.filter_map(|block| if let Block::ToolResult(result) = block { Some(result) } else { None })
+        {
+            for block in &mut result.blocks {
+                if let Block::Text { cache, .. } = block {
+                    *cache = None;
+                }
+            }
+        }
+    }
     request
 }
 
@@ -321,7 +333,10 @@ pub(crate) fn answer(dialect: Dialect) -> Made<Answer<'static>> {
             }));
             let counters = Counters { input, output, cache_read, ..Counters::default() };
             let usage = Usage { counters, thinking: None };
-            Answer { dialect, id, model: "some-model".into(), blocks, stop: Some(stop), usage }
+            // Converse answers under no id, and names no model.
+            let is_named = dialect != Dialect::BedrockConverse;
+            let (id, model) = if is_named { (id, "some-model".into()) } else { Default::default() };
+            Answer { dialect, id, model, blocks, stop: Some(stop), usage }
         })
         .boxed()
 }

@@ -164,6 +164,7 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer<'_>, DecodeError> {
     let mut usage = wire.usage.map(|usage| usage.usage()).unwrap_or_default();
     usage.counters.web_searches = blocks.iter().map(searches).sum();
     Ok(Answer {
+        dialect: crate::Dialect::OpenAiResponses,
         id: wire.id.unwrap_or_default(),
         model: wire.model.unwrap_or_default(),
         blocks,
