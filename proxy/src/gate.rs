@@ -2,7 +2,7 @@
 //! value and with private fields, so that skipping one does not compile.
 //!
 //! Beside the rooms: [`translate`], the request in the provider's dialect; [`fund`], the budgets of an attempt, and [`pace`], how fast its caller may go; [`ticket`], the promise that a visit is settled; [`route`], which operation a path names;
-//! [`credential`], the client's key or credential; [`passage`], which headers pass; [`discovery`], the list of models; [`identity`], the
+//! [`credential`], the client's key or credential; [`passage`], which headers pass; [`discovery`], the list of models; [`estimate`], the count of tokens where nobody counts; [`identity`], the
 //! ids of requests.
 
 mod ticket;
@@ -14,6 +14,7 @@ mod passage;
 mod receive;
 mod authenticate;
 mod discovery;
+mod estimate;
 mod parse;
 mod authorize;
 mod fund;
@@ -138,6 +139,9 @@ async fn pass(gate: &Gate, ticket: Box<Ticket>, request: Request<Incoming>) -> V
     }
     let ask = parse::parse(visitor).await?;
     let granted = authorize::authorize(gate, ask)?;
+    if granted.ticket.operation == Operation::CountTokens && !estimate::is_counted(&granted) {
+        return estimate::estimate(granted).map(|answer| answer.map(Body::whole));
+    }
     let held = reserve::reserve(gate, granted).await?;
     let cleared = inspect::inspect(held)?;
     let answering = forward::forward(gate, cleared).await?;

@@ -23,6 +23,7 @@ use super::{
     fund::{Funded, Owed, Turned, Worst},
     pace,
     parse::Outgoing,
+    route::Operation,
     ticket::{AttemptResult, Attempted, Running, Ticket, Verdict},
 };
 use crate::{
@@ -73,6 +74,8 @@ pub(super) struct Journey {
     tried: Vec<(CredentialId, Arc<str>)>,
     // The tier of the last attempt.
     tier: usize,
+    // Tokens are counted by whoever speaks this.
+    only: Option<Dialect>,
     weight: Weight,
 }
 
@@ -88,7 +91,10 @@ pub(super) async fn reserve(gate: &Gate, granted: Granted) -> Verdict<Held> {
         Some(session) if !session.is_empty() => choice::seed(session),
         _ => gate.seeds.fetch_add(1, Ordering::Relaxed),
     };
-    let mut journey = Journey { current, caller, grant, seed, tried: Vec::new(), tier: 0, weight };
+    let only = (ticket.operation == Operation::CountTokens).then_some(Dialect::Anthropic);
+    let first = grant.targets().iter().find(|target| only.is_none_or(|only| target.provider.dialect == only));
+    let tier = first.map_or(0, |target| target.tier);
+    let mut journey = Journey { current, caller, grant, seed, tried: Vec::new(), tier, only, weight };
     match journey.next(gate, &mut ticket, None).await {
         Ok(Some(attempt)) => Ok(Held { ticket, registration, request, attempt, journey }),
         Ok(None) => Err(ticket.refuse(Refusal::new(
@@ -187,7 +193,8 @@ impl Journey {
                 Some(condition) => target.on.contain(condition),
                 None => Conditions::default().iter().any(|usual| target.on.contain(usual)),
             };
-            target.tier == self.tier || (target.tier > self.tier && follows)
+            let speaks = self.only.is_none_or(|only| target.provider.dialect == only);
+            speaks && (target.tier == self.tier || (target.tier > self.tier && follows))
         };
         let mut targets: Vec<&Target> = self.grant.targets().iter().filter(may_follow).collect();
         for tier in targets.chunk_by_mut(|one, other| one.tier == other.tier) {
