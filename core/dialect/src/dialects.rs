@@ -2,6 +2,7 @@
 
 mod read;
 pub mod anthropic;
+pub mod gemini;
 pub mod openai;
 
 use std::borrow::Cow;
@@ -135,4 +136,6 @@ dialects! {
     /// Anthropic Messages: also what Bedrock's InvokeModel and Vertex's rawPredict carry.
     #[default]
     Anthropic = "anthropic" in anthropic,
+    /// Gemini's `generateContent`, of the Gemini API and of Vertex.
+    Gemini = "gemini" in gemini,
 }
