@@ -2,6 +2,7 @@
 
 pub(crate) mod read;
 pub mod anthropic;
+pub mod gemini;
 pub mod openai;
 pub mod bedrock;
 
@@ -143,6 +144,8 @@ dialects! {
     OpenAiResponses = "openai_responses" in openai::responses,
     /// Amazon Bedrock's Converse: one form for the models of many makers.
     BedrockConverse = "bedrock_converse" in bedrock::converse,
+    /// Gemini's `generateContent`, of the Gemini API and of Vertex.
+    Gemini = "gemini" in gemini,
 }
 
 impl Dialect {

@@ -316,6 +316,18 @@ fn consistent(dialect: Dialect, mut request: Request<'static>) -> Request<'stati
             }
         }
     }
+    if dialect == Dialect::Gemini {
+        // A level of thinking and a budget do not go together.
+        if request.thinking.effort.is_some() {
+            request.thinking.mode = None;
+        }
+        // The media of a function's response stand beside its texts.
+        for block in request.turns.iter_mut().flat_map(|turn| &mut turn.blocks) {
+            if let Block::ToolResult(result) = block {
+                result.blocks.sort_by_key(|block| matches!(block, Block::Media(_)));
+            }
+        }
+    }
     request
 }
 

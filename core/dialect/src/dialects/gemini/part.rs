@@ -1,0 +1,168 @@
+//! Parts, read: what a model or a user says, of a request or an answer.
+
+use std::collections::{HashMap, VecDeque};
+
+use serde_json::value::RawValue;
+
+use super::{
+    media, result, seal,
+    wire::{WireCall, WireContent, WirePart, camel},
+};
+use crate::{
+    dialects::{
+        Dialect,
+        read::{Members, each, field, is_null, is_text},
+    },
+    error::DecodeError,
+    hub::{Block, Json, Media, Signature, Text, ToolUse},
+};
+
+type Read<T> = Result<T, DecodeError>;
+
+/// The calls of a conversation, which ids are made for where they have none, and which of them wait for an answer.
+#[derive(Debug, Default)]
+pub(super) struct Calls<'a> {
+    /// What ids begin with that are made here.
+    prefix: String,
+    made: usize,
+    waiting: HashMap<Text<'a>, VecDeque<Text<'a>>>,
+}
+
+impl<'a> Calls<'a> {
+    /// None yet; ids that are made begin so.
+    pub(super) fn new(prefix: impl Into<String>) -> Self {
+        Self { prefix: prefix.into(), ..Self::default() }
+    }
+
+    fn make(&mut self) -> Text<'a> {
+        self.made += 1;
+        format!("{}_{}", self.prefix, self.made).into()
+    }
+
+    /// The id of a call.
+    pub(super) fn call(&mut self, id: Option<Text<'a>>, name: &Text<'a>) -> Text<'a> {
+        let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| self.make());
+        self.waiting.entry(name.clone()).or_default().push_back(id.clone());
+        id
+    }
+
+    /// The id of the call that is answered: the oldest of that function that waits.
+    fn answered(&mut self, id: Option<Text<'a>>, name: &Text<'a>) -> Text<'a> {
+        let waiting = self.waiting.get_mut(name);
+        match id.filter(|id| !id.is_empty()) {
+            Some(id) => {
+                waiting.and_then(|calls| calls.pop_front_if(|first| *first == id));
+                id
+            }
+            None => waiting.and_then(VecDeque::pop_front).unwrap_or_else(|| self.make()),
+        }
+    }
+}
+
+/// Reads the parts of a content onto `blocks`.
+pub(super) fn content<'a>(wire: WireContent<'a>, calls: &mut Calls<'a>, blocks: &mut Vec<Block<'a>>) -> Read<()> {
+    let Some(raw) = wire.parts.and_then(|json| json.raw()).filter(|raw| !is_null(raw)) else { return Ok(()) };
+    list("parts", raw, |raw| part(raw, calls, blocks))
+}
+
+/// Reads each element of a list, or the only one where the brackets are left out.
+pub(super) fn list<'a>(name: &str, raw: &'a RawValue, mut read: impl FnMut(&'a RawValue) -> Read<()>) -> Read<()> {
+    if raw.get().starts_with('{') {
+        return read(raw).map_err(|error| error.within(name, None));
+    }
+    each(name, raw, read).map(|_: Vec<()>| ())
+}
+
+/// Reads a part onto `blocks`.
+pub(super) fn part<'a>(raw: &'a RawValue, calls: &mut Calls<'a>, blocks: &mut Vec<Block<'a>>) -> Read<()> {
+    if is_text(raw) {
+        // A list of texts: no JSON of the API, and accepted by it.
+        blocks.push(Block::text(field::<Text<'a>>("", raw)?));
+        return Ok(());
+    }
+    let mut wire: WirePart<'a> = field("", raw)?;
+    let signature = wire.thought_signature.take().filter(|seal| !seal.is_empty()).map(seal::read);
+    if let Some(call) = wire.function_call {
+        return function_call(call, signature, calls, blocks);
+    }
+    let medium = |media: Media<'a>| Block::Media(Box::new(media));
+    let block = if let Some(answered) = wire.function_response {
+        let id = calls.answered(answered.id.clone(), &answered.name);
+        let read = result::read(id, answered).map_err(|error| error.within("functionResponse", None))?;
+        Some(Block::ToolResult(Box::new(read)))
+    } else if let Some(kind) = own_kind(&wire) {
+        Some(Block::Other { kind: kind.into(), json: field("", raw)? })
+    } else if let Some(blob) = wire.inline_data {
+        Some(medium(media::read_blob(blob, wire.media_resolution)))
+    } else if let Some(file) = wire.file_data {
+        Some(medium(media::read_file(file, wire.media_resolution)))
+    } else if wire.thought == Some(true) {
+        blocks.extend(thought(wire.text, signature));
+        return Ok(());
+    } else if let Some(text) = wire.text {
+        Some(text).filter(|text| !text.is_empty()).map(Block::text)
+    } else if signature.is_some() {
+        None
+    } else {
+        unknown(raw)?
+    };
+    blocks.extend(block);
+    blocks.extend(signature.map(|seal| Block::Thinking { text: Text::default(), signature: Some(seal) }));
+    Ok(())
+}
+
+fn function_call<'a>(
+    call: WireCall<'a>,
+    mut signature: Option<Signature<'a>>,
+    calls: &mut Calls<'a>,
+    blocks: &mut Vec<Block<'a>>,
+) -> Read<()> {
+    let name = call.name.ok_or_else(|| DecodeError::invalid("functionCall.name", "there"))?;
+    // Another provider's seal rides on the call in case that the client forgets the thought ahead of it.
+    if let Some(foreign) = signature.take_if(|seal| seal.dialect != Dialect::Gemini)
+        && !blocks.last().is_some_and(|last| is_sealed_by(last, &foreign))
+    {
+        blocks.push(Block::Thinking { text: Text::default(), signature: Some(foreign) });
+    }
+    let input = match call.args {
+        Some(args) if args.get() != "null" => args,
+        _ => Json::empty_object(),
+    };
+    let id = calls.call(call.id, &name);
+    blocks.push(Block::ToolUse(Box::new(ToolUse { id, name, input, signature, cache: None })));
+    Ok(())
+}
+
+fn is_sealed_by(block: &Block<'_>, seal: &Signature<'_>) -> bool {
+    matches!(block, Block::Thinking { signature: Some(own), .. } if own == seal)
+}
+
+// Thinking whose text is not even empty is what another provider sealed as a whole.
+fn thought<'a>(text: Option<Text<'a>>, signature: Option<Signature<'a>>) -> Option<Block<'a>> {
+    match (text, signature) {
+        (None, Some(data)) => Some(Block::RedactedThinking { data }),
+        (text, signature) => {
+            let text = text.unwrap_or_default();
+            (!text.is_empty() || signature.is_some()).then_some(Block::Thinking { text, signature })
+        }
+    }
+}
+
+fn own_kind(wire: &WirePart<'_>) -> Option<&'static str> {
+    let kinds = [
+        ("executableCode", &wire.executable_code),
+        ("codeExecutionResult", &wire.code_execution_result),
+        ("toolCall", &wire.tool_call),
+        ("toolResponse", &wire.tool_response),
+        ("videoMetadata", &wire.video_metadata),
+    ];
+    kinds.into_iter().find(|(_, json)| json.is_some()).map(|(kind, _)| kind)
+}
+
+// Kinds may be added, says the API; a part without any is nothing.
+fn unknown<'a>(raw: &'a RawValue) -> Read<Option<Block<'a>>> {
+    let Members(members) = field("", raw)?;
+    let kind = members.iter().find(|(name, raw)| !is_null(raw) && !["thought", "text"].contains(&&**name));
+    let json = field("", raw)?;
+    Ok(kind.map(|(name, _)| Block::Other { kind: camel(name).into_owned().into(), json }))
+}
