@@ -280,6 +280,7 @@ pub(crate) fn request(dialect: Dialect) -> Made<Request<'static>> {
                 thinking,
                 format,
                 stream,
+                is_usage_hidden: false,
                 user,
                 rest: Vec::new(),
             }
@@ -299,6 +300,10 @@ fn consistent(dialect: Dialect, mut request: Request<'static>) -> Request<'stati
             request.parallel_tools = None;
         }
         // The schema has no name.
+    }
+    if dialect == Dialect::OpenAiChat && request.thinking.mode == Some(ThinkingMode::Off) {
+        // One word says whether the model thinks and how hard.
+        request.thinking.effort = None;
     }
     request
 }
