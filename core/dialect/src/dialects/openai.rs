@@ -1,4 +1,12 @@
-//! The OpenAI API: so far its list of models.
+//! The OpenAI API: its list of models, its errors, embeddings, and its dialects, one folder each.
+
+mod error;
+mod rest;
+mod usage;
+pub mod chat;
+pub mod embeddings;
+
+pub use error::{decode_error, encode_error};
 
 use crate::models::ListedModel;
 use serde::Serialize;
