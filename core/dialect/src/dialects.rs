@@ -44,8 +44,32 @@ pub struct Quirks {
     pub lacks_schema_format: bool,
     /// OpenAI Chat: there is no `reasoning_effort`.
     pub lacks_effort: bool,
+    /// OpenAI Chat: the model always thinks: `reasoning_effort` is never `none`.
+    pub cannot_stop_thinking: bool,
+    /// OpenAI Chat: how a request says how much the model thinks.
+    pub thinking_form: ThinkingForm,
+    /// OpenAI Chat: texts that follow each other in one message are one text, and not a list.
+    pub joins_texts: bool,
+    /// OpenAI Chat: content and tools take `cache_control`, as OpenRouter has it for the models of Anthropic.
+    pub takes_cache_control: bool,
+    /// OpenAI Chat: `web_search_options` is taken; with OpenAI itself only the models take it that always search.
+    pub takes_web_search: bool,
     /// `top_k` is taken although the dialect's author has none.
     pub takes_top_k: bool,
+}
+
+/// How a request of OpenAI Chat says how much the model thinks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ThinkingForm {
+    /// `reasoning_effort`.
+    #[default]
+    Effort,
+    /// `reasoning`, with `effort`, `max_tokens`, `enabled` and `exclude`: OpenRouter.
+    Reasoning,
+    /// `thinking`, with `type`: DeepSeek, GLM, Kimi.
+    Thinking,
+    /// `enable_thinking` and `thinking_budget`: Qwen.
+    Enable,
 }
 
 macro_rules! dialects {
@@ -146,6 +170,8 @@ dialects! {
     BedrockConverse = "bedrock_converse" in bedrock::converse,
     /// Gemini's `generateContent`, of the Gemini API and of Vertex.
     Gemini = "gemini" in gemini,
+    /// OpenAI Chat Completions, and the many vendors who speak it.
+    OpenAiChat = "openai_chat" in openai::chat,
 }
 
 impl Dialect {

@@ -1,5 +1,7 @@
 //! The ways in which a request fails, independent of how a dialect spells them.
 
+use std::borrow::Cow;
+
 /// Why a request was not answered; each dialect has its own word for it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ErrorClass {
@@ -37,6 +39,28 @@ pub struct Failure {
     /// The provider's own word for it, such as `context_length_exceeded`; empty where it has none.
     pub code: String,
 }
+
+/// The word for a conversation that exceeds what the model can read, whatever its provider calls it.
+pub const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
+
+/// Claude Code compacts a conversation when an error says so.
+const TOO_LONG: &str = "prompt is too long";
+
+/// No model reads less: smaller numbers in a sentence are no sizes.
+const CONTEXT_TOKENS_MIN: u64 = 1_000;
+
+/// In what words providers say it.
+const TOO_LONG_WORDS: [&str; 9] = [
+    TOO_LONG,
+    "maximum context length",
+    "context length exceeded",
+    "context_length_exceeded",
+    "exceeds the context window",
+    "exceed context limit",
+    "input is too long",
+    "exceeds the maximum number of tokens",
+    "longer than the model's context length",
+];
 
 /// Why a body cannot be read. The text of each is a sentence for the client; it never quotes the body.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -119,11 +143,6 @@ impl DecodeError {
     }
 }
 
-/// How [`Failure::code`] says that the conversation does not fit the model.
-pub const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
-/// By these words Claude Code knows that it must make the conversation shorter.
-const TOO_LONG: &str = "prompt is too long";
-
 // === impl Failure ===
 
 impl Failure {
@@ -146,6 +165,33 @@ impl Failure {
         let message = if is_sentence { text } else { "The model provider gave no reason." };
         Self { class, message: message.to_owned(), code: String::new() }
     }
+
+    /// Whether a sentence says that the conversation exceeds what the model can read.
+    #[must_use]
+    pub fn says_too_long(message: &str) -> bool {
+        let message = message.to_ascii_lowercase();
+        TOO_LONG_WORDS.iter().any(|words| message.contains(words))
+    }
+
+    /// The sentence for the client. Where the conversation is too long, it begins as Anthropic's does, with its numbers if the provider
+    /// told them: agents compact the conversation at these words.
+    #[must_use]
+    pub fn sentence(&self) -> Cow<'_, str> {
+        if self.code != CONTEXT_LENGTH_EXCEEDED || self.message.starts_with(TOO_LONG) {
+            return Cow::Borrowed(&self.message);
+        }
+        let mut numbers =
+            self.message.split(|letter: char| !letter.is_ascii_digit() && letter != ',').filter_map(|word| {
+                let digits: String = word.chars().filter(char::is_ascii_digit).collect();
+                digits.parse::<u64>().ok().filter(|number| *number >= CONTEXT_TOKENS_MIN)
+            });
+        match (numbers.next(), numbers.next()) {
+            (Some(one), Some(other)) if one != other => {
+                Cow::Owned(format!("{TOO_LONG}: {} tokens > {} maximum", one.max(other), one.min(other)))
+            }
+            _ => Cow::Owned(format!("{TOO_LONG}: {}", self.message)),
+        }
+    }
 }
 
 // === impl ErrorClass ===
@@ -166,6 +212,42 @@ impl ErrorClass {
             503 | 529 => Self::Overloaded,
             400..=499 => Self::InvalidRequest,
             _ => Self::Api,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_conversation_that_is_too_long_is_told_in_the_words_at_which_agents_compact_it() {
+        for (code, message, expect) in [
+            (
+                CONTEXT_LENGTH_EXCEEDED,
+                "This model's maximum context length is 128000 tokens. However, your messages resulted in 130500 tokens.",
+                "prompt is too long: 130500 tokens > 128000 maximum",
+            ),
+            (
+                CONTEXT_LENGTH_EXCEEDED,
+                "You sent 213,452 of 200,000 tokens.",
+                "prompt is too long: 213452 tokens > 200000 maximum",
+            ),
+            (
+                CONTEXT_LENGTH_EXCEEDED,
+                "Your input exceeds the context window.",
+                "prompt is too long: Your input exceeds the context window.",
+            ),
+            (
+                CONTEXT_LENGTH_EXCEEDED,
+                "prompt is too long: 9 tokens > 8 maximum",
+                "prompt is too long: 9 tokens > 8 maximum",
+            ),
+            ("", "Try again in 12000 of 13000 seconds.", "Try again in 12000 of 13000 seconds."),
+        ] {
+            let failure = Failure { class: ErrorClass::InvalidRequest, message: message.into(), code: code.into() };
+            assert_eq!(failure.sentence(), expect);
+            assert!(code.is_empty() || Failure::says_too_long(&failure.sentence()));
         }
     }
 }

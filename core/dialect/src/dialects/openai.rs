@@ -1,6 +1,13 @@
-//! The OpenAI API: its list of models, and its dialects, one folder each.
+//! The OpenAI API: its list of models, its errors, embeddings, and its dialects, one folder each.
 
+mod error;
+mod rest;
+mod usage;
+pub mod chat;
+pub mod embeddings;
 pub mod responses;
+
+pub use error::{decode_error, encode_error};
 
 use crate::models::ListedModel;
 use serde::Serialize;

@@ -112,4 +112,8 @@ pub trait StreamDecoder: Send {
 pub trait StreamEncoder: Send {
     /// Appends the bytes of an event; none where the dialect says nothing about it.
     fn push(&mut self, event: &Event<'_>, out: &mut Vec<u8>);
+
+    /// The client asked not to be told the usage ([`Request::is_usage_hidden`](super::Request::is_usage_hidden)). A dialect whose
+    /// streams always tell it has nothing to do here.
+    fn hide_usage(&mut self) {}
 }

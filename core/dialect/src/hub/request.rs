@@ -38,6 +38,9 @@ pub struct Request<'a> {
     pub format: Format<'a>,
     /// Whether the answer shall be a stream.
     pub stream: bool,
+    /// The client of the stream wants no usage in it: so OpenAI Chat has it unless a request asks. Whoever writes the answer tells the
+    /// encoder ([`StreamEncoder::hide_usage`](super::StreamEncoder::hide_usage)); the provider is asked for it all the same.
+    pub is_usage_hidden: bool,
     /// Who the end user is, to the provider's abuse detection: no name, a hash or an id.
     pub user: Option<Text<'a>>,
     /// Fields that the hub does not model, with their names, as they were: what another dialect leaves out.

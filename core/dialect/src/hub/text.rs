@@ -97,6 +97,17 @@ impl<'a> Json<'a> {
         serde_json::from_str::<&RawValue>(text).map(|raw| Self(Cow::Borrowed(raw)))
     }
 
+    /// Takes a text that is JSON, without copying it where it is owned.
+    ///
+    /// # Errors
+    /// Hands out an error when it is not exactly one JSON value.
+    pub fn from_text(text: Text<'a>) -> Result<Self, serde_json::Error> {
+        match text.0 {
+            Cow::Borrowed(text) => Self::parse(text),
+            Cow::Owned(text) => RawValue::from_string(text).map(|raw| Self(Cow::Owned(raw))),
+        }
+    }
+
     /// Writes a value as JSON; `null` for what has no JSON form, such as a map whose keys are no text.
     #[must_use]
     pub fn of<T: Serialize + ?Sized>(value: &T) -> Json<'static> {

@@ -280,6 +280,7 @@ pub(crate) fn request(dialect: Dialect) -> Made<Request<'static>> {
                 thinking,
                 format,
                 stream,
+                is_usage_hidden: false,
                 user,
                 ..Request::default()
             }
@@ -327,6 +328,10 @@ fn consistent(dialect: Dialect, mut request: Request<'static>) -> Request<'stati
                 result.blocks.sort_by_key(|block| matches!(block, Block::Media(_)));
             }
         }
+    }
+    if dialect == Dialect::OpenAiChat && request.thinking.mode == Some(ThinkingMode::Off) {
+        // One word says whether the model thinks and how hard.
+        request.thinking.effort = None;
     }
     request
 }
