@@ -19,6 +19,7 @@ mod bindings;
 mod service_accounts;
 mod sessions;
 mod providers;
+mod routes;
 mod models;
 mod keys;
 mod quotas;

@@ -20,6 +20,7 @@ use tollgate_proto::{
         customer_service_server::CustomerServiceServer, identity_service_server::IdentityServiceServer,
         key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
         provider_service_server::ProviderServiceServer, role_service_server::RoleServiceServer,
+        route_service_server::RouteServiceServer,
         service_account_service_server::ServiceAccountServiceServer, session_service_server::SessionServiceServer,
         team_service_server::TeamServiceServer, user_service_server::UserServiceServer,
     },
@@ -358,6 +359,7 @@ async fn admin_services(mut server: Server<Layered>, api: Admin, fleet: &Fleet) 
     health.set_serving::<SessionServiceServer<Admin>>().await;
     health.set_serving::<KeyServiceServer<Admin>>().await;
     health.set_serving::<ProviderServiceServer<Admin>>().await;
+    health.set_serving::<RouteServiceServer<Admin>>().await;
     health.set_serving::<ModelServiceServer<Admin>>().await;
     health.set_serving::<BudgetServiceServer<Admin>>().await;
     health.set_serving::<IdentityServiceServer<Admin>>().await;
@@ -376,6 +378,7 @@ async fn admin_services(mut server: Server<Layered>, api: Admin, fleet: &Fleet) 
         .add_service(SessionServiceServer::new(api.clone()))
         .add_service(KeyServiceServer::new(api.clone()))
         .add_service(ProviderServiceServer::new(api.clone()))
+        .add_service(RouteServiceServer::new(api.clone()))
         .add_service(ModelServiceServer::new(api.clone()))
         .add_service(BudgetServiceServer::new(api.clone()))
         .add_service(fleet.replica_service())

@@ -39,7 +39,7 @@ use crate::{
 };
 
 pub(crate) mod encode;
-mod items;
+pub(crate) mod items;
 pub(crate) mod signer;
 mod state;
 

@@ -44,6 +44,7 @@ pub mod service_accounts;
 pub mod scim;
 pub mod quotas;
 pub mod providers;
+pub mod routes;
 pub mod keys;
 pub mod replicas;
 pub mod models;

@@ -14,6 +14,7 @@ use super::{
     mask::Mask,
     page::Page,
     quotas::{self, Asked},
+    routes,
     violations::Violations,
     wire::{self, new_id},
 };
@@ -174,6 +175,8 @@ impl Admin {
                 format!("customer '{}' still has {}: delete them first", customer.name, wire::count(teams, "team"));
             return Err(Failure::Blocked { subject: target, sentence });
         }
+        let named = format!("customer '{}'", customer.name);
+        routes::ensure_unnamed(&mut change.txn, customer.id.as_str(), &named, &target).await?;
         change.txn.customer_delete(&customer.id, change.revision).await?;
         change.finish(Done { target: &target, before: Some(fields_of(&customer)), ..Done::default() }).await?;
         Ok(())

@@ -10,8 +10,8 @@ use tonic::{Request, Response, Status};
 pub(super) use self::fields::target;
 use self::fields::{References, fields_of, written};
 use super::{
-    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, quotas::Asked, teams,
-    users, violations::Violations, wire,
+    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, quotas::Asked, routes,
+    teams, users, violations::Violations, wire,
 };
 use crate::{
     change::{Change, Done},
@@ -199,8 +199,10 @@ impl Admin {
         let mut change = Change::begin(&self.store, by).await?;
         let key = find(&mut change.txn, by, named).await?;
         wire::ensure_fresh(KeyId::NOUN, &key.name, etag, &key.stamp)?;
+        let (target, named) = (target(&key), format!("key '{}'", key.name));
+        routes::ensure_unnamed(&mut change.txn, key.id.as_str(), &named, &target).await?;
         change.txn.key_delete(&key.id, change.revision).await?;
-        change.finish(Done { target: &target(&key), before: Some(fields_of(&key)), ..Done::default() }).await?;
+        change.finish(Done { target: &target, before: Some(fields_of(&key)), ..Done::default() }).await?;
         Ok(())
     }
 

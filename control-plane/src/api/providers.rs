@@ -4,14 +4,19 @@ mod credentials;
 
 use serde_json::{Value, json};
 use tollgate_audit::Fields;
-use tollgate_policy::{id::ProviderId, name::Name, snapshot::Dialect};
+use tollgate_policy::{
+    id::ProviderId,
+    name::Name,
+    provider::{Auth, Quirk},
+    snapshot::Dialect,
+};
 use tollgate_proto::admin::v1::{self, provider_service_server::ProviderService};
 use tonic::{Request, Response, Status};
 
 use self::credentials::Secrets;
 use super::{
-    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, violations::Violations,
-    wire,
+    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, routes,
+    violations::Violations, wire,
 };
 use crate::{
     base_url,
@@ -23,8 +28,21 @@ use crate::{
     },
 };
 
-const CHANGEABLE: [&str; 8] =
-    ["name", "base_url", "allow_private", "models", "vendor", "disabled", "priority", "credentials"];
+const CHANGEABLE: [&str; 11] = [
+    "name",
+    "base_url",
+    "allow_private",
+    "models",
+    "vendor",
+    "disabled",
+    "priority",
+    "credentials",
+    "auth",
+    "region",
+    "quirks",
+];
+/// The longest name of a region, in bytes.
+const REGION_BYTES_MAX: usize = 64;
 
 #[tonic::async_trait]
 impl ProviderService for Admin {
@@ -102,6 +120,9 @@ impl Admin {
         let base_url = violations.take("base_url", base_url::parse(&wire.base_url, wire.allow_private));
         let models = wire::patterns("models", &wire.models, violations);
         let vendor = read_vendor(&wire.vendor, violations);
+        let auth = violations.take("auth", Auth::parse(&wire.auth));
+        let region = read_region(&wire.region, violations);
+        let quirks = read_quirks(&wire.quirks, violations);
         for (at, credential) in wire.credentials.iter().enumerate() {
             let id = format!("credentials[{at}].id");
             violations.output_only([(id.as_str(), !credential.id.is_empty())]);
@@ -112,6 +133,8 @@ impl Admin {
         else {
             return Ok(None);
         };
+        let (Some(auth), Some(region), Some(quirks)) = (auth, region, quirks) else { return Ok(None) };
+        ensure_signable(&auth, &region, violations);
         Ok(Some(Provider {
             id: wire::new_id(ProviderId::from_ulid)?,
             name,
@@ -123,6 +146,9 @@ impl Admin {
             disabled: wire.disabled,
             priority: wire.priority,
             credentials,
+            auth,
+            region,
+            quirks,
             stamp: Stamp { created: 0, revision: 0, create_time: 0, update_time: 0 },
         }))
     }
@@ -196,6 +222,12 @@ impl Admin {
         } else {
             old.credentials.clone()
         };
+        let auth = mask.of("auth", || violations.take("auth", Auth::parse(&wire.auth)));
+        let region = mask.of("region", || read_region(&wire.region, violations));
+        let quirks = mask.of("quirks", || read_quirks(&wire.quirks, violations));
+        let auth = auth.unwrap_or_else(|| old.auth.clone());
+        let region = region.unwrap_or_else(|| old.region.clone());
+        ensure_signable(&auth, &region, violations);
         Ok(Provider {
             id: old.id.clone(),
             name: name.unwrap_or_else(|| old.name.clone()),
@@ -207,6 +239,9 @@ impl Admin {
             disabled: mask.of("disabled", || Some(wire.disabled)).unwrap_or(old.disabled),
             priority: mask.of("priority", || Some(wire.priority)).unwrap_or(old.priority),
             credentials,
+            auth,
+            region,
+            quirks: quirks.unwrap_or_else(|| old.quirks.clone()),
             stamp: old.stamp,
         })
     }
@@ -221,7 +256,7 @@ impl Admin {
             let sentence = format!(
                 "provider '{}' is named by {}: take it, and its credentials, out of these keys first",
                 provider.name,
-                credentials::keys_text(&keys)
+                wire::quoted("key", &keys)
             );
             return Err(Failure::Blocked { subject: target, sentence });
         }
@@ -232,6 +267,8 @@ impl Admin {
                 format!("provider '{name}' is named by budgets of {owners}: take it out of these budgets first");
             return Err(Failure::Blocked { subject: target, sentence });
         }
+        let named = format!("provider '{}'", provider.name);
+        routes::ensure_unnamed(&mut change.txn, provider.id.as_str(), &named, &target).await?;
         for credential in &provider.credentials {
             remove(&mut change.txn, &provider, credential).await?;
         }
@@ -250,7 +287,7 @@ pub(super) async fn find(txn: &mut Txn, named: &str) -> Result<Provider, Failure
 async fn remove(txn: &mut Txn, provider: &Provider, credential: &Credential) -> Result<(), Failure> {
     let keys = txn.credential_keys(&credential.id).await?;
     if !keys.is_empty() {
-        let (name, keys) = (format!("{}/{}", provider.name, credential.name), credentials::keys_text(&keys));
+        let (name, keys) = (format!("{}/{}", provider.name, credential.name), wire::quoted("key", &keys));
         let sentence = format!("credential '{name}' is named by {keys}: take it out of these keys first");
         return Err(Failure::Blocked { subject: format!("credential/{}", credential.id), sentence });
     }
@@ -279,6 +316,25 @@ fn read_vendor(text: &str, violations: &mut Violations) -> Option<String> {
     violations.take("vendor", Name::parse(text)).map(|name| name.to_string())
 }
 
+fn read_region(text: &str, violations: &mut Violations) -> Option<String> {
+    if text.len() > REGION_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        violations.add("region", format!("must be at most {REGION_BYTES_MAX} visible ASCII characters, without spaces"));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn read_quirks(list: &[String], violations: &mut Violations) -> Option<Vec<Quirk>> {
+    wire::words("quirks", list, &Quirk::ALL, Quirk::word, violations)
+}
+
+// A signature is made for a region.
+fn ensure_signable(auth: &Auth, region: &str, violations: &mut Violations) {
+    if *auth == Auth::SigV4 && region.is_empty() {
+        violations.add("region", "is required for the auth sigv4, such as us-east-1");
+    }
+}
+
 fn target(provider: &Provider) -> String {
     format!("{}/{}", ProviderId::NOUN, provider.id)
 }
@@ -295,8 +351,12 @@ fn fields_of(provider: &Provider) -> Fields {
         disabled,
         priority,
         credentials,
+        auth,
+        region,
+        quirks,
         stamp: _,
     } = provider;
+    let quirks: Vec<_> = quirks.iter().map(|quirk| quirk.word()).collect();
     let credentials: Vec<Value> = credentials.iter().map(credentials::field_of).collect();
     wire::fields([
         ("name", json!(name.as_str())),
@@ -308,12 +368,29 @@ fn fields_of(provider: &Provider) -> Fields {
         ("disabled", json!(disabled)),
         ("priority", json!(priority)),
         ("credentials", json!(credentials)),
+        ("auth", json!(auth.text())),
+        ("region", json!(region)),
+        ("quirks", json!(quirks)),
     ])
 }
 
 fn written(provider: &Provider) -> v1::Provider {
-    let Provider { id, name, dialect, base_url, allow_private, models, vendor, disabled, priority, credentials, stamp } =
-        provider;
+    let Provider {
+        id,
+        name,
+        dialect,
+        base_url,
+        allow_private,
+        models,
+        vendor,
+        disabled,
+        priority,
+        credentials,
+        auth,
+        region,
+        quirks,
+        stamp,
+    } = provider;
     v1::Provider {
         id: id.to_string(),
         name: name.to_string(),
@@ -328,6 +405,9 @@ fn written(provider: &Provider) -> v1::Provider {
         etag: wire::etag(stamp),
         create_time: Some(wire::timestamp(stamp.create_time)),
         update_time: Some(wire::timestamp(stamp.update_time)),
+        auth: auth.text(),
+        region: region.clone(),
+        quirks: quirks.iter().map(|quirk| quirk.word().to_owned()).collect(),
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
     mask::Mask,
     page::Page,
     quotas::{self, Asked},
+    routes,
     violations::Violations,
     wire,
 };
@@ -193,6 +194,8 @@ impl Admin {
             let sentence = format!("team '{}' still has {keys} and {users}: delete or move them first", team.name);
             return Err(Failure::Blocked { subject: target, sentence });
         }
+        let named = format!("team '{}'", team.name);
+        routes::ensure_unnamed(&mut change.txn, team.id.as_str(), &named, &target).await?;
         change.txn.team_delete(&team.id, change.revision).await?;
         change.finish(Done { target: &target, before: Some(fields_of(&team)), ..Done::default() }).await?;
         Ok(())

@@ -74,6 +74,36 @@ pub fn patterns(field: &str, list: &[String], violations: &mut Violations) -> Op
     sound.then(|| list.to_vec())
 }
 
+/// Reads words, each known and each once, into the order that the type has. Each one that is wrong is named by its place.
+pub fn words<T: Copy + Ord>(
+    field: &str,
+    list: &[String],
+    all: &[T],
+    word: fn(T) -> &'static str,
+    violations: &mut Violations,
+) -> Option<Vec<T>> {
+    let mut read = Vec::new();
+    for (at, text) in list.iter().enumerate() {
+        match all.iter().copied().find(|known| word(*known) == text) {
+            Some(known) if read.contains(&known) => violations.add(format!("{field}[{at}]"), "is given twice"),
+            Some(known) => read.push(known),
+            None => {
+                let known: Vec<_> = all.iter().copied().map(word).collect();
+                violations.add(format!("{field}[{at}]"), format!("must be one of: {}", known.join(", ")));
+            }
+        }
+    }
+    read.sort_unstable();
+    (read.len() == list.len()).then_some(read)
+}
+
+/// `the route 'a'`, `the routes 'a', 'b'`.
+#[must_use]
+pub fn quoted(noun: &str, names: &[String]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
+    format!("the {noun}{} {}", if names.len() == 1 { "" } else { "s" }, quoted.join(", "))
+}
+
 /// Reads labels.
 pub fn tags(tags: &HashMap<String, String>, violations: &mut Violations) -> Option<BTreeMap<String, String>> {
     if tags.len() > TAGS_MAX {

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 
 use tollgate_policy::{
     credential::TokenKey,
-    id::ProviderId,
+    id::{CustomerId, KeyId, ProviderId, TeamId},
+    route::Scope,
     snapshot::{EndedSession, Model, Object, ObjectRef},
 };
 use tollgate_proto::{
     convert::fleet::{InvalidItem, audit_word, item},
     fleet::v1::{
-        CredentialItem, CustomerItem, EndedSessionItem, Item, ItemKind, KeyItem, ModelItem, ProviderItem, TeamItem,
-        TokenKeyItem, UserItem,
+        CredentialItem, CustomerItem, EndedSessionItem, Item, ItemKind, KeyItem, ModelItem, ProviderItem, RouteItem,
+        RouteTierItem, TeamItem, TokenKeyItem, UserItem,
     },
     push,
 };
@@ -20,6 +21,7 @@ use crate::store::{
     keys::Key,
     organisation::{Customer, Team, User},
     providers::{Credential, Provider},
+    routes::Route,
 };
 
 mod quota;
@@ -96,11 +98,14 @@ pub(crate) fn provider(row: &Provider, vendors: &Vendors) -> Item {
         disabled,
         priority,
         credentials,
+        auth,
+        region,
+        quirks,
         stamp: _,
     } = row;
     let vendor = match vendor.as_str() {
         "" if vendors.contains_key(name.as_str()) => name.as_str(),
-        "" => dialect.word(),
+        "" => dialect.vendor(),
         vendor => vendor,
     };
     let body = ProviderItem {
@@ -113,8 +118,28 @@ pub(crate) fn provider(row: &Provider, vendors: &Vendors) -> Item {
         disabled: *disabled,
         priority: *priority,
         credentials: credentials.iter().map(credential).collect(),
+        auth: auth.text(),
+        region: region.clone(),
+        quirks: quirks.iter().map(|quirk| quirk.word().to_owned()).collect(),
     };
     item(ItemKind::Provider, id.to_string(), &body)
+}
+
+pub(crate) fn route(row: &Route) -> Item {
+    let Route { id, name, models, scope, priority, disabled, strict, tiers, stamp: _ } = row;
+    let Scope { customers, teams, keys } = scope;
+    let body = RouteItem {
+        name: name.to_string(),
+        models: models.clone(),
+        customers: customers.iter().map(CustomerId::to_string).collect(),
+        teams: teams.iter().map(TeamId::to_string).collect(),
+        keys: keys.iter().map(KeyId::to_string).collect(),
+        priority: *priority,
+        disabled: *disabled,
+        strict: *strict,
+        tiers: tiers.iter().map(RouteTierItem::from).collect(),
+    };
+    item(ItemKind::Route, id.to_string(), &body)
 }
 
 pub(crate) fn model(row: &Model) -> Item {
@@ -148,6 +173,7 @@ pub(crate) fn gone(object: &ObjectRef) -> Name {
         ObjectRef::User(id) => (ItemKind::User, id.to_string()),
         ObjectRef::Key(id) => (ItemKind::Key, id.to_string()),
         ObjectRef::Provider(id) => (ItemKind::Provider, id.to_string()),
+        ObjectRef::Route(id) => (ItemKind::Route, id.to_string()),
         ObjectRef::Model(vendor, name) => (ItemKind::Model, push::model_id(vendor, name)),
         ObjectRef::TokenKey(id) => (ItemKind::TokenKey, id.to_string()),
         ObjectRef::EndedSession(id) => (ItemKind::EndedSession, id.to_string()),

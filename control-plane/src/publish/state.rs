@@ -127,6 +127,7 @@ impl State {
             users,
             keys,
             providers,
+            routes,
             models,
             token_keys,
             ended_sessions,
@@ -138,6 +139,7 @@ impl State {
         names.extend(teams.iter().map(|row| name(ItemKind::Team, &row.id)));
         names.extend(users.iter().map(|row| name(ItemKind::User, &row.id)));
         names.extend(keys.iter().map(|row| name(ItemKind::Key, &row.id)));
+        names.extend(routes.iter().map(|row| name(ItemKind::Route, &row.id)));
         names.extend(models.iter().map(|row| name(ItemKind::Model, &push::model_id(&row.vendor, &row.name))));
         names.extend(token_keys.iter().map(|row| name(ItemKind::TokenKey, &row.id())));
         names.extend(ended_sessions.iter().map(|row| name(ItemKind::EndedSession, &row.id)));
@@ -217,6 +219,7 @@ impl State {
             users,
             keys,
             providers,
+            routes,
             models,
             token_keys,
             ended_sessions,
@@ -232,6 +235,7 @@ impl State {
         let plain = plain.chain(users.iter().map(items::user)).chain(keys.iter().map(items::key));
         let plain = plain.chain(token_keys.iter().map(items::token_key));
         let plain = plain.chain(ended_sessions.iter().map(items::ended_session));
+        let plain = plain.chain(routes.iter().map(items::route));
         for item in plain.chain(models.iter().map(items::model)) {
             names.insert(self.put(item));
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tollgate_policy::{
     credential::TokenKey,
-    id::{CustomerId, KeyId, ProviderId, SessionId, TeamId, UserId},
+    id::{CustomerId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
     snapshot::{EndedSession, Model, ObjectRef},
 };
 
@@ -13,6 +13,7 @@ use super::{
     keys::Key,
     organisation::{Customer, Team, User},
     providers::{Credential, Provider},
+    routes::Route,
 };
 
 /// Every object that was created or changed after a revision, and what was deleted.
@@ -32,6 +33,8 @@ pub struct Changes {
     pub keys: Vec<Key>,
     /// Providers, each with all of its credentials.
     pub providers: Vec<Provider>,
+    /// Routes.
+    pub routes: Vec<Route>,
     /// Models of the catalogue, with the price that holds.
     pub models: Vec<Model>,
     /// Keys that sign developers' credentials.
@@ -70,6 +73,7 @@ impl Txn {
             users: self.owners(sql!("SELECT * FROM users WHERE revision > $1", after), User::read).await?,
             keys: self.owners(sql!("SELECT * FROM keys WHERE revision > $1", after), Key::read).await?,
             providers: self.changed_providers(after).await?,
+            routes: self.routes_changed(after).await?,
             models: self.models_changed(after).await?,
             token_keys: self.token_keys_changed(after).await?,
             ended_sessions: self.sessions_ended(after).await?,
@@ -77,7 +81,11 @@ impl Txn {
         })
     }
 
-    async fn changed_providers(&mut self, after: i64) -> Result<Vec<Provider>, StoreError> {
+    /// The providers that changed after a revision, each with all of its credentials.
+    ///
+    /// # Errors
+    /// As [`Txn::execute`].
+    pub async fn changed_providers(&mut self, after: i64) -> Result<Vec<Provider>, StoreError> {
         let select = sql!(
             "SELECT c.* FROM credentials c JOIN providers p ON p.id = c.provider WHERE p.revision > $1 ORDER BY c.position",
             after
@@ -124,6 +132,7 @@ fn tombstone(row: &Row) -> Result<ObjectRef, StoreError> {
         UserId::NOUN => ObjectRef::User(row.parsed("id", UserId::parse)?),
         KeyId::NOUN => ObjectRef::Key(row.parsed("id", KeyId::parse)?),
         ProviderId::NOUN => ObjectRef::Provider(row.parsed("id", ProviderId::parse)?),
+        RouteId::NOUN => ObjectRef::Route(row.parsed("id", RouteId::parse)?),
         SessionId::NOUN => ObjectRef::EndedSession(row.parsed("id", SessionId::parse)?),
         TOKEN_KEY => ObjectRef::TokenKey(row.text("id")?.into()),
         MODEL => row.parsed("id", |id| match id.split_once('/') {

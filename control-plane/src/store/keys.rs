@@ -1,6 +1,6 @@
 //! The rows of virtual keys.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use tollgate_policy::{
     id::{CredentialId, KeyId, ProviderId, TeamId, UserId},
@@ -198,8 +198,8 @@ impl Key {
             revoked: row.flag("revoked")?,
             expires_ms: row.int_opt("expire_time")?,
             models: row.list("models")?,
-            providers: ids(row, "providers", ProviderId::parse)?,
-            credentials: ids(row, "credentials", CredentialId::parse)?,
+            providers: row.ids("providers", ProviderId::parse)?,
+            credentials: row.ids("credentials", CredentialId::parse)?,
             tags: row.parsed("tags", |text| serde_json::from_str(text))?,
             audit: row.parsed("audit", audit)?,
             prefix: row.text("prefix")?,
@@ -225,13 +225,4 @@ fn tags_text(tags: &BTreeMap<String, String>) -> String {
 pub(super) fn hash(row: &Row) -> Result<KeyHash, StoreError> {
     let bytes = <[u8; 32]>::try_from(row.bytes("hash")?).map_err(|_| StoreError::corrupt("hash", "not 32 bytes"))?;
     Ok(KeyHash::new(bytes))
-}
-
-fn ids<T, E: fmt::Display>(
-    row: &Row,
-    column: &'static str,
-    parse: impl Fn(&str) -> Result<T, E>,
-) -> Result<Vec<T>, StoreError> {
-    let texts = row.list(column)?;
-    texts.iter().map(|text| parse(text).map_err(|error| StoreError::corrupt(column, error))).collect()
 }

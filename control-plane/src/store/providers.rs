@@ -3,6 +3,7 @@
 use tollgate_policy::{
     id::{CredentialId, ProviderId},
     name::Name,
+    provider::{Auth, Quirk},
     snapshot::Dialect,
 };
 
@@ -31,6 +32,12 @@ pub struct Provider {
     pub priority: i32,
     /// Its credentials, in the order in which they were given.
     pub credentials: Vec<Credential>,
+    /// How it is shown one.
+    pub auth: Auth,
+    /// Where it is, in its vendor's words; empty: not said.
+    pub region: String,
+    /// How it differs from its dialect's author, in the order of [`Quirk::ALL`].
+    pub quirks: Vec<Quirk>,
     /// Its history.
     pub stamp: Stamp,
 }
@@ -104,8 +111,8 @@ impl Txn {
     pub async fn provider_insert(&mut self, provider: &Provider) -> Result<(), StoreError> {
         let insert = sql!(
             "INSERT INTO providers (id, name, dialect, base_url, allow_private, models, vendor, disabled, priority,
-             create_time, update_time, created, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             auth, region, quirks, create_time, update_time, created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
             provider.id.as_str(),
             provider.name.as_str(),
             provider.dialect.word(),
@@ -115,6 +122,9 @@ impl Txn {
             &provider.vendor,
             provider.disabled,
             provider.priority,
+            provider.auth.text(),
+            &provider.region,
+            statement::list(provider.quirks.iter().map(|quirk| quirk.word())),
         );
         self.execute(provider.stamp.bind(insert)).await?;
         self.credentials_put(provider).await
@@ -125,7 +135,7 @@ impl Txn {
     pub async fn provider_update(&mut self, provider: &Provider) -> Result<(), StoreError> {
         let update = sql!(
             "UPDATE providers SET name = $1, base_url = $2, allow_private = $3, models = $4, vendor = $5, disabled = $6,
-             priority = $7, update_time = $8, revision = $9 WHERE id = $10",
+             priority = $7, auth = $8, region = $9, quirks = $10, update_time = $11, revision = $12 WHERE id = $13",
             provider.name.as_str(),
             &provider.base_url,
             provider.allow_private,
@@ -133,6 +143,9 @@ impl Txn {
             &provider.vendor,
             provider.disabled,
             provider.priority,
+            provider.auth.text(),
+            &provider.region,
+            statement::list(provider.quirks.iter().map(|quirk| quirk.word())),
             provider.stamp.update_time,
             provider.stamp.revision,
             provider.id.as_str(),
@@ -238,6 +251,7 @@ impl Txn {
 impl Provider {
     pub(super) fn read(row: &Row, credentials: Vec<Credential>) -> Result<Self, StoreError> {
         let dialect = |word: &str| Dialect::of_word(word).ok_or("not a dialect");
+        let quirk = |word: &String| Quirk::of_word(word).ok_or_else(|| StoreError::corrupt("quirks", word));
         Ok(Self {
             id: row.parsed("id", ProviderId::parse)?,
             name: row.parsed("name", Name::parse)?,
@@ -249,6 +263,9 @@ impl Provider {
             disabled: row.flag("disabled")?,
             priority: row.narrow("priority")?,
             credentials,
+            auth: row.parsed("auth", Auth::parse)?,
+            region: row.text("region")?,
+            quirks: row.list("quirks")?.iter().map(quirk).collect::<Result<_, _>>()?,
             stamp: Stamp::read(row)?,
         })
     }

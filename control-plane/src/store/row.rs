@@ -94,6 +94,19 @@ impl Row {
     pub fn list(&self, column: &'static str) -> Result<Vec<String>, StoreError> {
         self.parsed(column, |text| serde_json::from_str(text))
     }
+
+    /// A TEXT that holds a JSON array of ids.
+    ///
+    /// # Errors
+    /// As [`Self::parsed`].
+    pub fn ids<T, E: fmt::Display>(
+        &self,
+        column: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Vec<T>, StoreError> {
+        let texts = self.list(column)?;
+        texts.iter().map(|text| parse(text).map_err(|error| StoreError::corrupt(column, error))).collect()
+    }
 }
 
 impl fmt::Debug for Row {

@@ -39,7 +39,7 @@ impl Name {
 
 fn reads_like_an_id(text: &str) -> bool {
     text.split_once('-').is_some_and(|(noun, rest)| {
-        matches!(noun, "customer" | "team" | "user" | "key" | "provider" | "credential" | "replica")
+        matches!(noun, "customer" | "team" | "user" | "key" | "provider" | "credential" | "replica" | "route")
             && rest.len() == crate::id::ULID_LENGTH
     })
 }

@@ -166,7 +166,8 @@ impl Dialect {
         match self {
             Self::Anthropic => "anthropic",
             Self::OpenAiChat | Self::OpenAiResponses => "openai",
-            Self::Gemini | Self::VertexAnthropic => "google",
+            Self::Gemini => "google",
+            Self::VertexAnthropic => "vertex",
             Self::BedrockConverse | Self::BedrockInvoke => "aws",
         }
     }

@@ -108,6 +108,7 @@ pub const SYSTEM_ROLES: [SystemRole; 4] = [
             "provider.read",
             "replica.read",
             "role.read",
+            "route.read",
             "service-account.read",
             "session.read",
             "system.read",

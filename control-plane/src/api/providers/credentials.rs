@@ -197,9 +197,3 @@ pub(super) fn written(credential: &Credential) -> v1::Credential {
         fingerprint: fingerprint.clone(),
     }
 }
-
-/// `the key 'a'`, `the keys 'a', 'b'`.
-pub(super) fn keys_text(keys: &[String]) -> String {
-    let quoted: Vec<_> = keys.iter().map(|key| format!("'{key}'")).collect();
-    format!("the key{} {}", if keys.len() == 1 { "" } else { "s" }, quoted.join(", "))
-}
