@@ -82,10 +82,7 @@ pub(crate) const fn status(kind: RefusalKind, detail: Detail) -> StatusCode {
         // Claude Code shows the sentence of a 451 as it is, after one request. With 403 it says "Please run /login", with
         // 404 it hides the sentence and offers another model, and a 400 it sends six times.
         (
-            RefusalKind::ModelDenied
-            | RefusalKind::NoProvider
-            | RefusalKind::Unpriced
-            | RefusalKind::Inexpressible,
+            RefusalKind::ModelDenied | RefusalKind::NoProvider | RefusalKind::Unpriced | RefusalKind::Inexpressible,
             _,
         ) => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
         // Claude Code shows the sentence of this one word for word, after one request. Where it was given a key it puts `API
@@ -115,10 +112,9 @@ pub(crate) const fn class(kind: RefusalKind) -> ErrorClass {
         | RefusalKind::KeyRevoked
         | RefusalKind::KeyExpired
         | RefusalKind::OwnerDisabled => ErrorClass::Authentication,
-        RefusalKind::ModelDenied
-        | RefusalKind::NoProvider
-        | RefusalKind::Unpriced
-        | RefusalKind::Inexpressible => ErrorClass::Permission,
+        RefusalKind::ModelDenied | RefusalKind::NoProvider | RefusalKind::Unpriced | RefusalKind::Inexpressible => {
+            ErrorClass::Permission
+        }
         RefusalKind::BudgetExhausted | RefusalKind::SessionLimited => ErrorClass::Billing,
         RefusalKind::BudgetBusy | RefusalKind::RateLimited | RefusalKind::ParallelLimited => ErrorClass::RateLimit,
         // Not `Overloaded`: three of those make Claude Code give up, or change to another model.

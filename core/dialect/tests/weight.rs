@@ -88,10 +88,13 @@ fn expected(name: &str) -> Option<(Weight, u64)> {
             )
         }
         "images" => (Weight { images: 3, hidden_tokens: PLAIN_PROMPT_TOKENS + 3 * IMAGE_TOKENS, ..PLAIN }, IMAGE_BYTES),
-        "image_in_tool_result" => {
-            (Weight { images: 1, hidden_tokens: PROMPT_TOKENS + IMAGE_TOKENS + 2 * CLIENT_TOOL_TOKENS, ..TOOLS }, IMAGE_BYTES)
+        "image_in_tool_result" => (
+            Weight { images: 1, hidden_tokens: PROMPT_TOKENS + IMAGE_TOKENS + 2 * CLIENT_TOOL_TOKENS, ..TOOLS },
+            IMAGE_BYTES,
+        ),
+        "document_text" => {
+            (Weight { images: 1, hidden_tokens: PLAIN_PROMPT_TOKENS + IMAGE_TOKENS, ..PLAIN }, IMAGE_BYTES)
         }
-        "document_text" => (Weight { images: 1, hidden_tokens: PLAIN_PROMPT_TOKENS + IMAGE_TOKENS, ..PLAIN }, IMAGE_BYTES),
         "document_pdf" | "document_cited" | "document_in_tool_result_escaped" => {
             (Weight { is_unresolvable: true, ..PLAIN }, 0)
         }

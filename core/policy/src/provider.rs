@@ -71,6 +71,20 @@ pub enum Quirk {
     NoEffort,
     /// `top_k` is taken.
     TopK,
+    /// The model always thinks: `reasoning_effort` is never `none`.
+    AlwaysThinks,
+    /// How much the model thinks is said in `reasoning`, an object: OpenRouter.
+    ReasoningObject,
+    /// How much the model thinks is said in `thinking`, an object: DeepSeek, GLM, Kimi.
+    ThinkingObject,
+    /// How much the model thinks is said in `enable_thinking` and `thinking_budget`: Qwen.
+    EnableThinking,
+    /// Texts that follow each other in one message are one text, and not a list.
+    JoinedTexts,
+    /// `cache_control` is taken, as OpenRouter has it for the models of Anthropic.
+    CacheControl,
+    /// `web_search_options` is taken.
+    WebSearch,
 }
 
 /// A provider.
@@ -221,7 +235,7 @@ impl Auth {
 
 impl Quirk {
     /// Every quirk.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 15] = [
         Self::MaxTokens,
         Self::SystemRole,
         Self::ReasoningContent,
@@ -230,6 +244,13 @@ impl Quirk {
         Self::NoSchemaFormat,
         Self::NoEffort,
         Self::TopK,
+        Self::AlwaysThinks,
+        Self::ReasoningObject,
+        Self::ThinkingObject,
+        Self::EnableThinking,
+        Self::JoinedTexts,
+        Self::CacheControl,
+        Self::WebSearch,
     ];
 
     /// The word for it in configuration and records.
@@ -244,6 +265,13 @@ impl Quirk {
             Self::NoSchemaFormat => "no_schema_format",
             Self::NoEffort => "no_effort",
             Self::TopK => "top_k",
+            Self::AlwaysThinks => "always_thinks",
+            Self::ReasoningObject => "reasoning_object",
+            Self::ThinkingObject => "thinking_object",
+            Self::EnableThinking => "enable_thinking",
+            Self::JoinedTexts => "joined_texts",
+            Self::CacheControl => "cache_control",
+            Self::WebSearch => "web_search",
         }
     }
 

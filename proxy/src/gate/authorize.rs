@@ -32,7 +32,12 @@ pub(super) fn authorize(gate: &Gate, ask: Ask) -> Verdict<Granted> {
     let Ask { mut ticket, current, caller, request, weight } = ask;
     let registration = gate.holder.visits().register(caller.clone());
     let newest = gate.holder.load().unwrap_or_else(|| Arc::clone(&current));
-    let decided = decide(&current, &newest, caller, &decide::Ask { dialect: speech::policy(request.dialect), model: &ticket.model });
+    let decided = decide(
+        &current,
+        &newest,
+        caller,
+        &decide::Ask { dialect: speech::policy(request.dialect), model: &ticket.model },
+    );
     ticket.revision = newest.snapshot.revision();
     match decided {
         Ok((caller, grant)) => Ok(Granted { ticket, current: newest, registration, caller, grant, request, weight }),

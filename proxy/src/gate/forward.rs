@@ -30,11 +30,7 @@ use crate::{
     clock,
     current::Secret,
     refuse::REQUEST_ID,
-    upstream::{
-        destination::Destination,
-        rest::Cause,
-        sign::sign,
-    },
+    upstream::{destination::Destination, rest::Cause, sign::sign},
     visits::Registration,
 };
 

@@ -176,7 +176,8 @@ impl Journey {
                 return None;
             }
             let waking = targets.iter().filter_map(|target| {
-                choice::first_to_wake(self.candidates(target), rests, now).map(|(until, credential)| (until, *target, credential))
+                choice::first_to_wake(self.candidates(target), rests, now)
+                    .map(|(until, credential)| (until, *target, credential))
             });
             waking.min_by_key(|(until, ..)| *until).map(|(_, target, credential)| (target, credential))
         });

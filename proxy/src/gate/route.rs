@@ -270,7 +270,8 @@ mod tests {
 
     #[test]
     fn a_path_may_name_the_model_and_the_stream() {
-        let call = |operation, model: &str, stream| Some(Call { operation, model: Some(model.into()), stream: Some(stream) });
+        let call =
+            |operation, model: &str, stream| Some(Call { operation, model: Some(model.into()), stream: Some(stream) });
         for (path, expect) in [
             ("/v1beta/models/gemini-3-pro:generateContent", call(Operation::GenerateContent, "gemini-3-pro", false)),
             ("/gemini/v1beta/models/g:streamGenerateContent", call(Operation::GenerateContent, "g", true)),
@@ -280,7 +281,10 @@ mod tests {
                 call(Operation::GenerateContent, "g", false),
             ),
             ("/model/amazon.nova-pro-v1%3A0/converse", call(Operation::Converse, "amazon.nova-pro-v1:0", false)),
-            ("/bedrock/model/us.anthropic.claude/converse-stream", call(Operation::Converse, "us.anthropic.claude", true)),
+            (
+                "/bedrock/model/us.anthropic.claude/converse-stream",
+                call(Operation::Converse, "us.anthropic.claude", true),
+            ),
             ("/v1beta/models/:generateContent", None),
             ("/v1beta/models/a/b:generateContent", None),
             ("/v1beta/models/g:predict", None),

@@ -107,12 +107,7 @@ struct Written {
     is_usage_hidden: bool,
 }
 
-fn written(
-    provider: &Provider,
-    dialect: Dialect,
-    wanted: &Wanted<'_>,
-    request: &Outgoing,
-) -> Result<Written, Refusal> {
+fn written(provider: &Provider, dialect: Dialect, wanted: &Wanted<'_>, request: &Outgoing) -> Result<Written, Refusal> {
     let called = called(&request.call);
     let decoded = request.dialect.decode_request(&called, &request.body);
     let mut read = decoded.map_err(|error| Refusal::new(RefusalKind::Malformed, error.to_string()))?;
@@ -144,7 +139,10 @@ fn anew(headers: &HeaderMap, dialect: Dialect, stream: bool) -> HeaderMap {
 fn unspoken(provider: &Provider) -> Refusal {
     Refusal::new(
         RefusalKind::UpstreamUnavailable,
-        format!("The provider \"{}\" speaks a dialect that this Tollgate replica does not know. Tell your platform team.", provider.name),
+        format!(
+            "The provider \"{}\" speaks a dialect that this Tollgate replica does not know. Tell your platform team.",
+            provider.name
+        ),
     )
 }
 

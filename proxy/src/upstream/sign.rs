@@ -113,8 +113,7 @@ fn query(message: &mut Request<Full<Bytes>>, name: &str, token: &str) -> Result<
     let path = parts.path_and_query.as_ref().map_or("/", http::uri::PathAndQuery::as_str);
     let joint = if path.contains('?') { '&' } else { '?' };
     let value = utf8_percent_encode(token, NON_ALPHANUMERIC);
-    parts.path_and_query =
-        Some(format!("{path}{joint}{name}={value}").parse().map_err(|_| Unshowable::Characters)?);
+    parts.path_and_query = Some(format!("{path}{joint}{name}={value}").parse().map_err(|_| Unshowable::Characters)?);
     *message.uri_mut() = Uri::from_parts(parts).map_err(|_| Unshowable::Characters)?;
     Ok(())
 }
@@ -144,8 +143,9 @@ fn aws(
     let uri = message.uri().to_string();
     let kind = message.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(Cow::from);
     let headers: Vec<(&str, &str)> = kind.as_deref().map(|kind| (CONTENT_TYPE.as_str(), kind)).into_iter().collect();
-    let signable = SignableRequest::new(message.method().as_str(), &uri, headers.into_iter(), SignableBody::Bytes(body))
-        .map_err(|_| Unshowable::Signature)?;
+    let signable =
+        SignableRequest::new(message.method().as_str(), &uri, headers.into_iter(), SignableBody::Bytes(body))
+            .map_err(|_| Unshowable::Signature)?;
     let (instructions, _) = sigv4(signable, &params).map_err(|_| Unshowable::Signature)?.into_parts();
     instructions.apply_to_request_http1x(message);
     Ok(())

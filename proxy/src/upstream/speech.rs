@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tollgate_dialect::{Dialect, Quirks};
+use tollgate_dialect::{Dialect, Quirks, ThinkingForm};
 use tollgate_policy::{
     provider::{Dialect as Spoken, Quirk},
     snapshot::Provider,
@@ -37,6 +37,19 @@ pub(crate) fn quirks(provider: &Provider) -> Quirks {
         lacks_schema_format: has(Quirk::NoSchemaFormat),
         lacks_effort: has(Quirk::NoEffort),
         takes_top_k: has(Quirk::TopK),
+        cannot_stop_thinking: has(Quirk::AlwaysThinks),
+        thinking_form: if has(Quirk::ReasoningObject) {
+            ThinkingForm::Reasoning
+        } else if has(Quirk::ThinkingObject) {
+            ThinkingForm::Thinking
+        } else if has(Quirk::EnableThinking) {
+            ThinkingForm::Enable
+        } else {
+            ThinkingForm::Effort
+        },
+        joins_texts: has(Quirk::JoinedTexts),
+        takes_cache_control: has(Quirk::CacheControl),
+        takes_web_search: has(Quirk::WebSearch),
     }
 }
 

@@ -108,7 +108,8 @@ mod tests {
 
     #[test]
     fn what_the_bytes_do_not_show_is_counted_or_said() {
-        let data = |media_type: &'static str| Source::Base64 { media_type: media_type.into(), data: "x".repeat(400).into() };
+        let data =
+            |media_type: &'static str| Source::Base64 { media_type: media_type.into(), data: "x".repeat(400).into() };
         let plain = asked(vec![Block::text("hello")], vec![]);
         assert_eq!((plain.text_bytes, plain.hidden_tokens, plain.output_tokens), (1_000, PROMPT_TOKENS, Some(9)));
         assert_eq!((plain.is_unresolvable, plain.samples, plain.cache_write_5m), (false, 1, false));
@@ -122,8 +123,7 @@ mod tests {
         ] {
             assert!(asked(vec![block], vec![]).is_unresolvable);
         }
-        let search =
-            Tool::Hosted { hosted: Hosted::WebSearch, kind: "web_search".into(), json: Json::empty_object() };
+        let search = Tool::Hosted { hosted: Hosted::WebSearch, kind: "web_search".into(), json: Json::empty_object() };
         let searched = asked(vec![], vec![search]);
         assert_eq!((searched.samples, searched.web_searches, searched.is_unresolvable), (LOOP_SAMPLES, SEARCHES, true));
         let marked = Block::Text { text: "x".into(), citations: vec![], cache: Some(Cache::Default) };

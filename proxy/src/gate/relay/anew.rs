@@ -125,11 +125,7 @@ fn answered(gathered: Gathered<Incoming>, mut ticket: Box<Ticket>) -> Verdict<Bo
 }
 
 // What the provider says is wrong, in the words of the client's dialect.
-fn failed(
-    gathered: Gathered<Incoming>,
-    status: StatusCode,
-    ticket: Box<Ticket>,
-) -> Verdict<(StatusCode, Body)> {
+fn failed(gathered: Gathered<Incoming>, status: StatusCode, ticket: Box<Ticket>) -> Verdict<(StatusCode, Body)> {
     let bytes = match gathered {
         Gathered::Whole(bytes) | Gathered::More(bytes, _) => bytes,
         Gathered::Cut(refusal) => return Err(ticket.refuse(refusal)),
@@ -138,7 +134,7 @@ fn failed(
     };
     let client = ticket.passage.client;
     let failure = ticket.passage.provider.decode_error(status.as_u16(), &bytes);
-    let body = client.encode_error(failure.class, &failure.message, &ticket.request_id);
+    let body = client.encode_error(failure.class, &failure.sentence(), &ticket.request_id);
     // Claude Code takes an overloaded provider for what it is only by this status.
     let status = match (client, failure.class) {
         (Dialect::Anthropic, ErrorClass::Overloaded) => StatusCode::from_u16(529).unwrap_or(status),

@@ -32,6 +32,9 @@ pub(crate) const WRITE_BYTES_MIN: usize = 16 * 1024;
 /// the stream.
 pub(crate) const EVENT_BYTES_MAX: usize = 1024 * 1024;
 
+/// After so much silence a client is sent a sign of life. Claude Code gives up after 300 seconds.
+pub(crate) const PING_AFTER: Duration = Duration::from_secs(15);
+
 // So often a body that has events at hand says that it is not ready. Hyper's HTTP/1 server asks twice before it lets the
 // task of the provider's connection run, so the second time is the first that waits.
 const TURNS: u8 = 2;
@@ -51,6 +54,8 @@ pub(in crate::gate) struct Stream<B> {
     // How often the provider's connection was waited for since something last arrived.
     turns: u8,
     silence: Silence,
+    // When the client was last sent something, where signs of life are ours to give.
+    quiet: Option<Silence>,
     holding: Follower,
 }
 
@@ -67,6 +72,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     ) -> Self {
         Self {
             holding: Follower::new(&ticket, funds, spool),
+            quiet: ticket.passage.is_translated.then(|| Silence::new(PING_AFTER)),
             track: Track::new(ticket.passage.clone()),
             source,
             ticket: Some(ticket),
@@ -125,7 +131,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         if sendable == 0 {
             return match self.silence.poll_too_long(context) {
                 Poll::Ready(()) => self.fail(&silent()),
-                Poll::Pending => Poll::Pending,
+                Poll::Pending => self.live(context),
             };
         }
         if self.turns == TURNS {
@@ -136,7 +142,25 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         Poll::Pending
     }
 
+    // The provider says nothing: the client is told that the connection lives.
+    fn live(&mut self, context: &mut Context<'_>) -> Polled {
+        let Some(quiet) = &mut self.quiet else { return Poll::Pending };
+        if quiet.poll_too_long(context).is_pending() {
+            return Poll::Pending;
+        }
+        quiet.broken();
+        let ping = self.track.ping();
+        if ping.is_empty() {
+            return quiet_again(quiet, context);
+        }
+        self.held.push(ping);
+        self.write(self.sendable())
+    }
+
     fn write(&mut self, count: usize) -> Polled {
+        if let Some(quiet) = &mut self.quiet {
+            quiet.broken();
+        }
         Poll::Ready(Some(Ok(Frame::data(self.take(count)))))
     }
 
@@ -178,6 +202,12 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
             ticket.close(end);
         }
     }
+}
+
+// A dialect without signs of life: the alarm is set anew.
+fn quiet_again(quiet: &mut Silence, context: &mut Context<'_>) -> Polled {
+    let _ = quiet.poll_too_long(context);
+    Poll::Pending
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for Stream<B> {
