@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    block::{Piece, said, sealed},
     decode::block,
-    encode::{Piece, said},
     usage::{Latest, Usage as WireUsage},
-    wire::WireBlock,
 };
 use crate::{
     dialects::{
@@ -106,11 +105,7 @@ pub fn encode_answer<'a>(answer: &'a Answer<'a>) -> Vec<u8> {
         block => said(block).map(|block| Piece::Block(Box::new(block))),
     };
     // A tool's call has no place for a seal here: thinking without text goes ahead of it and bears the seal.
-    let content = answer
-        .blocks
-        .iter()
-        .flat_map(|block| [seal(block).map(|block| Piece::Block(Box::new(block))), said(block)])
-        .flatten();
+    let content = answer.blocks.iter().flat_map(|block| [seal(block), said(block)]).flatten();
     let has_call = answer.blocks.iter().any(|block| matches!(block, Block::ToolUse(_)));
     let (stop_reason, stop_sequence) = match &answer.stop {
         Some(Stop::Other { word }) if is_own => (Some(&**word), None),
@@ -129,14 +124,9 @@ pub fn encode_answer<'a>(answer: &'a Answer<'a>) -> Vec<u8> {
     serde_json::to_vec(&wire).unwrap_or_default()
 }
 
-fn seal<'a>(block: &'a Block<'a>) -> Option<WireBlock<'a>> {
+fn seal<'a>(block: &'a Block<'a>) -> Option<Piece<'a>> {
     let Block::ToolUse(tool) = block else { return None };
-    tool.signature.as_ref().map(|seal| WireBlock {
-        kind: "thinking".into(),
-        thinking: Some(Text::default()),
-        signature: Some(Text(seal.enclose(Dialect::Anthropic))),
-        ..WireBlock::default()
-    })
+    tool.signature.as_ref().map(sealed)
 }
 
 /// Reads the body of an error answer.
