@@ -17,6 +17,9 @@ use crate::{
     meter::Counters,
 };
 
+/// What the API says of a conversation that does not fit into the model's context window.
+const TOO_LONG: [&str; 2] = ["prompt is too long", "exceed context limit"];
+
 #[derive(Deserialize)]
 struct Read<'a> {
     #[serde(borrow, default)]
@@ -146,6 +149,14 @@ pub fn decode_error(status: u16, body: &[u8]) -> Failure {
     }
     let class = ErrorClass::of_status(status);
     match serde_json::from_slice(body) {
+        // Clients of other dialects know such a conversation by the code.
+        Ok(Envelope { error: Said { message, .. } }) if TOO_LONG.iter().any(|words| message.contains(words)) => {
+            Failure {
+                class: ErrorClass::InvalidRequest,
+                message: message.to_string(),
+                code: "context_length_exceeded".to_owned(),
+            }
+        }
         Ok(Envelope { error: Said { kind, message } }) => {
             Failure { class: class_of(&kind).unwrap_or(class), message: message.to_string(), code: kind.to_string() }
         }
@@ -213,5 +224,32 @@ pub(super) fn billed(usage: &Usage) -> Billed {
         output_tokens_details: usage.thinking.map(|thinking_tokens| Detailed { thinking_tokens }),
         server_tool_use: (web_searches > 0)
             .then_some(Searched { web_fetch_requests: 0, web_search_requests: web_searches }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_its_class_and_a_conversation_that_is_too_long_its_code() {
+        let body = |kind: &str, message: &str| {
+            serde_json::json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"})
+                .to_string()
+        };
+        let long = "prompt is too long: 210000 tokens > 200000 maximum";
+        let both = "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length or `max_tokens` and try again";
+        for (status, body, class, message, code) in [
+            (529, body("overloaded_error", "Overloaded"), ErrorClass::Overloaded, "Overloaded", "overloaded_error"),
+            (400, body("invalid_request_error", "No."), ErrorClass::InvalidRequest, "No.", "invalid_request_error"),
+            (400, body("invalid_request_error", long), ErrorClass::InvalidRequest, long, "context_length_exceeded"),
+            (400, body("invalid_request_error", both), ErrorClass::InvalidRequest, both, "context_length_exceeded"),
+            (418, body("new_error", "So."), ErrorClass::InvalidRequest, "So.", "new_error"),
+            (502, "Bad gateway".to_owned(), ErrorClass::Api, "Bad gateway", ""),
+            (503, "<html>".to_owned(), ErrorClass::Overloaded, "The model provider gave no reason.", ""),
+        ] {
+            let failure = decode_error(status, body.as_bytes());
+            assert_eq!((failure.class, &*failure.message, &*failure.code), (class, message, code));
+        }
     }
 }
