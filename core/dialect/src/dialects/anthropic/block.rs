@@ -193,7 +193,7 @@ const fn note(kind: MediaKind) -> &'static str {
 }
 
 // A name that others give to a type of this one.
-fn image_type<'a>(media_type: &'a str) -> &'a str {
+fn image_type(media_type: &str) -> &str {
     if media_type == "image/jpg" { "image/jpeg" } else { media_type }
 }
 

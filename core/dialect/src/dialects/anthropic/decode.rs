@@ -108,7 +108,7 @@ pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
             id: unspelled(needed("id", wire.id)?),
             name: unspelled(needed("name", wire.name)?),
             // Some vendors of this dialect leave it out where a tool has no arguments.
-            input: wire.input.unwrap_or_else(|| Json::empty_object()),
+            input: wire.input.unwrap_or_else(Json::empty_object),
             signature: None,
             cache: cache(wire.cache_control),
         })),
