@@ -42,7 +42,7 @@ pub struct Quirks {
     pub lacks_stream_options: bool,
     /// OpenAI Chat: there is no `response_format` with a schema.
     pub lacks_schema_format: bool,
-    /// OpenAI Chat: there is no `reasoning_effort`.
+    /// There is no `reasoning_effort` (OpenAI Chat), no `output_config.effort` (Anthropic: models before Opus 4.5).
     pub lacks_effort: bool,
     /// OpenAI Chat: the model always thinks: `reasoning_effort` is never `none`.
     pub cannot_stop_thinking: bool,
@@ -54,6 +54,12 @@ pub struct Quirks {
     pub takes_cache_control: bool,
     /// OpenAI Chat: `web_search_options` is taken; with OpenAI itself only the models take it that always search.
     pub takes_web_search: bool,
+    /// Anthropic: there are no `temperature`, `top_p` and `top_k`; so it is with models from Opus 4.7 on.
+    pub lacks_sampling: bool,
+    /// Anthropic: thinking has no budget, the model decides by itself; so it is with models from Opus 4.7 on.
+    pub lacks_thinking_budget: bool,
+    /// Anthropic: there are no instructions in the middle of the conversation; so it is with models before Opus 4.8.
+    pub lacks_system_turns: bool,
     /// `top_k` is taken although the dialect's author has none.
     pub takes_top_k: bool,
 }

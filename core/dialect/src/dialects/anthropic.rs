@@ -17,6 +17,8 @@ mod turn;
 mod wire;
 mod support;
 mod decode;
+mod limits;
+mod block;
 mod encode;
 mod message;
 mod decoder;

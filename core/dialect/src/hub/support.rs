@@ -245,6 +245,11 @@ impl Losses {
         }
     }
 
+    /// The request asks for this, and something near is asked for in its place.
+    pub fn approximate(&mut self, feature: Feature) {
+        self.found.insert((feature, Support::Approximated));
+    }
+
     /// The request has this block or field, which is left out.
     pub fn drop(&mut self, feature: Feature) {
         self.found.insert((feature, Support::Dropped));

@@ -148,11 +148,11 @@ impl<'a> Json<'a> {
     }
 }
 
-impl Json<'static> {
+impl Json<'_> {
     /// `{}`.
     #[must_use]
     pub fn empty_object() -> Self {
-        Self::of(&serde_json::Map::new())
+        Json::of(&serde_json::Map::new())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Reads a Messages request into the hub.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::wire::{WireBlock, WireCache, WireChoice, WireFormat, WireSource, WireTurn};
@@ -11,7 +13,7 @@ use crate::{
     error::{DecodeError, Malformed},
     hub::{
         Block, Cache, Citation, Effort, Format, Hosted, Json, Media, MediaKind, Request, Role, Signature, Source, Text,
-        ThinkingMode, Tool, ToolChoice, ToolResult, ToolUse, Turn,
+        ThinkingMode, Tool, ToolChoice, ToolResult, ToolUse, Turn, spelling::original,
     },
 };
 
@@ -103,15 +105,15 @@ pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
         "image" => Block::Media(Box::new(media(MediaKind::Image, wire)?)),
         "document" => Block::Media(Box::new(media(MediaKind::Document, wire)?)),
         "tool_use" => Block::ToolUse(Box::new(ToolUse {
-            id: needed("id", wire.id)?,
-            name: needed("name", wire.name)?,
+            id: unspelled(needed("id", wire.id)?),
+            name: unspelled(needed("name", wire.name)?),
             // Some vendors of this dialect leave it out where a tool has no arguments.
-            input: wire.input.unwrap_or_else(|| Json::empty_object()),
+            input: wire.input.unwrap_or_else(Json::empty_object),
             signature: None,
             cache: cache(wire.cache_control),
         })),
         "tool_result" => Block::ToolResult(Box::new(ToolResult {
-            tool_use_id: needed("tool_use_id", wire.tool_use_id)?,
+            tool_use_id: unspelled(needed("tool_use_id", wire.tool_use_id)?),
             blocks: nested(wire.content)?,
             is_error: wire.is_error.unwrap_or_default(),
             cache: cache(wire.cache_control),
@@ -153,6 +155,14 @@ fn nested(wire: Option<Json<'_>>) -> Read<Vec<Block<'_>>> {
 
 fn needed<T>(name: &str, value: Option<T>) -> Read<T> {
     value.ok_or_else(|| DecodeError::invalid(name, "there"))
+}
+
+// Ids and names of another dialect come back as they were.
+fn unspelled(word: Text<'_>) -> Text<'_> {
+    match original(&word) {
+        Cow::Owned(original) => original.into(),
+        Cow::Borrowed(_) => word,
+    }
 }
 
 fn cache(wire: Option<WireCache<'_>>) -> Option<Cache> {
@@ -208,9 +218,13 @@ pub(super) fn citation<'a>(raw: &'a RawValue) -> Read<Citation<'a>> {
         title: Option<Text<'a>>,
         document_title: Option<Text<'a>>,
         cited_text: Option<Text<'a>>,
+        encrypted_index: Option<Text<'a>>,
     }
-    let Cited { url, source, title, document_title, cited_text } = field("", raw)?;
-    Ok(Citation { url: url.or(source), title: title.or(document_title), cited_text, native: Some(field("", raw)?) })
+    let Cited { url, source, title, document_title, cited_text, encrypted_index } = field("", raw)?;
+    // Such an index was written for the citation of another provider, and means nothing to this one.
+    let is_native = encrypted_index.is_none_or(|index| !index.is_empty());
+    let native = if is_native { Some(field("", raw)?) } else { None };
+    Ok(Citation { url: url.or(source), title: title.or(document_title), cited_text, native })
 }
 
 fn tool<'a>(raw: &'a RawValue) -> Read<Tool<'a>> {
@@ -234,7 +248,7 @@ fn tool<'a>(raw: &'a RawValue) -> Read<Tool<'a>> {
     match kind.filter(|kind| &**kind != "custom") {
         Some(kind) => Ok(Tool::Hosted { hosted: hosted(&kind), json: field("", raw)?, kind }),
         None => Ok(Tool::Function {
-            name: needed("name", name)?,
+            name: unspelled(needed("name", name)?),
             description,
             input_schema: needed("input_schema", schema)?,
             strict,
@@ -259,7 +273,7 @@ fn tool_choice(wire: WireChoice<'_>) -> Read<ToolChoice<'_>> {
         "auto" => ToolChoice::Auto,
         "any" => ToolChoice::Any,
         "none" => ToolChoice::None,
-        "tool" => ToolChoice::Tool { name: needed("tool_choice.name", wire.name)? },
+        "tool" => ToolChoice::Tool { name: unspelled(needed("tool_choice.name", wire.name)?) },
         _ => return Err(DecodeError::invalid("tool_choice.type", "`auto`, `any`, `tool` or `none`")),
     })
 }

@@ -1,22 +1,25 @@
 //! Writes a Messages request from the hub.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
-use super::wire::{
-    Rest, WireBlock, WireCache, WireChoice, WireFormat, WireMetadata, WireOutput, WireSource, WireThinking,
+use super::{
+    block::{Piece, Writing, cache, is_foreign_thinking, text},
+    limits::limits,
+    wire::{Rest, WireCache, WireChoice, WireFormat, WireMetadata, WireOutput, WireThinking},
 };
 use crate::{
     dialects::{Dialect, Quirks},
     hub::{
-        Block, Cache, Citation, Effort, Feature, Format, Hosted, Json, Losses, Media, MediaKind, Request, Role,
-        Sampling, Source, Text, Thinking, ThinkingMode, Tool, ToolChoice, ToolResult,
+        Effort, Feature, Format, Hosted, Json, Losses, Request, Role, Text, ThinkingMode, Tool, ToolChoice,
+        order::ordered, spelling::spelled,
     },
 };
 
-/// The API wants a limit of output; every model takes this one.
-const OUTPUT_TOKENS_DEFAULT: u64 = 8_192;
-const TEMPERATURE_MAX: f64 = 1.0;
 const JSON_INSTRUCTION: &str = "Answer with one JSON object and nothing else.";
+/// What stands ahead of instructions in the middle that have become the user's.
+const INSTRUCTION: &str = "The following is an instruction of the application, not of the user:";
 
 #[derive(Serialize)]
 struct WireRequest<'a> {
@@ -40,8 +43,8 @@ struct WireRequest<'a> {
     top_p: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     top_k: Option<u64>,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    stop_sequences: &'a [Text<'a>],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stop_sequences: Vec<&'a Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<WireMetadata<'a>>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -56,14 +59,6 @@ struct Said<'a> {
     content: Vec<Piece<'a>>,
 }
 
-/// A content block, or one that is only this dialect's own.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum Piece<'a> {
-    Block(Box<WireBlock<'a>>),
-    Own(&'a Json<'a>),
-}
-
 #[derive(Serialize)]
 #[serde(untagged)]
 enum WireTool<'a> {
@@ -74,10 +69,10 @@ enum WireTool<'a> {
 
 #[derive(Serialize)]
 struct Function<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a Text<'a>>,
-    input_schema: &'a Json<'a>,
+    input_schema: Json<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,49 +90,50 @@ struct WebSearch {
 
 /// Writes a request.
 #[must_use]
-pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) -> Vec<u8> {
-    let is_own = request.dialect == Dialect::Anthropic;
+pub fn encode_request(request: &Request<'_>, quirks: &Quirks, losses: &mut Losses) -> Vec<u8> {
+    write(request, request.dialect == Dialect::Anthropic, quirks, losses)
+}
+
+fn write(request: &Request<'_>, is_own: bool, quirks: &Quirks, losses: &mut Losses) -> Vec<u8> {
+    // The clients of this dialect know what the API wants, as long as nothing of another provider is left out of what they say.
+    let is_kept = is_own && !request.turns.iter().flat_map(|turn| &turn.blocks).any(is_foreign_thinking);
+    let ordered = (!is_kept).then(|| ordered(&request.turns));
+    let limits = limits(request, ordered.as_ref().map(|ordered| ordered.turns.as_slice()), quirks, losses);
     let mut writing = Writing { is_own, losses };
-    let mut system = writing.blocks(&request.system);
+    let mut system = writing.blocks(Role::System, &request.system);
+    if let Some(ordered) = &ordered {
+        system.extend(writing.turn(Role::System, &ordered.system));
+    }
     if request.format == Format::Json {
         writing.losses.meet(Feature::JsonFormat);
         system.push(Piece::Block(Box::new(text(JSON_INSTRUCTION))));
     }
-    let messages =
-        request.turns.iter().map(|turn| Said { role: role(turn.role), content: writing.blocks(&turn.blocks) });
-    // The API takes no empty turn, also where everything in it is left out.
-    let messages = messages.filter(|said| !said.content.is_empty()).collect();
-    let tools = request.tools.iter().filter_map(|tool| writing.tool(tool)).collect();
+    let messages = match &ordered {
+        Some(ordered) => {
+            messages(ordered.turns.iter().map(|turn| (turn.role, writing.turn(turn.role, &turn.blocks))), quirks)
+        }
+        None => messages(request.turns.iter().map(|turn| (turn.role, writing.blocks(turn.role, &turn.blocks))), quirks),
+    };
+    if quirks.lacks_system_turns && request.turns.iter().any(|turn| turn.role == Role::System) {
+        writing.losses.approximate(Feature::MidConversationSystem);
+    }
+    let tools: Vec<_> = request.tools.iter().filter_map(|tool| writing.tool(tool)).collect();
     let fields = writing.rest(&request.rest);
     let rest = |of| Rest { of, fields };
-    let Sampling { temperature, top_p, top_k, seed, presence_penalty, frequency_penalty } = request.sampling;
-    if temperature.is_some_and(|temperature| temperature > TEMPERATURE_MAX) {
-        losses.meet(Feature::HighTemperature);
-    }
-    if seed.is_some() {
-        losses.meet(Feature::Seed);
-    }
-    if presence_penalty.or(frequency_penalty).is_some() {
-        losses.meet(Feature::Penalties);
-    }
-    let least = match request.thinking.mode {
-        Some(ThinkingMode::Budget(budget)) => OUTPUT_TOKENS_DEFAULT.saturating_add(budget),
-        _ => OUTPUT_TOKENS_DEFAULT,
-    };
     let wire = WireRequest {
         model: &request.model,
-        max_tokens: request.output_tokens_max.unwrap_or(least),
+        max_tokens: limits.output_tokens_max,
         system,
         messages,
+        tool_choice: tool_choice(request).filter(|_| !tools.is_empty()),
         tools,
-        tool_choice: tool_choice(request),
-        thinking: thinking(&request.thinking, rest("thinking.")),
-        output_config: output(request, rest("output_config.")),
-        temperature: temperature.map(|temperature| temperature.min(TEMPERATURE_MAX)),
-        top_p,
-        top_k,
-        stop_sequences: &request.stop_sequences,
-        metadata: metadata(request, rest("metadata.")),
+        thinking: thinking(limits.mode, request.thinking.is_shown, rest("thinking.")),
+        output_config: output(limits.effort, &request.format, rest("output_config.")),
+        temperature: limits.temperature,
+        top_p: limits.top_p,
+        top_k: limits.top_k,
+        stop_sequences: limits.stop_sequences,
+        metadata: metadata(limits.user_id, rest("metadata.")),
         stream: request.stream,
         rest: rest(""),
     };
@@ -145,109 +141,31 @@ pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) ->
     serde_json::to_vec(&wire).unwrap_or_default()
 }
 
-/// What is written, and what is lost of it.
-struct Writing<'l> {
-    // The request came in this dialect: what only it has is written as it was.
-    is_own: bool,
-    losses: &'l mut Losses,
+// Turns of which nothing is left are left out, but for those of the user: the model's turns about them stay apart.
+fn messages<'a>(turns: impl Iterator<Item = (Role, Vec<Piece<'a>>)>, quirks: &Quirks) -> Vec<Said<'a>> {
+    let mut messages: Vec<Said<'a>> = Vec::new();
+    for (role, content) in turns {
+        let is_instruction = role == Role::System && quirks.lacks_system_turns;
+        match messages.last_mut() {
+            _ if content.is_empty() => {}
+            Some(last) if is_instruction && last.role == "user" => {
+                last.content.push(Piece::Block(Box::new(text(INSTRUCTION))));
+                last.content.extend(content);
+            }
+            _ => messages.push(Said { role: if is_instruction { "user" } else { role_word(role) }, content }),
+        }
+    }
+    messages
 }
 
 impl Writing<'_> {
-    fn blocks<'a>(&mut self, blocks: &'a [Block<'a>]) -> Vec<Piece<'a>> {
-        blocks.iter().filter_map(|block| self.block(block)).collect()
-    }
-
-    fn block<'a>(&mut self, block: &'a Block<'a>) -> Option<Piece<'a>> {
-        let wire = match block {
-            Block::Media(media) => return self.media(media),
-            Block::ToolResult(result) => self.tool_result(result),
-            Block::Other { kind, json } => {
-                if self.is_own {
-                    return Some(Piece::Own(json));
-                }
-                self.losses.drop(Feature::Block(kind.to_string()));
-                return None;
-            }
-            Block::Thinking { signature, .. } => {
-                // The API takes back no thinking that it did not sign.
-                if signature.as_ref().is_none_or(|seal| seal.for_provider(Dialect::Anthropic).is_none()) && !self.is_own
-                {
-                    self.losses.meet(Feature::ForeignThinking);
-                    return None;
-                }
-                said(block)?
-            }
-            Block::RedactedThinking { data } if data.for_provider(Dialect::Anthropic).is_none() => {
-                self.losses.meet(Feature::ForeignThinking);
-                return None;
-            }
-            Block::Text { text, .. } if text.is_empty() => return None,
-            Block::Text { .. } | Block::ToolUse(_) | Block::RedactedThinking { .. } => said(block)?,
-        };
-        Some(Piece::Block(Box::new(wire)))
-    }
-
-    fn tool_result<'a>(&mut self, result: &'a ToolResult<'a>) -> WireBlock<'a> {
-        let pieces = self.blocks(&result.blocks);
-        WireBlock {
-            kind: "tool_result".into(),
-            tool_use_id: Some(result.tool_use_id.lend()),
-            content: (!pieces.is_empty()).then(|| Json::of(&pieces)),
-            is_error: result.is_error.then_some(true),
-            cache_control: result.cache.map(cache),
-            ..WireBlock::default()
-        }
-    }
-
-    fn media<'a>(&mut self, media: &'a Media<'a>) -> Option<Piece<'a>> {
-        let kind = match (media.kind, &media.source) {
-            (MediaKind::Image, _) => "image",
-            (MediaKind::Document, _) => "document",
-            (MediaKind::Audio, _) => {
-                self.losses.meet(Feature::Audio);
-                return None;
-            }
-            (MediaKind::Video, _) => {
-                self.losses.meet(Feature::Video);
-                return None;
-            }
-        };
-        let source = self.source(&media.source);
-        Some(Piece::Block(Box::new(WireBlock {
-            kind: kind.into(),
-            source: Some(source),
-            title: media.title.as_ref().filter(|_| media.kind == MediaKind::Document).map(Text::lend),
-            context: media.context.as_ref().map(Text::lend),
-            citations: media.is_cited.then(|| Json::of(&serde_json::json!({"enabled": true}))),
-            cache_control: media.cache.map(cache),
-            ..WireBlock::default()
-        })))
-    }
-
-    fn source<'a>(&mut self, source: &'a Source<'a>) -> WireSource<'a> {
-        let wire = |kind: &'static str| WireSource { kind: kind.into(), ..WireSource::default() };
-        match source {
-            Source::Base64 { media_type, data } => {
-                WireSource { media_type: Some(media_type.lend()), data: Some(data.lend()), ..wire("base64") }
-            }
-            Source::Text { text } => {
-                WireSource { media_type: Some("text/plain".into()), data: Some(text.lend()), ..wire("text") }
-            }
-            Source::Blocks { blocks } => {
-                WireSource { content: Some(Json::of(&self.blocks(blocks))), ..wire("content") }
-            }
-            Source::Url { url, media_type: _ } => WireSource { url: Some(url.lend()), ..wire("url") },
-            Source::File { id } => WireSource { file_id: Some(id.lend()), ..wire("file") },
-        }
-    }
-
     fn tool<'a>(&mut self, tool: &'a Tool<'a>) -> Option<WireTool<'a>> {
         Some(match tool {
             Tool::Function { name, description, input_schema, strict, cache: marked, rest } => {
                 WireTool::Function(Box::new(Function {
-                    name,
+                    name: spelled(name),
                     description: description.as_ref(),
-                    input_schema,
+                    input_schema: if self.is_own { input_schema.lend() } else { object_schema(input_schema) },
                     strict: *strict,
                     cache_control: marked.map(cache),
                     rest: Rest { of: "", fields: self.rest(rest) },
@@ -274,73 +192,7 @@ impl Writing<'_> {
     }
 }
 
-/// What the model says: a block of an answer as much as of a request. `None`: the model does not say such.
-pub(super) fn said<'a>(block: &'a Block<'a>) -> Option<WireBlock<'a>> {
-    Some(match block {
-        Block::Text { text: said, citations, cache: marked } => WireBlock {
-            citations: (!citations.is_empty()).then(|| Json::of(&citations.iter().map(citation).collect::<Vec<_>>())),
-            cache_control: marked.map(cache),
-            ..text(said)
-        },
-        Block::ToolUse(tool) => WireBlock {
-            kind: "tool_use".into(),
-            id: Some(tool.id.lend()),
-            name: Some(tool.name.lend()),
-            input: Some(tool.input.lend()),
-            cache_control: tool.cache.map(cache),
-            ..WireBlock::default()
-        },
-        Block::Thinking { text, signature } => WireBlock {
-            kind: "thinking".into(),
-            thinking: Some(text.lend()),
-            signature: Some(signature.as_ref().map(|seal| Text(seal.enclose(Dialect::Anthropic))).unwrap_or_default()),
-            ..WireBlock::default()
-        },
-        Block::RedactedThinking { data } => WireBlock {
-            kind: "redacted_thinking".into(),
-            data: Some(Text(data.enclose(Dialect::Anthropic))),
-            ..WireBlock::default()
-        },
-        Block::Media(_) | Block::ToolResult(_) | Block::Other { .. } => return None,
-    })
-}
-
-fn text(text: &str) -> WireBlock<'_> {
-    WireBlock { kind: "text".into(), text: Some(text.into()), ..WireBlock::default() }
-}
-
-/// Writes a citation: its own form where it has one, otherwise that of a page on the web.
-pub(super) fn citation<'a>(citation: &'a Citation<'a>) -> Json<'a> {
-    #[derive(Serialize)]
-    struct Web<'a> {
-        #[serde(rename = "type")]
-        kind: &'static str,
-        url: &'a str,
-        title: Option<&'a Text<'a>>,
-        cited_text: &'a str,
-        encrypted_index: &'static str,
-    }
-    let Citation { url, title, cited_text, native } = citation;
-    native.as_ref().map(Json::lend).unwrap_or_else(|| {
-        Json::of(&Web {
-            kind: "web_search_result_location",
-            url: url.as_deref().unwrap_or_default(),
-            title: title.as_ref(),
-            cited_text: cited_text.as_deref().unwrap_or_default(),
-            encrypted_index: "",
-        })
-    })
-}
-
-fn cache<'a>(cache: Cache) -> WireCache<'a> {
-    let ttl = match cache {
-        Cache::Default => None,
-        Cache::Hour => Some("1h".into()),
-    };
-    WireCache { kind: "ephemeral".into(), ttl }
-}
-
-const fn role(role: Role) -> &'static str {
+const fn role_word(role: Role) -> &'static str {
     match role {
         Role::User => "user",
         Role::Assistant => "assistant",
@@ -352,7 +204,7 @@ fn tool_choice<'a>(request: &'a Request<'a>) -> Option<WireChoice<'a>> {
     let (kind, name) = match &request.tool_choice {
         Some(ToolChoice::Any) => ("any", None),
         Some(ToolChoice::None) => ("none", None),
-        Some(ToolChoice::Tool { name }) => ("tool", Some(name.lend())),
+        Some(ToolChoice::Tool { name }) => ("tool", Some(Text(spelled(name)))),
         Some(ToolChoice::Auto) => ("auto", None),
         // Only here the API takes whether several may be called.
         None if request.parallel_tools.is_some() && !request.tools.is_empty() => ("auto", None),
@@ -362,21 +214,22 @@ fn tool_choice<'a>(request: &'a Request<'a>) -> Option<WireChoice<'a>> {
     Some(WireChoice { kind: kind.into(), name, disable_parallel_tool_use })
 }
 
-fn thinking<'a>(thinking: &Thinking, rest: Rest<'a>) -> Option<WireThinking<'a>> {
-    let display = thinking.is_shown.map(|shown| if shown { "summarized" } else { "omitted" });
-    let (kind, budget_tokens) = match thinking.mode {
+fn thinking(mode: Option<ThinkingMode>, is_shown: Option<bool>, rest: Rest<'_>) -> Option<WireThinking<'_>> {
+    let display = is_shown.map(|shown| if shown { "summarized" } else { "omitted" });
+    let (kind, budget_tokens) = match mode {
         None => (None, None),
         Some(ThinkingMode::Off) => (Some("disabled"), None),
         Some(ThinkingMode::Adaptive) => (Some("adaptive"), None),
         Some(ThinkingMode::Budget(tokens)) => (Some("enabled"), Some(tokens)),
     };
-    let display = display.filter(|_| thinking.mode != Some(ThinkingMode::Off));
+    // Neither without thinking nor by itself.
+    let display = display.filter(|_| !matches!(mode, None | Some(ThinkingMode::Off)));
     (kind.is_some() || !rest.is_empty()).then_some(WireThinking { kind, budget_tokens, display, rest })
 }
 
-fn output<'a>(request: &'a Request<'a>, rest: Rest<'a>) -> Option<WireOutput<'a>> {
-    let effort = request.thinking.effort.map(effort_word);
-    let format = match &request.format {
+fn output<'a>(effort: Option<Effort>, format: &'a Format<'a>, rest: Rest<'a>) -> Option<WireOutput<'a>> {
+    let effort = effort.map(effort_word);
+    let format = match format {
         Format::Schema { schema, .. } => Some(WireFormat { kind: "json_schema".into(), schema: schema.lend() }),
         Format::Text | Format::Json => None,
     };
@@ -384,9 +237,24 @@ fn output<'a>(request: &'a Request<'a>, rest: Rest<'a>) -> Option<WireOutput<'a>
     is_said.then_some(WireOutput { effort, format, rest })
 }
 
-fn metadata<'a>(request: &'a Request<'a>, rest: Rest<'a>) -> Option<WireMetadata<'a>> {
-    let user_id = request.user.as_deref();
+fn metadata<'a>(user_id: Option<&'a str>, rest: Rest<'a>) -> Option<WireMetadata<'a>> {
     (user_id.is_some() || !rest.is_empty()).then_some(WireMetadata { user_id, rest })
+}
+
+// The API wants to be told that the arguments are an object. Only the names of the schema's members are looked at.
+fn object_schema<'a>(schema: &'a Json<'a>) -> Json<'a> {
+    #[derive(serde::Deserialize)]
+    struct Typed {
+        #[serde(rename = "type")]
+        kind: Option<serde::de::IgnoredAny>,
+    }
+    let members = schema.get().trim().strip_prefix('{').map(str::trim_start);
+    let Some(members) = members.filter(|_| schema.read::<Typed>().is_some_and(|typed| typed.kind.is_none())) else {
+        return schema.lend();
+    };
+    let members = if members == "}" { r#""properties":{}}"# } else { members };
+    serde_json::value::RawValue::from_string([r#"{"type":"object","#, members].concat())
+        .map_or_else(|_| schema.lend(), |raw| Json::of(&raw))
 }
 
 // The API has nothing below low.
@@ -399,3 +267,6 @@ const fn effort_word(effort: Effort) -> &'static str {
         Effort::Max => "max",
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,13 @@
 use serde::Serialize;
 
 use super::{
-    encode::citation,
+    block::citation,
     message::{Billed, billed, stop_words},
     say::error_type,
 };
 use crate::{
     dialects::Dialect,
-    hub::{Begin, Delta, Event, Json, Signature, StreamEncoder},
+    hub::{Begin, Delta, Event, Json, Signature, StreamEncoder, spelling::spelled},
 };
 
 /// Writes the stream.
@@ -135,7 +135,7 @@ impl Encoder {
                     self.sealed(seal, out);
                 }
                 self.has_call = true;
-                self.open(Opened::ToolUse { id, name, input: Empty {} }, out);
+                self.open(Opened::ToolUse { id: &spelled(id), name: &spelled(name), input: Empty {} }, out);
             }
             Begin::Other { .. } => self.is_hidden = true,
         }

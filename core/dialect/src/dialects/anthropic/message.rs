@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
+    block::{Piece, said, sealed},
     decode::block,
-    encode::{Piece, said},
     usage::{Latest, Usage as WireUsage},
-    wire::WireBlock,
 };
 use crate::{
     dialects::{
@@ -17,6 +16,9 @@ use crate::{
     hub::{Answer, Block, Json, Stop, Text, Usage},
     meter::Counters,
 };
+
+/// What the API says of a conversation that does not fit into the model's context window.
+const TOO_LONG: [&str; 2] = ["prompt is too long", "exceed context limit"];
 
 #[derive(Deserialize)]
 struct Read<'a> {
@@ -106,11 +108,7 @@ pub fn encode_answer<'a>(answer: &'a Answer<'a>) -> Vec<u8> {
         block => said(block).map(|block| Piece::Block(Box::new(block))),
     };
     // A tool's call has no place for a seal here: thinking without text goes ahead of it and bears the seal.
-    let content = answer
-        .blocks
-        .iter()
-        .flat_map(|block| [seal(block).map(|block| Piece::Block(Box::new(block))), said(block)])
-        .flatten();
+    let content = answer.blocks.iter().flat_map(|block| [seal(block), said(block)]).flatten();
     let has_call = answer.blocks.iter().any(|block| matches!(block, Block::ToolUse(_)));
     let (stop_reason, stop_sequence) = match &answer.stop {
         Some(Stop::Other { word }) if is_own => (Some(&**word), None),
@@ -129,14 +127,9 @@ pub fn encode_answer<'a>(answer: &'a Answer<'a>) -> Vec<u8> {
     serde_json::to_vec(&wire).unwrap_or_default()
 }
 
-fn seal<'a>(block: &'a Block<'a>) -> Option<WireBlock<'a>> {
+fn seal<'a>(block: &'a Block<'a>) -> Option<Piece<'a>> {
     let Block::ToolUse(tool) = block else { return None };
-    tool.signature.as_ref().map(|seal| WireBlock {
-        kind: "thinking".into(),
-        thinking: Some(Text::default()),
-        signature: Some(Text(seal.enclose(Dialect::Anthropic))),
-        ..WireBlock::default()
-    })
+    tool.signature.as_ref().map(sealed)
 }
 
 /// Reads the body of an error answer.
@@ -156,6 +149,14 @@ pub fn decode_error(status: u16, body: &[u8]) -> Failure {
     }
     let class = ErrorClass::of_status(status);
     match serde_json::from_slice(body) {
+        // Clients of other dialects know such a conversation by the code.
+        Ok(Envelope { error: Said { message, .. } }) if TOO_LONG.iter().any(|words| message.contains(words)) => {
+            Failure {
+                class: ErrorClass::InvalidRequest,
+                message: message.to_string(),
+                code: "context_length_exceeded".to_owned(),
+            }
+        }
         Ok(Envelope { error: Said { kind, message } }) => {
             Failure { class: class_of(&kind).unwrap_or(class), message: message.to_string(), code: kind.to_string() }
         }
@@ -223,5 +224,32 @@ pub(super) fn billed(usage: &Usage) -> Billed {
         output_tokens_details: usage.thinking.map(|thinking_tokens| Detailed { thinking_tokens }),
         server_tool_use: (web_searches > 0)
             .then_some(Searched { web_fetch_requests: 0, web_search_requests: web_searches }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_its_class_and_a_conversation_that_is_too_long_its_code() {
+        let body = |kind: &str, message: &str| {
+            serde_json::json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": "req_1"})
+                .to_string()
+        };
+        let long = "prompt is too long: 210000 tokens > 200000 maximum";
+        let both = "input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length or `max_tokens` and try again";
+        for (status, body, class, message, code) in [
+            (529, body("overloaded_error", "Overloaded"), ErrorClass::Overloaded, "Overloaded", "overloaded_error"),
+            (400, body("invalid_request_error", "No."), ErrorClass::InvalidRequest, "No.", "invalid_request_error"),
+            (400, body("invalid_request_error", long), ErrorClass::InvalidRequest, long, "context_length_exceeded"),
+            (400, body("invalid_request_error", both), ErrorClass::InvalidRequest, both, "context_length_exceeded"),
+            (418, body("new_error", "So."), ErrorClass::InvalidRequest, "So.", "new_error"),
+            (502, "Bad gateway".to_owned(), ErrorClass::Api, "Bad gateway", ""),
+            (503, "<html>".to_owned(), ErrorClass::Overloaded, "The model provider gave no reason.", ""),
+        ] {
+            let failure = decode_error(status, body.as_bytes());
+            assert_eq!((failure.class, &*failure.message, &*failure.code), (class, message, code));
+        }
     }
 }
