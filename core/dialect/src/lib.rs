@@ -14,7 +14,7 @@ pub mod models;
 pub mod hub;
 pub mod dialects;
 
-pub use dialects::{Called, Dialect, Quirks, ThinkingForm, anthropic, openai};
+pub use dialects::{CacheForm, Called, Dialect, Quirks, ThinkingForm, anthropic, openai};
 pub use error::{DecodeError, ErrorClass, Failure, Malformed};
 pub use meter::{Counters, Metered};
 pub use models::ListedModel;

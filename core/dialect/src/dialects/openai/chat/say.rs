@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use super::{
     call::{Extra, is_custom, short_id},
-    part::{Part, PartKind, Piece, audio, document, image, video},
+    part::{Mark, Part, PartKind, Piece, audio, document, image, video},
     reasoning::{Detail, is_packed},
     wire::{Annotation, WireCache, WireFile},
 };
 use crate::{
-    dialects::{Dialect, Quirks},
+    dialects::{CacheForm, Dialect, Quirks},
     hub::{
         Block, Cache, Feature, Json, Losses, Media, MediaKind, Role, Signature, Source, Text, ToolResult, ToolUse, Turn,
     },
@@ -284,8 +284,8 @@ impl Writing<'_> {
         match block {
             Block::Text { text, .. } if text.is_empty() => {}
             Block::Text { text, cache, citations: _ } => {
-                let cache_control = self.mark(*cache);
-                out.push(Piece::Part(Part { kind: PartKind::Text { text: Cow::Borrowed(text) }, cache_control }));
+                let mark = self.mark(*cache);
+                out.push(Piece::Part(Part { kind: PartKind::Text { text: Cow::Borrowed(text) }, mark }));
             }
             Block::Media(media) => self.media(media, out),
             Block::Other { json, .. } if self.is_own => out.push(Piece::Own(json)),
@@ -329,8 +329,8 @@ impl Writing<'_> {
                 Some(PartKind::Text { text: format!("[{title}]({})", url.0).into() })
             }
         };
-        let cache_control = self.mark(media.cache);
-        out.extend(kind.map(|kind| Piece::Part(Part { kind, cache_control })));
+        let mark = self.mark(media.cache);
+        out.extend(kind.map(|kind| Piece::Part(Part { kind, mark })));
     }
 
     fn lost<'a>(&mut self, feature: Feature) -> Option<PartKind<'a>> {
@@ -338,22 +338,47 @@ impl Writing<'_> {
         None
     }
 
-    /// The mark up to which a prompt is cached, where the vendor has it.
-    pub(super) fn mark(&mut self, cache: Option<Cache>) -> Option<WireCache<'static>> {
-        let cache = cache?;
-        if self.is_own || self.quirks.takes_cache_control {
-            return Some(cache.into());
+    /// Says up to where the prompt is cached, where the vendor has it.
+    fn mark(&mut self, cache: Option<Cache>) -> Mark {
+        let Some(cache) = cache else { return Mark::default() };
+        match self.quirks.cache_form {
+            CacheForm::Control => Mark { cache_control: Some(cache.into()), ..Mark::default() },
+            CacheForm::None if !self.is_own => {
+                self.unmarked(cache);
+                Mark::default()
+            }
+            CacheForm::None | CacheForm::Breakpoint => {
+                Mark { prompt_cache_breakpoint: Some(cache.into()), ..Mark::default() }
+            }
         }
+    }
+
+    /// The same of a tool, for which OpenAI has no such word.
+    pub(super) fn mark_tool(&mut self, cache: Option<Cache>) -> Option<WireCache<'static>> {
+        let cache = cache?;
+        match self.quirks.cache_form {
+            CacheForm::None if self.is_own => Some(cache.into()),
+            CacheForm::Control => Some(cache.into()),
+            CacheForm::None | CacheForm::Breakpoint => {
+                self.unmarked(cache);
+                None
+            }
+        }
+    }
+
+    fn unmarked(&mut self, cache: Cache) {
         self.losses.meet(Feature::CacheControl);
         if cache == Cache::Hour {
             self.losses.meet(Feature::CacheHour);
         }
-        None
     }
 
     // A single text without a mark needs no list.
     fn content<'a>(&self, pieces: Vec<Piece<'a>>) -> Option<Content<'a>> {
-        let is_text = |piece: &Piece<'_>| matches!(piece, Piece::Part(Part { kind: PartKind::Text { .. }, cache_control }) if cache_control.is_none() || self.quirks.joins_texts);
+        let is_text = |piece: &Piece<'_>| match piece {
+            Piece::Part(Part { kind: PartKind::Text { .. }, mark }) => mark.is_none() || self.quirks.joins_texts,
+            Piece::Part(_) | Piece::Own(_) => false,
+        };
         if pieces.is_empty() {
             return None;
         }
@@ -373,7 +398,7 @@ fn own_seal<'a>(signature: &'a Signature<'a>) -> Option<&'a str> {
 }
 
 fn text<'a>(text: impl Into<Cow<'a, str>>) -> Piece<'a> {
-    Piece::Part(Part { kind: PartKind::Text { text: text.into() }, cache_control: None })
+    Piece::Part(Part { kind: PartKind::Text { text: text.into() }, mark: Mark::default() })
 }
 
 /// Several texts as one.
