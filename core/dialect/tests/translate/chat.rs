@@ -395,6 +395,17 @@ fn a_stream_that_fails_says_so_in_its_own_way() {
 }
 
 #[test]
+fn a_call_without_arguments_is_given_an_empty_object() {
+    for deltas in [vec![], vec![""], vec!["", ""], vec!["{", "", "}"]] {
+        let (mut encoder, mut out) = (CHAT.stream_encoder(), Vec::new());
+        encoder.push(&Event::Begin(Begin::ToolUse { id: "c".into(), name: "f".into(), signature: None }), &mut out);
+        deltas.iter().for_each(|delta| encoder.push(&Event::Delta(Delta::Input((*delta).into())), &mut out));
+        encoder.push(&Event::End, &mut out);
+        assert_eq!(gathered(&out)["tool_calls"][0]["function"]["arguments"], "{}", "{deltas:?}");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_request_is_told_with_its_place() {
     for (body, expect) in [
         (r#"{"messages":[]}"#, "The field `model` is missing: add it."),
