@@ -332,6 +332,43 @@ fn what_a_tool_gave_stands_right_behind_its_call_and_media_behind_that() {
 }
 
 #[test]
+fn each_call_has_its_result_right_behind_it_whatever_the_client_sent() {
+    let call = |id: &str| json!({"type": "tool_use", "id": id, "name": "f", "input": {}});
+    let model =
+        |ids: &[&str]| json!({"role": "assistant", "content": ids.iter().map(|id| call(id)).collect::<Vec<_>>()});
+    let result =
+        |id: &str| json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": id, "content": id}]});
+    let said = |role: &str, text: &str| json!({"role": role, "content": text});
+    for (messages, expect) in [
+        (vec![model(&["1", "2"]), result("2"), result("1")], "a!1!2 t2=2 t1=1"),
+        (
+            vec![model(&["1"]), said("user", "wait"), said("system", "rule"), result("1"), said("user", "on")],
+            "a!1 t1=1 u=wait d=rule u=on",
+        ),
+        (vec![model(&["1", "2"]), result("1"), said("user", "wait")], "a!1!2 t1=1 t2=The tool gave no result. u=wait"),
+        (vec![model(&["1"]), model(&["2"]), result("2")], "a!1 t1=The tool gave no result. a!2 t2=2"),
+        (vec![model(&["1"])], "a!1 t1=The tool gave no result."),
+        (vec![result("9"), said("assistant", "so"), result("8")], "u=9 a=so u=8"),
+        (vec![model(&["1"]), result("1"), result("1")], "a!1 t1=1 u=1"),
+    ] {
+        let body = json!({"model": "m", "max_tokens": 9, "messages": messages});
+        let (found, _) = written(Dialect::Anthropic, &body, CHAT, &Quirks::default());
+        let show = |message: &Value| {
+            let calls = message["tool_calls"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(|call| format!("!{}", call["id"].as_str().unwrap()));
+            let content = message["content"].as_str().map(|text| format!("={text}")).unwrap_or_default();
+            let id = message["tool_call_id"].as_str().unwrap_or_default();
+            format!("{}{id}{}{content}", &message["role"].as_str().unwrap()[..1], calls.collect::<String>())
+        };
+        let shown: Vec<String> = found["messages"].as_array().unwrap().iter().map(show).collect();
+        assert_eq!(shown.join(" "), expect);
+    }
+}
+
+#[test]
 fn usage_is_told_to_a_client_that_asks_and_wanted_from_the_provider_always() {
     for (options, is_hidden) in [
         (Value::Null, true),

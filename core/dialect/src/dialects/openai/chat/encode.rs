@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     super::rest::Rest,
     call::short_user,
+    messages::Messages,
     say::{Message, Writing},
     wire::WireCache,
 };
@@ -172,7 +173,7 @@ struct Typed {
 #[must_use]
 pub fn encode_request(request: &Request<'_>, quirks: &Quirks, losses: &mut Losses) -> Vec<u8> {
     let mut writing = Writing { is_own: request.dialect == Dialect::OpenAiChat, quirks: *quirks, losses };
-    let mut messages = Vec::with_capacity(request.turns.len() + 1);
+    let mut messages = Messages::with_capacity(request.turns.len() + 1);
     let (response_format, instruction) = format(&request.format, &mut writing);
     writing.system(&request.system, instruction, &mut messages);
     request.turns.iter().for_each(|turn| writing.turn(turn, &mut messages));
@@ -197,7 +198,7 @@ pub fn encode_request(request: &Request<'_>, quirks: &Quirks, losses: &mut Losse
     let most = request.output_tokens_max;
     let wire = WireRequest {
         model: &request.model,
-        messages,
+        messages: messages.finish(),
         max_completion_tokens: most.filter(|_| !quirks.has_max_tokens),
         max_tokens: most.filter(|_| quirks.has_max_tokens),
         tools,

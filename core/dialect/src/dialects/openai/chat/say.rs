@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     call::{Extra, is_custom, short_id},
+    messages::Messages,
     part::{Mark, Part, PartKind, Piece, audio, document, image, video},
     reasoning::{Detail, is_packed},
     wire::{Annotation, WireCache, WireFile},
@@ -93,28 +94,28 @@ pub(super) struct Writing<'l> {
 
 impl Writing<'_> {
     /// Writes the instructions; `more` are the gateway's own.
-    pub(super) fn system<'a>(&mut self, blocks: &'a [Block<'a>], more: Option<String>, out: &mut Vec<Message<'a>>) {
+    pub(super) fn system<'a>(&mut self, blocks: &'a [Block<'a>], more: Option<String>, out: &mut Messages<'a>) {
         let mut pieces = self.pieces(blocks);
         pieces.extend(more.map(text));
         self.push(self.system_role(), pieces, out);
     }
 
     /// Writes a turn.
-    pub(super) fn turn<'a>(&mut self, turn: &'a Turn<'a>, out: &mut Vec<Message<'a>>) {
+    pub(super) fn turn<'a>(&mut self, turn: &'a Turn<'a>, out: &mut Messages<'a>) {
         match turn.role {
             Role::System => {
                 let pieces = self.pieces(&turn.blocks);
                 self.push(self.system_role(), pieces, out);
             }
             Role::User => self.user(&turn.blocks, out),
-            Role::Assistant => out.extend(self.assistant(&turn.blocks)),
+            Role::Assistant => self.assistant(&turn.blocks, out),
         }
     }
 
-    fn push<'a>(&self, role: &'static str, pieces: Vec<Piece<'a>>, out: &mut Vec<Message<'a>>) {
+    fn push<'a>(&self, role: &'static str, pieces: Vec<Piece<'a>>, out: &mut Messages<'a>) {
         let content = self.content(pieces);
         if content.is_some() {
-            out.push(Message { role, content, ..Message::default() });
+            out.say(Message { role, content, ..Message::default() });
         }
     }
 
@@ -122,12 +123,16 @@ impl Writing<'_> {
         if self.quirks.has_system_role { "system" } else { "developer" }
     }
 
-    // The API wants the results right behind the calls, and nothing but text in them: media follow in a message of the user.
-    fn user<'a>(&mut self, blocks: &'a [Block<'a>], out: &mut Vec<Message<'a>>) {
+    // The API wants nothing but text in results: media follow in a message of the user. So does a result that nobody waits for.
+    fn user<'a>(&mut self, blocks: &'a [Block<'a>], out: &mut Messages<'a>) {
         let mut behind = Vec::new();
         for block in blocks {
-            if let Block::ToolResult(result) = block {
-                out.push(self.result(result, &mut behind));
+            match block {
+                Block::ToolResult(result) if out.takes(&short_id(&result.tool_use_id)) => {
+                    out.result(self.result(result, &mut behind));
+                }
+                Block::ToolResult(result) => behind.extend(self.pieces(&result.blocks)),
+                _ => {}
             }
         }
         behind.extend(self.pieces(blocks));
@@ -170,9 +175,10 @@ impl Writing<'_> {
         }
     }
 
-    fn assistant<'a>(&mut self, blocks: &'a [Block<'a>]) -> Option<Message<'a>> {
+    fn assistant<'a>(&mut self, blocks: &'a [Block<'a>], out: &mut Messages<'a>) {
         let mut message = Message { role: "assistant", ..Message::default() };
         let mut pieces = Vec::new();
+        let mut calls = Vec::new();
         // A seal over the call that follows, which another dialect had to put ahead of it.
         let mut bearing = None;
         let mut thoughts = Vec::new();
@@ -188,6 +194,7 @@ impl Writing<'_> {
                 Block::ToolUse(tool) => {
                     self.mark(tool.cache);
                     let seal = self.seal(tool).or(bearing.take());
+                    calls.push(short_id(&tool.id));
                     message.tool_calls.push(Called::Function(Call::of(short_id(&tool.id), tool, seal)));
                 }
                 Block::Other { kind, json } if self.is_own && &**kind == "audio" => message.audio = Some(json),
@@ -209,7 +216,9 @@ impl Writing<'_> {
             || message.audio.is_some()
             || !message.reasoning_details.is_empty()
             || message.reasoning_content.is_some();
-        is_said.then_some(message)
+        if is_said {
+            out.answer(message, calls);
+        }
     }
 
     fn seal<'a>(&mut self, tool: &'a ToolUse<'a>) -> Option<&'a str> {
