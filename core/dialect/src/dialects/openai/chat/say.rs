@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::{
-    call::{Extra, is_custom, short_id},
+    call::{Extra, custom_id, is_custom, short_id},
     messages::Messages,
     part::{Mark, Part, PartKind, Piece, audio, document, image, video},
     reasoning::{Detail, is_packed},
@@ -199,6 +199,7 @@ impl Writing<'_> {
                 }
                 Block::Other { kind, json } if self.is_own && &**kind == "audio" => message.audio = Some(json),
                 Block::Other { kind, json } if self.is_own && is_custom(kind) => {
+                    calls.extend(custom_id(json));
                     message.tool_calls.push(Called::Own(json));
                 }
                 Block::Text { citations, .. } if !citations.is_empty() => {
