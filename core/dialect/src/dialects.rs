@@ -50,8 +50,8 @@ pub struct Quirks {
     pub thinking_form: ThinkingForm,
     /// OpenAI Chat: texts that follow each other in one message are one text, and not a list.
     pub joins_texts: bool,
-    /// OpenAI Chat: content and tools take `cache_control`, as OpenRouter has it for the models of Anthropic.
-    pub takes_cache_control: bool,
+    /// OpenAI Chat: how content says up to where the prompt is cached.
+    pub cache_form: CacheForm,
     /// OpenAI Chat: `web_search_options` is taken; with OpenAI itself only the models take it that always search.
     pub takes_web_search: bool,
     /// Anthropic: there are no `temperature`, `top_p` and `top_k`; so it is with models from Opus 4.7 on.
@@ -76,6 +76,18 @@ pub enum ThinkingForm {
     Thinking,
     /// `enable_thinking` and `thinking_budget`: Qwen.
     Enable,
+}
+
+/// How content of OpenAI Chat says up to where the prompt is cached.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum CacheForm {
+    /// Not: the provider finds what it has cached.
+    #[default]
+    None,
+    /// `cache_control`, which tools have too: OpenRouter for the models of Anthropic, Qwen.
+    Control,
+    /// `prompt_cache_breakpoint`: OpenAI itself from GPT-5.6 on.
+    Breakpoint,
 }
 
 macro_rules! dialects {

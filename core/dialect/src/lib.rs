@@ -16,7 +16,7 @@ pub mod dialects;
 pub mod asked;
 
 pub use asked::Asked;
-pub use dialects::{Called, Dialect, Quirks, ThinkingForm, anthropic, bedrock, gemini, openai};
+pub use dialects::{CacheForm, Called, Dialect, Quirks, ThinkingForm, anthropic, bedrock, gemini, openai};
 pub use error::{DecodeError, ErrorClass, Failure, Malformed};
 pub use meter::{Counters, Metered, meter_answer};
 pub use models::ListedModel;

@@ -14,4 +14,5 @@ mod translate {
     pub(crate) mod round;
     pub(crate) mod shapes;
     pub(crate) mod mutated;
+    pub(crate) mod chat;
 }

@@ -24,6 +24,7 @@ mod call;
 mod reasoning;
 mod turn;
 mod decode;
+mod messages;
 mod say;
 mod encode;
 mod message;

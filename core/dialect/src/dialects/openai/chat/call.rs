@@ -88,6 +88,11 @@ pub(super) fn is_custom(kind: &str) -> bool {
     kind == "custom"
 }
 
+/// The id of such a call.
+pub(super) fn custom_id<'a>(json: &'a Json<'_>) -> Option<Text<'a>> {
+    json.read::<WireCall<'a>>()?.id
+}
+
 /// The arguments as a JSON object. Models write what is none; then the object holds the text, so that the conversation can go on with
 /// whoever wants an object.
 fn input(arguments: Option<Json<'_>>) -> Result<Json<'_>, DecodeError> {

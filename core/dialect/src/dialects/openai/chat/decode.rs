@@ -282,7 +282,10 @@ fn format<'a>(raw: &'a RawValue) -> Read<Format<'a>> {
         ("json_schema", Some(Schema { name, description, schema, strict })) => Ok(Format::Schema {
             name: name.filter(|name| &**name != SCHEMA_NAME),
             description,
-            schema: schema.unwrap_or_else(|| Json::empty_object()),
+            schema: match schema {
+                Some(schema) => schema,
+                None => Json::empty_object(),
+            },
             strict,
         }),
         _ => Err(DecodeError::invalid("type", "`text`, `json_object` or `json_schema` with its schema")),

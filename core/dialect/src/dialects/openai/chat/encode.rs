@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::{
     super::rest::Rest,
     call::short_user,
+    messages::Messages,
     say::{Message, Writing},
     wire::WireCache,
 };
@@ -172,7 +173,7 @@ struct Typed {
 #[must_use]
 pub fn encode_request(request: &Request<'_>, quirks: &Quirks, losses: &mut Losses) -> Vec<u8> {
     let mut writing = Writing { is_own: request.dialect == Dialect::OpenAiChat, quirks: *quirks, losses };
-    let mut messages = Vec::with_capacity(request.turns.len() + 1);
+    let mut messages = Messages::with_capacity(request.turns.len() + 1);
     let (response_format, instruction) = format(&request.format, &mut writing);
     writing.system(&request.system, instruction, &mut messages);
     request.turns.iter().for_each(|turn| writing.turn(turn, &mut messages));
@@ -197,7 +198,7 @@ pub fn encode_request(request: &Request<'_>, quirks: &Quirks, losses: &mut Losse
     let most = request.output_tokens_max;
     let wire = WireRequest {
         model: &request.model,
-        messages,
+        messages: messages.finish(),
         max_completion_tokens: most.filter(|_| !quirks.has_max_tokens),
         max_tokens: most.filter(|_| quirks.has_max_tokens),
         tools,
@@ -242,7 +243,7 @@ fn tools<'a>(tools: &'a [Tool<'a>], writing: &mut Writing<'_>) -> Tools<'a> {
                     strict: *strict,
                     rest: rest(more, writing),
                 };
-                let cache_control = writing.mark(*cache);
+                let cache_control = writing.mark_tool(*cache);
                 found.tools.push(WireTool::Function(Box::new(Callable { kind: "function", function, cache_control })));
             }
             Tool::Hosted { kind, json, .. } if writing.is_own && &**kind == "web_search_options" => {
@@ -317,11 +318,10 @@ fn thinking(thinking: &Thinking, writing: &mut Writing<'_>) -> WireThinking {
         Some(ThinkingMode::Budget(tokens)) => Some(tokens),
         _ => None,
     };
-    let word =
-        || writing.quirks.lacks_effort.then_some(None).unwrap_or_else(|| effort_of(mode, effort, &writing.quirks));
+    let word = if writing.quirks.lacks_effort { None } else { effort_of(mode, effort, &writing.quirks) };
     match form {
         ThinkingForm::Effort => {
-            let reasoning_effort = word();
+            let reasoning_effort = word;
             say_losses(thinking, reasoning_effort.is_some(), writing);
             WireThinking { reasoning_effort, ..WireThinking::default() }
         }
@@ -337,7 +337,7 @@ fn thinking(thinking: &Thinking, writing: &mut Writing<'_>) -> WireThinking {
             if budget.is_some() {
                 writing.losses.meet(Feature::ThinkingBudget);
             }
-            let reasoning_effort = if is_on == Some(false) { None } else { word().filter(|_| effort.is_some()) };
+            let reasoning_effort = if is_on == Some(false) { None } else { word.filter(|_| effort.is_some()) };
             let kind = is_on.map(|on| Typed { kind: if on { "enabled" } else { "disabled" } });
             WireThinking { thinking: kind, reasoning_effort, ..WireThinking::default() }
         }
@@ -367,7 +367,6 @@ fn say_losses(thinking: &Thinking, is_said: bool, writing: &mut Writing<'_>) {
     }
     match thinking.effort {
         Some(_) if !is_said => writing.losses.drop(Feature::Effort),
-        Some(Effort::Max) => writing.losses.approximate(Feature::Effort),
         _ => {}
     }
 }
@@ -386,13 +385,13 @@ const fn effort_of(mode: Option<ThinkingMode>, effort: Option<Effort>, quirks: &
     })
 }
 
-/// The API has nothing beyond extra high.
 const fn effort_word(effort: Effort) -> &'static str {
     match effort {
         Effort::Minimal => "minimal",
         Effort::Low => "low",
         Effort::Medium => "medium",
         Effort::High => "high",
-        Effort::ExtraHigh | Effort::Max => "xhigh",
+        Effort::ExtraHigh => "xhigh",
+        Effort::Max => "max",
     }
 }

@@ -165,6 +165,8 @@ impl Encoder {
     fn more(&mut self, delta: &Delta<'_>, out: &mut Vec<u8>) {
         match delta {
             _ if matches!(self.open, Open::Hidden) => {}
+            // Some dialects begin a block with a piece of nothing.
+            Delta::Text(text) | Delta::Thinking(text) | Delta::Input(text) if text.is_empty() => {}
             Delta::Text(text) => {
                 self.behind += text.chars().count();
                 self.delta(&Said { content: Some(text), ..Said::default() }, out);

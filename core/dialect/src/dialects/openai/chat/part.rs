@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::wire::{WireAudio, WireCache, WireFile, WirePart, WireUrl};
+use super::wire::{WireAudio, WireBreakpoint, WireCache, WireFile, WirePart, WireUrl};
 use crate::{
     dialects::read::{each, field, is_text},
     error::DecodeError,
@@ -33,7 +33,8 @@ fn part<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
         return Ok(Block::text(field::<Text<'a>>("", raw)?));
     }
     let wire: WirePart<'a> = field("", raw)?;
-    let cache = wire.cache_control.as_ref().map(WireCache::cache);
+    let breakpoint = wire.prompt_cache_breakpoint.as_ref().map(WireBreakpoint::cache);
+    let cache = wire.cache_control.as_ref().map(WireCache::cache).or(breakpoint);
     Ok(match &*wire.kind {
         "text" | "input_text" | "output_text" => {
             Block::Text { text: needed("text", wire.text)?, citations: Vec::new(), cache }
@@ -137,8 +138,17 @@ pub(super) enum Piece<'a> {
 pub(super) struct Part<'a> {
     #[serde(flatten)]
     pub(super) kind: PartKind<'a>,
+    #[serde(flatten)]
+    pub(super) mark: Mark,
+}
+
+/// Up to here, the prompt is cached.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Mark {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cache_control: Option<WireCache<'static>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) prompt_cache_breakpoint: Option<WireBreakpoint<'static>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -156,6 +166,15 @@ pub(super) struct Url<'a> {
     pub(super) url: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) detail: Option<&'a Text<'a>>,
+}
+
+// === impl Mark ===
+
+impl Mark {
+    /// Whether nothing is marked.
+    pub(super) const fn is_none(&self) -> bool {
+        self.cache_control.is_none() && self.prompt_cache_breakpoint.is_none()
+    }
 }
 
 /// Writes an image.

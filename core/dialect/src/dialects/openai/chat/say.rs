@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::{
-    call::{Extra, is_custom, short_id},
-    part::{Part, PartKind, Piece, audio, document, image, video},
+    call::{Extra, custom_id, is_custom, short_id},
+    messages::Messages,
+    part::{Mark, Part, PartKind, Piece, audio, document, image, video},
     reasoning::{Detail, is_packed},
     wire::{Annotation, WireCache, WireFile},
 };
 use crate::{
-    dialects::{Dialect, Quirks},
+    dialects::{CacheForm, Dialect, Quirks},
     hub::{
         Block, Cache, Feature, Json, Losses, Media, MediaKind, Role, Signature, Source, Text, ToolResult, ToolUse, Turn,
     },
@@ -93,28 +94,28 @@ pub(super) struct Writing<'l> {
 
 impl Writing<'_> {
     /// Writes the instructions; `more` are the gateway's own.
-    pub(super) fn system<'a>(&mut self, blocks: &'a [Block<'a>], more: Option<String>, out: &mut Vec<Message<'a>>) {
+    pub(super) fn system<'a>(&mut self, blocks: &'a [Block<'a>], more: Option<String>, out: &mut Messages<'a>) {
         let mut pieces = self.pieces(blocks);
         pieces.extend(more.map(text));
         self.push(self.system_role(), pieces, out);
     }
 
     /// Writes a turn.
-    pub(super) fn turn<'a>(&mut self, turn: &'a Turn<'a>, out: &mut Vec<Message<'a>>) {
+    pub(super) fn turn<'a>(&mut self, turn: &'a Turn<'a>, out: &mut Messages<'a>) {
         match turn.role {
             Role::System => {
                 let pieces = self.pieces(&turn.blocks);
                 self.push(self.system_role(), pieces, out);
             }
             Role::User => self.user(&turn.blocks, out),
-            Role::Assistant => out.extend(self.assistant(&turn.blocks)),
+            Role::Assistant => self.assistant(&turn.blocks, out),
         }
     }
 
-    fn push<'a>(&self, role: &'static str, pieces: Vec<Piece<'a>>, out: &mut Vec<Message<'a>>) {
+    fn push<'a>(&self, role: &'static str, pieces: Vec<Piece<'a>>, out: &mut Messages<'a>) {
         let content = self.content(pieces);
         if content.is_some() {
-            out.push(Message { role, content, ..Message::default() });
+            out.say(Message { role, content, ..Message::default() });
         }
     }
 
@@ -122,12 +123,16 @@ impl Writing<'_> {
         if self.quirks.has_system_role { "system" } else { "developer" }
     }
 
-    // The API wants the results right behind the calls, and nothing but text in them: media follow in a message of the user.
-    fn user<'a>(&mut self, blocks: &'a [Block<'a>], out: &mut Vec<Message<'a>>) {
+    // The API wants nothing but text in results: media follow in a message of the user. So does a result that nobody waits for.
+    fn user<'a>(&mut self, blocks: &'a [Block<'a>], out: &mut Messages<'a>) {
         let mut behind = Vec::new();
         for block in blocks {
-            if let Block::ToolResult(result) = block {
-                out.push(self.result(result, &mut behind));
+            match block {
+                Block::ToolResult(result) if out.takes(&short_id(&result.tool_use_id)) => {
+                    out.result(self.result(result, &mut behind));
+                }
+                Block::ToolResult(result) => behind.extend(self.pieces(&result.blocks)),
+                _ => {}
             }
         }
         behind.extend(self.pieces(blocks));
@@ -170,9 +175,10 @@ impl Writing<'_> {
         }
     }
 
-    fn assistant<'a>(&mut self, blocks: &'a [Block<'a>]) -> Option<Message<'a>> {
+    fn assistant<'a>(&mut self, blocks: &'a [Block<'a>], out: &mut Messages<'a>) {
         let mut message = Message { role: "assistant", ..Message::default() };
         let mut pieces = Vec::new();
+        let mut calls = Vec::new();
         // A seal over the call that follows, which another dialect had to put ahead of it.
         let mut bearing = None;
         let mut thoughts = Vec::new();
@@ -188,10 +194,12 @@ impl Writing<'_> {
                 Block::ToolUse(tool) => {
                     self.mark(tool.cache);
                     let seal = self.seal(tool).or(bearing.take());
+                    calls.push(short_id(&tool.id));
                     message.tool_calls.push(Called::Function(Call::of(short_id(&tool.id), tool, seal)));
                 }
                 Block::Other { kind, json } if self.is_own && &**kind == "audio" => message.audio = Some(json),
                 Block::Other { kind, json } if self.is_own && is_custom(kind) => {
+                    calls.extend(custom_id(json));
                     message.tool_calls.push(Called::Own(json));
                 }
                 Block::Text { citations, .. } if !citations.is_empty() => {
@@ -209,7 +217,9 @@ impl Writing<'_> {
             || message.audio.is_some()
             || !message.reasoning_details.is_empty()
             || message.reasoning_content.is_some();
-        is_said.then_some(message)
+        if is_said {
+            out.answer(message, calls);
+        }
     }
 
     fn seal<'a>(&mut self, tool: &'a ToolUse<'a>) -> Option<&'a str> {
@@ -284,8 +294,8 @@ impl Writing<'_> {
         match block {
             Block::Text { text, .. } if text.is_empty() => {}
             Block::Text { text, cache, citations: _ } => {
-                let cache_control = self.mark(*cache);
-                out.push(Piece::Part(Part { kind: PartKind::Text { text: Cow::Borrowed(text) }, cache_control }));
+                let mark = self.mark(*cache);
+                out.push(Piece::Part(Part { kind: PartKind::Text { text: Cow::Borrowed(text) }, mark }));
             }
             Block::Media(media) => self.media(media, out),
             Block::Other { json, .. } if self.is_own => out.push(Piece::Own(json)),
@@ -329,8 +339,8 @@ impl Writing<'_> {
                 Some(PartKind::Text { text: format!("[{title}]({})", url.0).into() })
             }
         };
-        let cache_control = self.mark(media.cache);
-        out.extend(kind.map(|kind| Piece::Part(Part { kind, cache_control })));
+        let mark = self.mark(media.cache);
+        out.extend(kind.map(|kind| Piece::Part(Part { kind, mark })));
     }
 
     fn lost<'a>(&mut self, feature: Feature) -> Option<PartKind<'a>> {
@@ -338,22 +348,47 @@ impl Writing<'_> {
         None
     }
 
-    /// The mark up to which a prompt is cached, where the vendor has it.
-    pub(super) fn mark(&mut self, cache: Option<Cache>) -> Option<WireCache<'static>> {
-        let cache = cache?;
-        if self.is_own || self.quirks.takes_cache_control {
-            return Some(cache.into());
+    /// Says up to where the prompt is cached, where the vendor has it.
+    fn mark(&mut self, cache: Option<Cache>) -> Mark {
+        let Some(cache) = cache else { return Mark::default() };
+        match self.quirks.cache_form {
+            CacheForm::Control => Mark { cache_control: Some(cache.into()), ..Mark::default() },
+            CacheForm::None if !self.is_own => {
+                self.unmarked(cache);
+                Mark::default()
+            }
+            CacheForm::None | CacheForm::Breakpoint => {
+                Mark { prompt_cache_breakpoint: Some(cache.into()), ..Mark::default() }
+            }
         }
+    }
+
+    /// The same of a tool, for which OpenAI has no such word.
+    pub(super) fn mark_tool(&mut self, cache: Option<Cache>) -> Option<WireCache<'static>> {
+        let cache = cache?;
+        match self.quirks.cache_form {
+            CacheForm::None if self.is_own => Some(cache.into()),
+            CacheForm::Control => Some(cache.into()),
+            CacheForm::None | CacheForm::Breakpoint => {
+                self.unmarked(cache);
+                None
+            }
+        }
+    }
+
+    fn unmarked(&mut self, cache: Cache) {
         self.losses.meet(Feature::CacheControl);
         if cache == Cache::Hour {
             self.losses.meet(Feature::CacheHour);
         }
-        None
     }
 
     // A single text without a mark needs no list.
     fn content<'a>(&self, pieces: Vec<Piece<'a>>) -> Option<Content<'a>> {
-        let is_text = |piece: &Piece<'_>| matches!(piece, Piece::Part(Part { kind: PartKind::Text { .. }, cache_control }) if cache_control.is_none() || self.quirks.joins_texts);
+        let is_text = |piece: &Piece<'_>| match piece {
+            Piece::Part(Part { kind: PartKind::Text { .. }, mark }) => mark.is_none() || self.quirks.joins_texts,
+            Piece::Part(_) | Piece::Own(_) => false,
+        };
         if pieces.is_empty() {
             return None;
         }
@@ -373,7 +408,7 @@ fn own_seal<'a>(signature: &'a Signature<'a>) -> Option<&'a str> {
 }
 
 fn text<'a>(text: impl Into<Cow<'a, str>>) -> Piece<'a> {
-    Piece::Part(Part { kind: PartKind::Text { text: text.into() }, cache_control: None })
+    Piece::Part(Part { kind: PartKind::Text { text: text.into() }, mark: Mark::default() })
 }
 
 /// Several texts as one.

@@ -45,6 +45,7 @@ pub(super) struct WirePart<'a> {
     pub(super) input_audio: Option<WireAudio<'a>>,
     pub(super) file: Option<WireFile<'a>>,
     pub(super) cache_control: Option<WireCache<'a>>,
+    pub(super) prompt_cache_breakpoint: Option<WireBreakpoint<'a>>,
 }
 
 /// `image_url` and `video_url`.
@@ -81,6 +82,15 @@ pub(super) struct WireFile<'a> {
 pub(super) struct WireCache<'a> {
     #[serde(rename = "type", borrow, default)]
     pub(super) kind: Text<'a>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ttl: Option<Text<'a>>,
+}
+
+/// The same, as OpenAI has it.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct WireBreakpoint<'a> {
+    #[serde(borrow, default)]
+    pub(super) mode: Text<'a>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) ttl: Option<Text<'a>>,
 }
@@ -155,6 +165,23 @@ impl WireCache<'_> {
     /// What it says.
     pub(super) fn cache(&self) -> Cache {
         if self.ttl.as_deref() == Some("1h") { Cache::Hour } else { Cache::Default }
+    }
+}
+
+impl WireBreakpoint<'_> {
+    /// What it says. Half an hour is what a cache has anyway.
+    pub(super) fn cache(&self) -> Cache {
+        if self.ttl.as_deref() == Some("12h") { Cache::Hour } else { Cache::Default }
+    }
+}
+
+impl From<Cache> for WireBreakpoint<'static> {
+    fn from(cache: Cache) -> Self {
+        let ttl = match cache {
+            Cache::Default => None,
+            Cache::Hour => Some("12h".into()),
+        };
+        Self { mode: "explicit".into(), ttl }
     }
 }
 
