@@ -8,17 +8,19 @@
 //! Where the client's dialect is the provider's, none of this is used: the bytes pass as they came.
 //!
 //! Reading order: [`request`], [`answer`], [`event`] (a streamed answer), [`signature`] (what a provider seals and wants back),
-//! [`support`] (what each dialect can express).
+//! [`forms`] (what a client's tools are where they are no functions), [`support`] (what each dialect can express).
 
 pub mod text;
 pub mod request;
 pub mod answer;
 pub mod event;
 pub mod signature;
+pub mod forms;
 pub mod support;
 
 pub use answer::{Answer, Citation, Stop, Usage};
 pub use event::{Begin, Delta, Event, StreamDecoder, StreamEncoder};
+pub use forms::{Form, FormKind, Forms, Namespace};
 pub use request::{
     Block, Cache, Effort, Format, Hosted, Media, MediaKind, Request, Role, Sampling, Source, Thinking, ThinkingMode,
     Tool, ToolChoice, ToolResult, ToolUse, Turn,

@@ -1,6 +1,7 @@
 //! What an agent asks a model.
 
 use super::{
+    forms::Forms,
     signature::Signature,
     text::{Json, Text},
 };
@@ -19,6 +20,8 @@ pub struct Request<'a> {
     pub turns: Vec<Turn<'a>>,
     /// What the model may call.
     pub tools: Vec<Tool<'a>>,
+    /// Which of them are no functions in the client's dialect.
+    pub forms: Forms,
     /// Whether it must call one.
     pub tool_choice: Option<ToolChoice<'a>>,
     /// Whether it may call several at a time; `None`: as the provider has it.

@@ -250,6 +250,11 @@ impl Losses {
         self.found.insert((feature, Support::Dropped));
     }
 
+    /// The request has this, and something near is sent in its place.
+    pub fn approximate(&mut self, feature: Feature) {
+        self.found.insert((feature, Support::Approximated));
+    }
+
     /// Whether nothing is lost.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -281,7 +281,7 @@ pub(crate) fn request(dialect: Dialect) -> Made<Request<'static>> {
                 format,
                 stream,
                 user,
-                rest: Vec::new(),
+                ..Request::default()
             }
         })
         .prop_map(move |request| consistent(dialect, request))
@@ -299,6 +299,10 @@ fn consistent(dialect: Dialect, mut request: Request<'static>) -> Request<'stati
             request.parallel_tools = None;
         }
         // The schema has no name.
+    }
+    if dialect == Dialect::OpenAiResponses && request.thinking.mode == Some(ThinkingMode::Off) {
+        // Not to think is the least of the efforts.
+        request.thinking.effort = None;
     }
     request
 }
