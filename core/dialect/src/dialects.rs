@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use crate::{
     error::{DecodeError, ErrorClass, Failure},
-    hub::{Answer, Feature, Losses, Request, StreamDecoder, StreamEncoder, Support},
+    hub::{Answer, Feature, Forms, Losses, Request, StreamDecoder, StreamEncoder, Support},
 };
 
 /// What a request is besides its body: some dialects name the model and the stream in the path.
@@ -87,6 +87,9 @@ macro_rules! dialects {
             /// Writes a request. What the dialect cannot express is noted.
             #[must_use]
             pub fn encode_request(self, request: &Request<'_>, quirks: &Quirks, losses: &mut Losses) -> Vec<u8> {
+                if request.dialect != self {
+                    request.forms.approximate(losses);
+                }
                 match self { $(Self::$variant => $($module)::+::encode_request(request, quirks, losses),)+ }
             }
 
@@ -135,4 +138,26 @@ dialects! {
     /// Anthropic Messages: also what Bedrock's InvokeModel and Vertex's rawPredict carry.
     #[default]
     Anthropic = "anthropic" in anthropic,
+    /// OpenAI Responses.
+    OpenAiResponses = "openai_responses" in openai::responses,
+}
+
+impl Dialect {
+    /// Writes a whole answer to a request of this dialect with these forms of tools ([`Request::forms`]).
+    #[must_use]
+    pub fn encode_answer_in(self, forms: &Forms, answer: &Answer<'_>) -> Vec<u8> {
+        match self {
+            Self::OpenAiResponses => openai::responses::encode_answer_in(forms, answer),
+            Self::Anthropic => self.encode_answer(answer),
+        }
+    }
+
+    /// Writes a streamed answer to a request of this dialect with these forms of tools ([`Request::forms`]).
+    #[must_use]
+    pub fn stream_encoder_in(self, forms: Forms) -> Box<dyn StreamEncoder> {
+        match self {
+            Self::OpenAiResponses => Box::new(openai::responses::Encoder::new(forms)),
+            Self::Anthropic => self.stream_encoder(),
+        }
+    }
 }

@@ -1,4 +1,6 @@
-//! The OpenAI API: so far its list of models.
+//! The OpenAI API: its list of models, and its dialects, one folder each.
+
+pub mod responses;
 
 use crate::models::ListedModel;
 use serde::Serialize;

@@ -1,0 +1,330 @@
+//! Writes a conversation as the items of an input.
+
+use std::collections::HashSet;
+
+use super::{
+    part::FILE_NAME,
+    say,
+    seal::{Opened, open},
+    wire::{Breakpoint, Entry, Item, Output, Part, Piece, WireAudio},
+};
+use crate::{
+    dialects::Dialect,
+    hub::{
+        Block, Feature, Form, FormKind, Json, Losses, Media, MediaKind, Request, Role, Signature, Source, Text,
+        ToolResult, Turn,
+    },
+};
+
+/// Ahead of what a tool said when it failed.
+const FAILED: &str = "Error: ";
+
+/// What is written, and what is lost of it.
+pub(super) struct Writing<'a, 'l> {
+    request: &'a Request<'a>,
+    losses: &'l mut Losses,
+    // The request came in this dialect: what only it has is written as it was.
+    is_own: bool,
+    items: Vec<Entry<'a>>,
+    // Parts of a message that is not whole yet.
+    parts: Vec<Piece<'a>>,
+    // Calls whose results have a form of their own.
+    special: HashSet<(&'a str, &'static str)>,
+    has_reasoning: bool,
+}
+
+impl<'a, 'l> Writing<'a, 'l> {
+    pub(super) fn new(request: &'a Request<'a>, losses: &'l mut Losses) -> Self {
+        Self {
+            request,
+            losses,
+            is_own: request.dialect == Dialect::OpenAiResponses,
+            items: Vec::with_capacity(request.turns.len()),
+            parts: Vec::new(),
+            special: HashSet::new(),
+            has_reasoning: false,
+        }
+    }
+
+    /// The instructions, the items, and whether reasoning is among them. The first text of the system prompt is the instructions, and
+    /// what follows it a message, so that none is moved or joined.
+    pub(super) fn conversation(mut self) -> (Option<&'a str>, Vec<Entry<'a>>, bool) {
+        let mut system = self.request.system.iter();
+        let mut instructions = None;
+        if let Some(Block::Text { text, cache, .. }) = self.request.system.first() {
+            system.next();
+            instructions = Some(&**text).filter(|text| !text.is_empty());
+            self.mark(cache.is_some());
+        }
+        system.for_each(|block| self.block(Role::System, block));
+        self.flush(Role::System);
+        self.request.turns.iter().for_each(|turn| self.turn(turn));
+        (instructions, self.items, self.has_reasoning)
+    }
+
+    fn turn(&mut self, turn: &'a Turn<'a>) {
+        turn.blocks.iter().for_each(|block| self.block(turn.role, block));
+        self.flush(turn.role);
+    }
+
+    fn block(&mut self, role: Role, block: &'a Block<'a>) {
+        match block {
+            Block::Text { text, .. } if text.is_empty() => {}
+            Block::Text { .. } => {
+                let part = self.text(role, block);
+                self.parts.extend(part);
+            }
+            Block::Media(media) => {
+                let parts = self.media(media);
+                self.parts.extend(parts);
+            }
+            Block::ToolUse(tool) => {
+                self.mark(tool.cache.is_some());
+                let form = self.form(&tool.name);
+                if let Some(kind) = form.and_then(result_kind) {
+                    self.special.insert((&tool.id, kind));
+                }
+                let item = say::call(form, &tool.id, &tool.name, tool.input.get());
+                self.item(role, item);
+            }
+            Block::ToolResult(result) => {
+                let item = self.result(result);
+                self.item(role, item);
+            }
+            Block::Thinking { text, signature } => self.thinking(role, text, signature.as_ref()),
+            Block::RedactedThinking { .. } => self.losses.meet(Feature::ForeignThinking),
+            Block::Other { kind, json } => self.other(role, kind, json),
+        }
+    }
+
+    fn other(&mut self, role: Role, kind: &str, json: &'a Json<'a>) {
+        if !self.is_own {
+            self.losses.drop(Feature::Block(kind.to_owned()));
+        } else if kind.starts_with("input_") || kind.starts_with("output_") {
+            self.parts.push(Piece::Own(json.lend()));
+        } else {
+            self.flush(role);
+            self.items.push(Entry::Own(json.lend()));
+        }
+    }
+
+    fn thinking(&mut self, role: Role, text: &'a str, signature: Option<&'a Signature<'a>>) {
+        let seal = signature.and_then(|seal| seal.for_provider(Dialect::OpenAiResponses)).map(open);
+        // The API takes back no reasoning that it did not encrypt; only who kept it there can do with its id alone.
+        let Some(Opened { id, encrypted }) = seal.filter(|seal| self.is_own || !seal.encrypted.is_empty()) else {
+            return self.losses.meet(Feature::ForeignThinking);
+        };
+        self.has_reasoning = true;
+        let encrypted = Some(encrypted).filter(|encrypted| !encrypted.is_empty());
+        self.item(role, say::reasoning(text, id.map(Into::into), encrypted.map(Into::into)));
+    }
+
+    fn result(&mut self, result: &'a ToolResult<'a>) -> Item<'a> {
+        self.mark(result.cache.is_some());
+        let is = |kind| self.special.contains(&(&*result.tool_use_id, kind));
+        let is_search = is("tool_search_output");
+        let kind = ["custom_tool_call_output", "local_shell_call_output", "tool_search_output"];
+        let kind = kind.into_iter().find(|kind| is(kind)).unwrap_or("function_call_output");
+        let item = Item { kind, call_id: Some(result.tool_use_id.lend()), ..Item::default() };
+        if let ([Block::Text { text, .. }], true) = (&*result.blocks, is_search) {
+            let tools = Json::parse(text).unwrap_or_else(|_| Json::of(&[(); 0]));
+            return Item { execution: Some("client"), status: Some(say::COMPLETED), tools: Some(tools), ..item };
+        }
+        Item { output: Some(self.output(result)), ..item }
+    }
+
+    fn output(&mut self, result: &'a ToolResult<'a>) -> Output<'a> {
+        if result.is_error {
+            self.losses.meet(Feature::ToolError);
+        }
+        let failed = result.is_error.then_some(FAILED);
+        match &*result.blocks {
+            [] => Output::Text(failed.map(str::trim_end).unwrap_or_default().into()),
+            [Block::Text { text, cache, .. }] => {
+                self.mark(cache.is_some());
+                Output::Text(failed.map_or_else(|| text.lend(), |failed| [failed, &**text].concat().into()))
+            }
+            blocks => {
+                let failed = failed.map(|failed| input_text(failed.trim_end().into()));
+                let mut pieces: Vec<Piece<'a>> = failed.into_iter().collect();
+                for block in blocks {
+                    match block {
+                        Block::Text { text, .. } if text.is_empty() => {}
+                        Block::Text { .. } => pieces.extend(self.text(Role::User, block)),
+                        Block::Media(media) => pieces.extend(self.media(media)),
+                        Block::Other { json, .. } if self.is_own => pieces.push(Piece::Own(json.lend())),
+                        Block::Other { kind, .. } => self.losses.drop(Feature::Block(kind.to_string())),
+                        Block::ToolUse(_)
+                        | Block::ToolResult(_)
+                        | Block::Thinking { .. }
+                        | Block::RedactedThinking { .. } => {}
+                    }
+                }
+                Output::Pieces(pieces)
+            }
+        }
+    }
+
+    fn text(&mut self, role: Role, block: &'a Block<'a>) -> Option<Piece<'a>> {
+        let Block::Text { text, citations, cache } = block else { return None };
+        self.mark(cache.is_some());
+        if role != Role::Assistant {
+            let part = Part { kind: "input_text", text: Some(text.lend()), ..Part::default() };
+            return Some(Piece::Part(Box::new(Part {
+                prompt_cache_breakpoint: self.breakpoint(cache.is_some()),
+                ..part
+            })));
+        }
+        if !citations.is_empty() && !self.is_own {
+            self.losses.meet(Feature::Citations);
+        }
+        let end = if citations.is_empty() { 0 } else { text.chars().count() };
+        let annotations: Vec<_> = citations.iter().filter_map(|citation| say::annotation(citation, end)).collect();
+        let part = say::text(text, annotations);
+        Some(Piece::Part(Box::new(part)))
+    }
+
+    // None, or one part, and ahead of it what the model shall know about it.
+    fn media(&mut self, media: &'a Media<'a>) -> Vec<Piece<'a>> {
+        self.mark(media.cache.is_some());
+        if media.is_cited {
+            self.losses.meet(Feature::DocumentCitations);
+        }
+        let mut pieces: Vec<Piece<'a>> = media.context.iter().map(|context| input_text(context.lend())).collect();
+        let part = match media.kind {
+            MediaKind::Image => self.image(&media.source),
+            MediaKind::Document => return self.document(media, pieces),
+            MediaKind::Audio => self.audio(&media.source),
+            MediaKind::Video => {
+                self.losses.meet(Feature::Video);
+                None
+            }
+        };
+        pieces.extend(part.map(|part| {
+            let detail = media.detail.as_ref().map(Text::lend);
+            let prompt_cache_breakpoint = self.breakpoint(media.cache.is_some());
+            Piece::Part(Box::new(Part { detail, prompt_cache_breakpoint, ..part }))
+        }));
+        pieces
+    }
+
+    fn image(&mut self, source: &'a Source<'a>) -> Option<Part<'a>> {
+        let part = Part { kind: "input_image", ..Part::default() };
+        Some(match source {
+            Source::Base64 { media_type, data } => Part { image_url: Some(data_url(media_type, data)), ..part },
+            Source::Url { url, .. } => Part { image_url: Some(url.lend()), ..part },
+            Source::File { id } => Part { file_id: Some(self.file(id)?), ..part },
+            Source::Text { .. } | Source::Blocks { .. } => return None,
+        })
+    }
+
+    fn document(&mut self, media: &'a Media<'a>, mut pieces: Vec<Piece<'a>>) -> Vec<Piece<'a>> {
+        let title = media.title.as_ref().map(Text::lend);
+        let part = Part { kind: "input_file", ..Part::default() };
+        let part = match &media.source {
+            Source::Base64 { media_type, data } => Part {
+                filename: Some(title.unwrap_or_else(|| FILE_NAME.into())),
+                file_data: Some(data_url(media_type, data)),
+                ..part
+            },
+            Source::Url { url, .. } => Part { file_url: Some(url.lend()), filename: title, ..part },
+            Source::File { id } => match self.file(id) {
+                Some(id) => Part { file_id: Some(id), filename: title, ..part },
+                None => return pieces,
+            },
+            Source::Text { text } => {
+                self.losses.meet(Feature::DocumentText);
+                pieces.extend(title.map(input_text));
+                pieces.push(input_text(text.lend()));
+                return pieces;
+            }
+            Source::Blocks { blocks } => {
+                self.losses.meet(Feature::DocumentText);
+                pieces.extend(title.map(input_text));
+                for block in blocks {
+                    match block {
+                        Block::Media(media) => pieces.extend(self.media(media)),
+                        block => pieces.extend(self.text(Role::User, block)),
+                    }
+                }
+                return pieces;
+            }
+        };
+        let detail = media.detail.as_ref().map(Text::lend);
+        let prompt_cache_breakpoint = self.breakpoint(media.cache.is_some());
+        pieces.push(Piece::Part(Box::new(Part { detail, prompt_cache_breakpoint, ..part })));
+        pieces
+    }
+
+    fn audio(&mut self, source: &'a Source<'a>) -> Option<Part<'a>> {
+        let Source::Base64 { media_type, data } = source else { return None };
+        if !self.is_own {
+            self.losses.meet(Feature::Audio);
+            return None;
+        }
+        let format = media_type.strip_prefix("audio/").unwrap_or(media_type).into();
+        Some(Part {
+            kind: "input_audio",
+            input_audio: Some(WireAudio { data: data.lend(), format }),
+            ..Part::default()
+        })
+    }
+
+    // A file is with one provider only.
+    fn file(&mut self, id: &'a Text<'a>) -> Option<Text<'a>> {
+        if !self.is_own {
+            self.losses.meet(Feature::File);
+        }
+        self.is_own.then(|| id.lend())
+    }
+
+    fn mark(&mut self, is_marked: bool) {
+        if is_marked && !self.is_own {
+            self.losses.meet(Feature::CacheControl);
+        }
+    }
+
+    fn breakpoint(&self, is_marked: bool) -> Option<Breakpoint> {
+        (is_marked && self.is_own).then_some(Breakpoint { mode: "explicit" })
+    }
+
+    fn form(&self, name: &str) -> Option<&'a Form> {
+        self.request.forms.get(name).filter(|_| self.is_own)
+    }
+
+    fn item(&mut self, role: Role, item: Item<'a>) {
+        self.flush(role);
+        self.items.push(Entry::Item(Box::new(item)));
+    }
+
+    fn flush(&mut self, role: Role) {
+        if self.parts.is_empty() {
+            return;
+        }
+        let role = match role {
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::System => "developer",
+        };
+        let content = Some(std::mem::take(&mut self.parts));
+        let item = Item { kind: "message", role: Some(role), content, ..Item::default() };
+        self.items.push(Entry::Item(Box::new(item)));
+    }
+}
+
+fn input_text(text: Text<'_>) -> Piece<'_> {
+    Piece::Part(Box::new(Part { kind: "input_text", text: Some(text), ..Part::default() }))
+}
+
+fn data_url(media_type: &str, data: &str) -> Text<'static> {
+    ["data:", media_type, ";base64,", data].concat().into()
+}
+
+fn result_kind(form: &Form) -> Option<&'static str> {
+    match form.kind {
+        FormKind::Function => None,
+        FormKind::Freeform { .. } => Some("custom_tool_call_output"),
+        FormKind::Search => Some("tool_search_output"),
+        FormKind::Shell => Some("local_shell_call_output"),
+    }
+}
