@@ -23,7 +23,8 @@ pub(super) type Read<T> = Result<T, DecodeError>;
 pub(super) const SCHEMA_NAME: &str = "answer";
 /// The only thing that is asked of `include` by all who keep their conversations themselves.
 pub(super) const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
-pub(super) const KEPT_ELSEWHERE: &str = "left out: what is kept between requests stays with the provider that keeps it. Send the whole conversation in `input`";
+pub(super) const KEPT_ELSEWHERE: &str = "left out: what is kept between requests stays with the provider that keeps it. Send the \
+    whole conversation in `input`";
 
 /// Reads a request.
 ///
