@@ -23,7 +23,8 @@ pub(super) type Read<T> = Result<T, DecodeError>;
 pub(super) const SCHEMA_NAME: &str = "answer";
 /// The only thing that is asked of `include` by all who keep their conversations themselves.
 pub(super) const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
-pub(super) const KEPT_ELSEWHERE: &str = "left out: what is kept between requests stays with the provider that keeps it. Send the whole conversation in `input`";
+pub(super) const KEPT_ELSEWHERE: &str = "left out: what is kept between requests stays with the provider that keeps it. Send the \
+    whole conversation in `input`";
 
 /// Reads a request.
 ///
@@ -84,6 +85,12 @@ pub fn decode_request<'a>(called: &Called<'a>, body: &'a [u8]) -> Read<Request<'
         (None, Some((_, raw))) => request.user = Some(field("user", raw)?),
         (None, None) => {}
     }
+    // In the order in which they are written.
+    request.rest.sort_by_key(|(name, _)| match &**name {
+        name if name.starts_with("reasoning.") => 0,
+        name if name.starts_with("text.") => 1,
+        _ => 2,
+    });
     request.tools = tools.list;
     request.forms = tools.forms;
     Ok(request)

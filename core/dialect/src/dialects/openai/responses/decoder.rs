@@ -9,7 +9,7 @@ use super::{
     error::WireError,
     freeform::{CLOSING, OPENING, escaped},
     item::{Spoken, item},
-    message::{Answered, is_told, said, searches, stop},
+    message::{Answered, said, searches, stop, told},
     part::{PART_END, annotation, part},
     seal,
     tools::function_name,
@@ -274,11 +274,10 @@ impl State {
 
     fn cited(&mut self, index: u64, json: &Json<'_>, sink: Sink<'_>) -> Option<()> {
         let citation = annotation(json.raw()?).ok()?;
-        if let (Some(open), Some(citation)) = (self.at(index, Kind::Message, sink)?, citation) {
-            if open.is_begun {
-                open.is_cited = true;
-                sink(Event::Delta(Delta::Citation(citation)));
-            }
+        let open = self.at(index, Kind::Message, sink)?.filter(|open| open.is_begun);
+        if let (Some(open), Some(citation)) = (open, citation) {
+            open.is_cited = true;
+            sink(Event::Delta(Delta::Citation(citation)));
         }
         Some(())
     }
@@ -330,7 +329,7 @@ impl State {
         self.has_items = true;
         let Spoken { blocks, is_refusal, .. } = item(json.raw()?).ok()?;
         self.is_refusal |= is_refusal;
-        blocks.into_iter().filter(is_told).for_each(|block| self.block(block, sink));
+        blocks.into_iter().filter_map(told).for_each(|block| self.block(block, sink));
         Some(())
     }
 

@@ -242,10 +242,12 @@ fn reasoning<'a>(request: &Request<'_>, rest: Rest<'a>, losses: &mut Losses) -> 
 }
 
 const fn effort_of(tokens: u64) -> Effort {
-    match tokens {
-        ..=LOW_BUDGET_MAX => Effort::Low,
-        ..=MEDIUM_BUDGET_MAX => Effort::Medium,
-        _ => Effort::High,
+    if tokens <= LOW_BUDGET_MAX {
+        Effort::Low
+    } else if tokens <= MEDIUM_BUDGET_MAX {
+        Effort::Medium
+    } else {
+        Effort::High
     }
 }
 

@@ -184,20 +184,25 @@ pub(super) fn said<'a>(raw: &'a RawValue) -> Result<Said<'a>, DecodeError> {
     let mut said = Said { blocks: Vec::new(), is_refusal: false };
     for spoken in each("output", raw, item)? {
         said.is_refusal |= spoken.is_refusal;
-        said.blocks.extend(spoken.blocks.into_iter().filter(is_told));
+        said.blocks.extend(spoken.blocks.into_iter().filter_map(told));
     }
     Ok(said)
 }
 
-/// Whether a block says anything: reasoning that is kept with the provider, unseen and unsealed, does not.
-pub(super) fn is_told(block: &Block<'_>) -> bool {
-    match block {
+/// What a block of an answer says, if anything: reasoning that is kept with the provider is of no use to anybody else, and has no seal.
+pub(super) fn told(block: Block<'_>) -> Option<Block<'_>> {
+    let block = match block {
         Block::Thinking { text, signature } => {
-            !text.is_empty() || signature.as_ref().is_some_and(|seal| !seal.seal.ends_with('.'))
+            Block::Thinking { text, signature: signature.filter(|seal| !seal.seal.ends_with('.')) }
         }
-        Block::Text { text, .. } => !text.is_empty(),
-        _ => true,
-    }
+        block => block,
+    };
+    let is_empty = match &block {
+        Block::Thinking { text, signature } => text.is_empty() && signature.is_none(),
+        Block::Text { text, .. } => text.is_empty(),
+        _ => false,
+    };
+    (!is_empty).then_some(block)
 }
 
 /// How many searches of the web a block is.

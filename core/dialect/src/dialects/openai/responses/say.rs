@@ -75,12 +75,16 @@ pub(super) fn call<'a>(form: Option<&'a Form>, call_id: &'a str, name: &'a str, 
 }
 
 // What a command needs beside what the model says of it.
-fn action(arguments: &str) -> Json<'static> {
+fn action(arguments: &str) -> Json<'_> {
     let mut action: Map<String, Value> = serde_json::from_str(arguments).unwrap_or_default();
-    action.insert("type".to_owned(), json!("exec"));
-    action.entry("env").or_insert_with(|| json!({}));
-    action.entry("command").or_insert_with(|| json!([]));
-    Json::of(&action)
+    let needs = [("type", json!("exec")), ("command", json!([])), ("env", json!({}))];
+    let whole = Json::parse(arguments).ok().filter(|_| needs.iter().all(|(name, _)| action.contains_key(*name)));
+    whole.unwrap_or_else(|| {
+        for (name, value) in needs {
+            action.entry(name).or_insert(value);
+        }
+        Json::of(&action)
+    })
 }
 
 /// Writes a text of the model.
