@@ -1,11 +1,15 @@
 //! The dialects, one folder each, and the table by which the rest of the program sees them.
 
-mod read;
+pub(crate) mod read;
 pub mod anthropic;
 pub mod openai;
 pub mod bedrock;
+mod envelope;
+pub mod vertex;
 
 use std::borrow::Cow;
+
+pub use envelope::Enveloped;
 
 use crate::{
     error::{DecodeError, ErrorClass, Failure},
