@@ -5,8 +5,12 @@ pub mod anthropic;
 pub mod gemini;
 pub mod openai;
 pub mod bedrock;
+mod envelope;
+pub mod vertex;
 
 use std::borrow::Cow;
+
+pub use envelope::Enveloped;
 
 use crate::{
     error::{DecodeError, ErrorClass, Failure},

@@ -1,7 +1,7 @@
 //! The wire formats of model providers, as pure functions over bytes: no clock, no I/O, no knowledge of Tollgate's policy.
 //!
 //! Reading order: what every dialect shares (how an event stream is cut into events, [`sse`]; the ways in which a request can
-//! fail, [`error`]; what a request may cost, [`weight`]; what an answer cost in tokens, [`meter`]; which models can be listed, [`models`]), the form between two dialects ([`hub`]), then the dialects, one folder each ([`dialects`]).
+//! fail, [`error`]; what a request may cost, [`weight`]; what an answer cost in tokens, [`meter`]; which models can be listed, [`models`]), how a body is changed in one place ([`splice`]), the form between two dialects ([`hub`]), then the dialects, one folder each ([`dialects`]).
 //!
 //! A gateway that passes the same dialect in and out needs only three things of it: one borrowed look at the request
 //! ([`anthropic::probe`]), one cheap look at each piece of the answer ([`anthropic::StreamMeter`]), and errors of the right shape.
@@ -11,12 +11,13 @@ pub mod error;
 pub mod weight;
 pub mod meter;
 pub mod models;
+pub mod splice;
 pub mod hub;
 pub mod dialects;
 pub mod asked;
 
 pub use asked::Asked;
-pub use dialects::{CacheForm, Called, Dialect, Quirks, ThinkingForm, anthropic, bedrock, gemini, openai};
+pub use dialects::{CacheForm, Called, Dialect, Enveloped, Quirks, ThinkingForm, anthropic, bedrock, gemini, openai, vertex};
 pub use error::{DecodeError, ErrorClass, Failure, Malformed};
 pub use meter::{Counters, Metered, meter_answer};
 pub use models::ListedModel;

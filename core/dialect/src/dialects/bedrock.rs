@@ -1,4 +1,6 @@
-//! Amazon Bedrock: its Converse API, which is a dialect of its own ([`converse`]). Its streams are binary frames ([`frames`]).
+//! Amazon Bedrock: its Converse API, which is a dialect of its own ([`converse`]), and the envelope in which its InvokeModel carries the
+//! bodies of Anthropic Messages ([`invoke`]). The streams of both are binary frames ([`frames`]).
 
 pub mod frames;
 pub mod converse;
+pub mod invoke;

@@ -40,6 +40,6 @@ pub use decode::decode_request;
 pub use decoder::Decoder;
 pub use encode::encode_request;
 pub use encoder::Encoder;
-pub use error::{decode_error, encode_error, error_type, exception_type};
+pub use error::{decode_error, encode_error, error_type, exception_type, failure_of};
 pub use message::{decode_answer, encode_answer};
 pub use support::support;

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     dialects::read::{Members, each, field, is_null},
     error::DecodeError,
-    hub::{Block, Cache, Json, Media, MediaKind, Source, Text, ToolResult, ToolUse},
+    hub::{Block, Cache, Json, Media, MediaKind, Source, ToolResult, ToolUse},
 };
 
 type Read<T> = Result<T, DecodeError>;
@@ -131,11 +131,8 @@ fn media<'a>(at: &str, kind: MediaKind, wire: WireMedia<'a>, raw: &'a RawValue) 
     let WireMedia { format, name, source, context, citations } = wire;
     let media_type = format.as_deref().and_then(|format| formats::media_type(kind, format));
     let source = match source {
-        // Whose bucket it is, nobody else is told.
-        WireSource { s3_location: Some(location), .. } if location.bucket_owner.is_some() => return other(raw),
-        WireSource { s3_location: Some(location), .. } => {
-            Source::Url { url: location.uri, media_type: media_type.map(Text::from) }
-        }
+        // Nobody else has access to it.
+        WireSource { s3_location: Some(_), .. } => return other(raw),
         WireSource { text: Some(text), .. } => Source::Text { text },
         WireSource { content: Some(content), .. } => {
             Source::Blocks { blocks: content.into_iter().map(|piece| Block::text(piece.text)).collect() }

@@ -140,8 +140,11 @@ impl State {
             return;
         }
         let read = frame.ok().and_then(|frame| match frame.text(":message-type") {
-            Some("exception") => self.exception(frame, sink),
-            Some("error") => self.error(frame, sink),
+            Some("exception" | "error") => {
+                let failure = error::failure_of(frame)?;
+                self.fail(failure.class, &failure.message, sink);
+                Some(())
+            }
             _ => self.event(frame, sink),
         });
         if read.is_none() {
@@ -153,19 +156,6 @@ impl State {
         if !std::mem::replace(&mut self.is_over, true) {
             sink(Event::Failed { class, message: message.into() });
         }
-    }
-
-    fn exception(&mut self, frame: Frame<'_>, sink: &mut Sink<'_>) -> Option<()> {
-        let failure = error::exception(frame.text(":exception-type")?, frame.payload);
-        self.fail(failure.class, &failure.message, sink);
-        Some(())
-    }
-
-    // An error that the API's model does not name.
-    fn error(&mut self, frame: Frame<'_>, sink: &mut Sink<'_>) -> Option<()> {
-        let message = frame.text(":error-message").or(frame.text(":error-code"))?;
-        self.fail(ErrorClass::Api, message, sink);
-        Some(())
     }
 
     // `None`: it cannot be read.

@@ -214,3 +214,6 @@ impl Serialize for Rest<'_> {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests;

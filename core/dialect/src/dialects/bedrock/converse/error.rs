@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    dialects::bedrock::frames::Frame,
     error::{ErrorClass, Failure},
     hub::Text,
 };
@@ -42,8 +43,21 @@ pub fn decode_error(status: u16, body: &[u8]) -> Failure {
     }
 }
 
-/// Reads an exception of a stream: its type, and its payload.
-pub(super) fn exception(kind: &str, payload: &[u8]) -> Failure {
+/// Reads the frame of an exception, or of an error that the API's model does not name; `None` where it is neither.
+#[must_use]
+pub fn failure_of(frame: Frame<'_>) -> Option<Failure> {
+    match frame.text(":message-type")? {
+        "exception" => Some(exception(frame.text(":exception-type")?, frame.payload)),
+        "error" => {
+            let code = frame.text(":error-code").unwrap_or_default();
+            let message = frame.text(":error-message").unwrap_or(code).to_owned();
+            Some(Failure { class: class_of(code).unwrap_or(ErrorClass::Api), message, code: code.to_owned() })
+        }
+        _ => None,
+    }
+}
+
+fn exception(kind: &str, payload: &[u8]) -> Failure {
     let class = class_of(kind).unwrap_or(ErrorClass::Api);
     match serde_json::from_slice(payload) {
         Ok(Wire { message: Some(message), .. }) => failure(class, kind, &message),

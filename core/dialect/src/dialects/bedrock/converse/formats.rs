@@ -59,10 +59,3 @@ pub(super) fn format(kind: MediaKind, media_type: &str) -> Option<&'static str> 
 pub(super) fn media_type(kind: MediaKind, format: &str) -> Option<&'static str> {
     FORMATS.iter().find(|row| row.0 == kind && row.1 == format).map(|row| row.2)
 }
-
-/// The API's word for what a file's name ends with.
-pub(super) fn format_of_name(kind: MediaKind, name: &str) -> Option<&'static str> {
-    let end = name.rsplit('.').next()?.to_ascii_lowercase();
-    let end = if end == "jpg" { "jpeg" } else { &end };
-    FORMATS.iter().find(|row| row.0 == kind && row.1 == end).map(|row| row.1)
-}

@@ -3,11 +3,9 @@
 use super::{
     formats,
     piece::{Piece, Writing},
-    wire::{WireEnabled, WireMedia, WireS3Location, WireSource, WireText},
+    wire::{WireEnabled, WireMedia, WireSource, WireText},
 };
 use crate::hub::{Block, Feature, Media, MediaKind, Source, Text};
-
-const S3: &str = "s3://";
 
 /// Writes a medium: a block, a link in the text, or nothing.
 pub(super) fn media<'a>(writing: &mut Writing<'_>, media: &'a Media<'a>) -> Option<Piece<'a>> {
@@ -18,12 +16,6 @@ pub(super) fn media<'a>(writing: &mut Writing<'_>, media: &'a Media<'a>) -> Opti
                 return None;
             };
             (WireSource { bytes: Some(data.lend()), ..WireSource::default() }, format)
-        }
-        Source::Url { url, media_type } if url.starts_with(S3) => {
-            let location = WireS3Location { uri: url.lend(), bucket_owner: None };
-            let format = media_type.as_deref().and_then(|media_type| formats::format(media.kind, media_type));
-            let format = format.or_else(|| formats::format_of_name(media.kind, url)).unwrap_or(common(media.kind));
-            (WireSource { s3_location: Some(location), ..WireSource::default() }, format)
         }
         Source::Url { url, .. } => return Some(link(writing, media, url)),
         Source::Text { text } => (WireSource { text: Some(text.lend()), ..WireSource::default() }, "txt"),
@@ -56,15 +48,6 @@ const fn by_bytes(kind: MediaKind) -> Feature {
         MediaKind::Document => Feature::DocumentBytes,
         MediaKind::Audio => Feature::Audio,
         MediaKind::Video => Feature::Video,
-    }
-}
-
-const fn common(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "png",
-        MediaKind::Document => "pdf",
-        MediaKind::Audio => "mp3",
-        MediaKind::Video => "mp4",
     }
 }
 

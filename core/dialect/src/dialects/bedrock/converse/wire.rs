@@ -45,22 +45,12 @@ pub(super) struct WireMedia<'a> {
 pub(super) struct WireSource<'a> {
     #[serde(borrow, skip_serializing_if = "Option::is_none")]
     pub(super) bytes: Option<Text<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) s3_location: Option<WireS3Location<'a>>,
+    #[serde(skip_serializing)]
+    pub(super) s3_location: Option<Json<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) text: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) content: Option<Vec<WireText<'a>>>,
-}
-
-/// An object in S3.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct WireS3Location<'a> {
-    #[serde(borrow)]
-    pub(super) uri: Text<'a>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) bucket_owner: Option<Text<'a>>,
 }
 
 /// A text in an object of its own.
