@@ -13,4 +13,5 @@ mod translate {
     pub(crate) mod arbitrary;
     pub(crate) mod round;
     pub(crate) mod shapes;
+    pub(crate) mod gemini;
 }

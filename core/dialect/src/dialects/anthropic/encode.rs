@@ -105,7 +105,9 @@ pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) ->
         system.push(Piece::Block(Box::new(text(JSON_INSTRUCTION))));
     }
     let messages = request.turns.iter().filter(|turn| !turn.blocks.is_empty());
-    let messages = messages.map(|turn| Said { role: role(turn.role), content: writing.blocks(&turn.blocks) }).collect();
+    let messages = messages.map(|turn| Said { role: role(turn.role), content: writing.blocks(&turn.blocks) });
+    // A turn of nothing but what the API does not have is no turn: it refuses one without content.
+    let messages = messages.filter(|said| !said.content.is_empty()).collect();
     let tools = request.tools.iter().filter_map(|tool| writing.tool(tool)).collect();
     let rest = writing.rest(&request.rest);
     let Sampling { temperature, top_p, top_k, seed, presence_penalty, frequency_penalty } = request.sampling;

@@ -97,7 +97,7 @@ impl State {
         let Some(candidate) = candidates.and_then(first) else { return Some(()) };
         let WireCandidate { content, finish_reason, grounding_metadata, citation_metadata, .. } = candidate;
         if let Some(raw) = content.and_then(|content| content.parts).and_then(|parts| parts.raw()) {
-            for raw in each("parts", raw, |raw| Ok(raw)).ok()? {
+            for raw in each("parts", raw, Ok).ok()? {
                 self.part(raw, sink)?;
             }
         }
