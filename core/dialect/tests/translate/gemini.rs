@@ -341,6 +341,46 @@ fn a_streamed_answer_that_was_kept_in_its_pieces_is_one_turn() {
 }
 
 #[test]
+fn calls_without_ids_have_other_ids_in_each_answer_and_the_same_each_time() {
+    let answer = |id: &str, tokens: u64| {
+        let call = json!({"functionCall": {"name": "f", "args": {}}});
+        json!({
+            "candidates": [{"content": {"role": "model", "parts": [call, call]}, "finishReason": "STOP"}],
+            "usageMetadata": {"promptTokenCount": tokens},
+            "responseId": id,
+        })
+    };
+    let ids = |answer: &Value| {
+        let whole = serde_json::to_vec(answer).unwrap();
+        let (mut decoder, mut streamed) = (Dialect::Gemini.stream_decoder(), Vec::new());
+        let mut sink = |event: Event<'_>| {
+            if let Event::Begin(Begin::ToolUse { id, .. }) = event {
+                streamed.push(id.to_string());
+            }
+        };
+        decoder.push(&whole, &mut sink);
+        let read = Dialect::Gemini.decode_answer(&whole).unwrap();
+        let calls = read.blocks.iter().map(|block| match block {
+            Block::ToolUse(call) => call.id.to_string(),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(calls.collect::<Vec<_>>(), streamed);
+        streamed
+    };
+    assert_eq!(ids(&answer("aB_3-x", 1)), ["call_aB3-x_1", "call_aB3-x_2"]);
+    let answers = [answer("", 1), answer("", 2), answer("r", 1)];
+    let mut all: Vec<String> = answers.iter().flat_map(ids).collect();
+    assert!(
+        all.iter().all(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))),
+        "{all:?}"
+    );
+    assert_eq!(ids(&answers[0]), all[..2]);
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 6);
+}
+
+#[test]
 fn a_stream_that_fails_says_so_in_either_form() {
     let failed = Event::Failed { class: ErrorClass::Overloaded, message: "Try again.".into() };
     let error = r#"{"error":{"code":503,"message":"Try again.","status":"UNAVAILABLE"}}"#;
