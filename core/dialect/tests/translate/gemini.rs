@@ -223,8 +223,11 @@ fn thinking_is_asked_for_as_the_model_takes_it() {
         let mut body = asked(&json!([user(&json!("hi"))]));
         body["thinking"] = thinking.clone();
         body["output_config"] = json!({"effort": effort});
-        let (request, _) = from_anthropic(name, &body);
+        let (request, losses) = from_anthropic(name, &body);
         assert_eq!(request["generationConfig"]["thinkingConfig"], expect, "{name} {thinking} {effort:?}");
+        // It is told where the model thinks all the same.
+        let thinks_anyway = thinking["type"] == "disabled" && name != "gemini-2.5-flash";
+        assert_eq!(losses == "thinking_off=dropped", thinks_anyway, "{name} {thinking}: {losses}");
     }
 }
 
