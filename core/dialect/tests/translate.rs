@@ -15,4 +15,5 @@ mod translate {
     pub(crate) mod shapes;
     pub(crate) mod mutated;
     pub(crate) mod chat;
+    pub(crate) mod gemini;
 }

@@ -68,7 +68,10 @@ fn contents<'a>(raw: &'a RawValue) -> Read<Vec<Turn<'a>>> {
         };
         let mut blocks = Vec::new();
         part::content(wire, &mut calls, &mut blocks)?;
-        turns.push(Turn { role, blocks });
+        match turns.last_mut() {
+            Some(Turn { role: Role::Assistant, blocks: last }) if role == Role::Assistant => part::go_on(last, blocks),
+            _ => turns.push(Turn { role, blocks }),
+        }
         Ok(())
     })?;
     Ok(turns)

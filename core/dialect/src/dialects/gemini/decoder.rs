@@ -69,7 +69,7 @@ impl State {
             return;
         }
         let wire = chunk.and_then(|chunk| serde_json::from_slice::<WireAnswer<'_>>(chunk).ok());
-        if wire.and_then(|wire| self.read(wire, sink)).is_none() {
+        if wire.and_then(|wire| self.read(wire, chunk.unwrap_or_default(), sink)).is_none() {
             self.fail(ErrorClass::Api, UNREADABLE_STREAM, sink);
         }
     }
@@ -80,7 +80,7 @@ impl State {
     }
 
     // `None`: it cannot be read.
-    fn read(&mut self, wire: WireAnswer<'_>, sink: &mut Sink<'_>) -> Option<()> {
+    fn read(&mut self, wire: WireAnswer<'_>, chunk: &[u8], sink: &mut Sink<'_>) -> Option<()> {
         let WireAnswer { candidates, prompt_feedback, usage_metadata, model_version, response_id, error } = wire;
         if let Some(json) = error {
             let (class, message) = error::streamed(&json);
@@ -90,14 +90,14 @@ impl State {
         self.usage.take(usage_metadata.unwrap_or_default());
         if !std::mem::replace(&mut self.is_started, true) {
             let (id, model) = (response_id.unwrap_or_default(), model_version.unwrap_or_default());
-            self.calls = Calls::new(call_prefix(&id));
+            self.calls = Calls::new(call_prefix(&id, chunk));
             sink(Event::Start { id, model, usage: self.usage.usage(0) });
         }
         self.is_refused |= prompt_feedback.is_some_and(|feedback| feedback.block_reason.is_some());
         let Some(candidate) = candidates.and_then(first) else { return Some(()) };
         let WireCandidate { content, finish_reason, grounding_metadata, citation_metadata, .. } = candidate;
         if let Some(raw) = content.and_then(|content| content.parts).and_then(|parts| parts.raw()) {
-            for raw in each("parts", raw, |raw| Ok(raw)).ok()? {
+            for raw in each("parts", raw, Ok).ok()? {
                 self.part(raw, sink)?;
             }
         }

@@ -122,11 +122,18 @@ impl<'a> Writing<'a, '_> {
         let mut contents: Vec<Said<'a>> = Vec::new();
         for turn in turns {
             let role = if turn.role == Role::Assistant { "model" } else { "user" };
-            let parts = self.turn(turn);
+            let (mut results, others) = self.turn(turn);
             match contents.last_mut() {
-                _ if parts.is_empty() => {}
-                Some(last) if last.role == Some(role) => last.parts.extend(parts),
-                _ => contents.push(Said { role: Some(role), parts }),
+                _ if results.is_empty() && others.is_empty() => {}
+                Some(last) if last.role == Some(role) => {
+                    let behind = last.parts.iter().take_while(|piece| is_result(piece)).count();
+                    last.parts.splice(behind..behind, results);
+                    last.parts.extend(others);
+                }
+                _ => {
+                    results.extend(others);
+                    contents.push(Said { role: Some(role), parts: results });
+                }
             }
         }
         if !self.is_own && !self.model.is_before_3() {
@@ -148,7 +155,8 @@ impl<'a> Writing<'a, '_> {
         }
     }
 
-    fn turn(&mut self, turn: &'a Turn<'a>) -> Vec<Piece<'a>> {
+    // The answers of functions, which follow the calls without anything between, and everything else.
+    fn turn(&mut self, turn: &'a Turn<'a>) -> (Vec<Piece<'a>>, Vec<Piece<'a>>) {
         if turn.role == Role::System {
             self.losses.meet(Feature::MidConversationSystem);
         }
@@ -156,7 +164,6 @@ impl<'a> Writing<'a, '_> {
         let mut blocks = turn.blocks.iter().peekable();
         while let Some(block) = blocks.next() {
             match block {
-                // The answers of functions follow the calls without anything between.
                 Block::ToolResult(answered) => {
                     let written = if self.is_own { &mut others } else { &mut results };
                     written.push(piece(self.tool_result(answered, &mut behind)));
@@ -182,9 +189,8 @@ impl<'a> Writing<'a, '_> {
                 Block::Text { .. } => others.extend(self.plain(block)),
             }
         }
-        results.extend(behind.into_iter().map(piece));
-        results.append(&mut others);
-        results
+        behind.append(&mut others);
+        (results, behind)
     }
 
     // A text; none where it is empty, which the API refuses.
@@ -212,7 +218,7 @@ impl<'a> Writing<'a, '_> {
         WirePart { thought_signature: seal::own(signature).map(Text::from), ..function_call(call) }
     }
 
-    fn tool_result(&mut self, answered: &'a ToolResult<'a>, behind: &mut Vec<WirePart<'a>>) -> WirePart<'a> {
+    fn tool_result(&mut self, answered: &'a ToolResult<'a>, behind: &mut Vec<Piece<'a>>) -> WirePart<'a> {
         self.cached(answered.cache);
         let (mut texts, mut media) = (Vec::new(), Vec::new());
         for block in &answered.blocks {
@@ -229,7 +235,7 @@ impl<'a> Writing<'a, '_> {
         let name = self.names.get(&*answered.tool_use_id).copied().unwrap_or(&answered.tool_use_id);
         let (beside, within): (Vec<_>, Vec<_>) =
             media.into_iter().partition(|part| self.model.is_before_3() || part.text.is_some());
-        behind.extend(beside);
+        behind.extend(beside.into_iter().map(piece));
         let response = Some(result::write(&texts, answered.is_error));
         let function_response = Some(WireResult {
             id: Some(answered.tool_use_id.lend()),
@@ -352,6 +358,10 @@ impl<'a> Writing<'a, '_> {
 fn bears(text: &Text<'_>, signature: Option<&Signature<'_>>, next: &Block<'_>) -> bool {
     let is_bare = |call: &ToolUse<'_>| seal::own(call.signature.as_ref()).is_none();
     text.is_empty() && seal::own(signature).is_some() && matches!(next, Block::ToolUse(call) if is_bare(call))
+}
+
+fn is_result(piece: &Piece<'_>) -> bool {
+    matches!(piece, Piece::Part(part) if part.function_response.is_some())
 }
 
 fn piece(part: WirePart<'_>) -> Piece<'_> {

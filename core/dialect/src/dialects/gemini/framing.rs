@@ -64,13 +64,12 @@ impl List {
             }
             match byte {
                 b'"' => self.is_in_text = self.depth > 0,
-                b'{' | b'[' if self.depth == 0 => {
-                    // The bracket of the list itself is none of an element.
-                    if byte == b'{' {
-                        start = at - 1;
-                        self.depth = 1;
-                    }
+                b'{' if self.depth == 0 => {
+                    start = at - 1;
+                    self.depth = 1;
                 }
+                // The bracket of the list itself is none of an element.
+                b'[' if self.depth == 0 => {}
                 b'{' | b'[' => self.depth += 1,
                 b'}' | b']' if self.depth > 1 => self.depth -= 1,
                 b'}' if self.depth == 1 => {

@@ -178,6 +178,10 @@ fn written_thinking<'a>(request: &Request<'_>, losses: &mut Losses) -> WireThink
     let (mode, effort) = (request.thinking.mode, request.thinking.effort);
     let level = |word: &'static str| WireThinking { thinking_level: Some(word.into()), ..WireThinking::default() };
     let budget = |tokens: u64| WireThinking { thinking_budget: i64::try_from(tokens).ok(), ..WireThinking::default() };
+    // Some models think a little whatever they are told.
+    if mode == Some(ThinkingMode::Off) && (model.is_3_or_later() || model.thinking_tokens(0) > 0) {
+        losses.drop(Feature::ThinkingOff);
+    }
     let wire = match (mode, effort) {
         (Some(ThinkingMode::Off), _) if model.is_3_or_later() => {
             level(if model.always_thinks() { "LOW" } else { "MINIMAL" })

@@ -1,5 +1,7 @@
 //! Reads and writes a whole `GenerateContentResponse`.
 
+use std::hash::{DefaultHasher, Hasher as _};
+
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -92,7 +94,7 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer<'_>, DecodeError> {
         return Err(DecodeError::invalid("candidates", "there"));
     }
     let WireCandidate { content, finish_reason, grounding_metadata, citation_metadata, .. } = first.unwrap_or_default();
-    let mut calls = Calls::new(call_prefix(&id));
+    let mut calls = Calls::new(call_prefix(&id, body));
     let mut blocks = Vec::new();
     part::content(content.unwrap_or_default(), &mut calls, &mut blocks)
         .map_err(|error| error.within("content", None).within("candidates", Some(0)))?;
@@ -121,11 +123,16 @@ pub(super) fn first(candidates: Vec<WireCandidate<'_>>) -> Option<WireCandidate<
 }
 
 /// What ids of calls begin with in that answer: the same each time that it is read, other in each answer, and of such letters as every
-/// dialect takes.
-pub(super) fn call_prefix(answer_id: &str) -> String {
+/// dialect takes. An answer without an id is known by its bytes.
+pub(super) fn call_prefix(answer_id: &str, bytes: &[u8]) -> String {
     let letters = answer_id.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(40);
     let letters: String = letters.collect();
-    if letters.is_empty() { "call".to_owned() } else { format!("call_{letters}") }
+    if letters.is_empty() {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(bytes);
+        return format!("call_{:016x}", hasher.finish());
+    }
+    format!("call_{letters}")
 }
 
 /// Reads `groundingMetadata`; what cannot be read is no reason to refuse an answer.

@@ -97,7 +97,7 @@ pub(super) fn part<'a>(raw: &'a RawValue, calls: &mut Calls<'a>, blocks: &mut Ve
     } else if let Some(file) = wire.file_data {
         Some(medium(media::read_file(file, wire.media_resolution)))
     } else if wire.thought == Some(true) {
-        blocks.extend(thought(wire.text, signature));
+        thought(wire.text, signature, blocks);
         return Ok(());
     } else if let Some(text) = wire.text {
         Some(text).filter(|text| !text.is_empty()).map(Block::text)
@@ -118,11 +118,8 @@ fn function_call<'a>(
     blocks: &mut Vec<Block<'a>>,
 ) -> Read<()> {
     let name = call.name.ok_or_else(|| DecodeError::invalid("functionCall.name", "there"))?;
-    // Another provider's seal rides on the call in case that the client forgets the thought ahead of it.
-    if let Some(foreign) = signature.take_if(|seal| seal.dialect != Dialect::Gemini)
-        && !blocks.last().is_some_and(|last| is_sealed_by(last, &foreign))
-    {
-        blocks.push(Block::Thinking { text: Text::default(), signature: Some(foreign) });
+    if let Some(foreign) = signature.take_if(|seal| seal.dialect != Dialect::Gemini) {
+        recover(foreign, blocks);
     }
     let input = match call.args {
         Some(args) if args.get() != "null" => args,
@@ -133,17 +130,58 @@ fn function_call<'a>(
     Ok(())
 }
 
-fn is_sealed_by(block: &Block<'_>, seal: &Signature<'_>) -> bool {
-    matches!(block, Block::Thinking { signature: Some(own), .. } if own == seal)
+// Another provider's seal rides on the call that followed its thinking, in case that the client forgets the thought itself. The thinking
+// stood ahead of what the model said before it called.
+fn recover<'a>(seal: Signature<'a>, blocks: &mut Vec<Block<'a>>) {
+    let is_there = |block: &Block<'a>| match block {
+        Block::Thinking { signature, .. } => signature.as_ref() == Some(&seal),
+        Block::RedactedThinking { data } => *data == seal,
+        _ => false,
+    };
+    if !blocks.iter().any(is_there) {
+        let behind = blocks.iter().rposition(|block| !matches!(block, Block::Text { .. })).map_or(0, |last| last + 1);
+        blocks.insert(behind, Block::Thinking { text: Text::default(), signature: Some(seal) });
+    }
 }
 
-// Thinking whose text is not even empty is what another provider sealed as a whole.
-fn thought<'a>(text: Option<Text<'a>>, signature: Option<Signature<'a>>) -> Option<Block<'a>> {
-    match (text, signature) {
-        (None, Some(data)) => Some(Block::RedactedThinking { data }),
-        (text, signature) => {
-            let text = text.unwrap_or_default();
-            (!text.is_empty() || signature.is_some()).then_some(Block::Thinking { text, signature })
+// Thinking whose text is not even empty is what another provider sealed as a whole. A thought that has no seal yet goes on: clients keep
+// a streamed answer in the pieces in which it came.
+fn thought<'a>(text: Option<Text<'a>>, signature: Option<Signature<'a>>, blocks: &mut Vec<Block<'a>>) {
+    let Some(more) = text else {
+        return blocks.extend(signature.map(|data| Block::RedactedThinking { data }));
+    };
+    if let Some(Block::Thinking { text, signature: open @ None }) = blocks.last_mut() {
+        text.0.to_mut().push_str(&more);
+        *open = signature;
+    } else if !more.is_empty() || signature.is_some() {
+        blocks.push(Block::Thinking { text: more, signature });
+    }
+}
+
+/// Makes one turn of two of the model's: what the second begins with goes on where the first ended, since clients keep a streamed answer
+/// in the pieces in which it came.
+pub(super) fn go_on<'a>(blocks: &mut Vec<Block<'a>>, more: Vec<Block<'a>>) {
+    for (at, block) in more.into_iter().enumerate() {
+        match (blocks.last_mut(), block) {
+            (Some(Block::Text { text, .. }), Block::Text { text: next, .. }) if at == 0 => {
+                text.0.to_mut().push_str(&next);
+            }
+            (Some(Block::Thinking { text, signature: None }), Block::Thinking { text: next, signature: None })
+                if at == 0 =>
+            {
+                text.0.to_mut().push_str(&next);
+            }
+            (last, Block::Thinking { text: next, signature: Some(seal) }) if seal.dialect != Dialect::Gemini => {
+                match last {
+                    Some(Block::Thinking { text, signature: open @ None }) if at == 0 => {
+                        text.0.to_mut().push_str(&next);
+                        *open = Some(seal);
+                    }
+                    _ if next.is_empty() => recover(seal, blocks),
+                    _ => blocks.push(Block::Thinking { text: next, signature: Some(seal) }),
+                }
+            }
+            (_, block) => blocks.push(block),
         }
     }
 }
