@@ -121,6 +121,7 @@ fn a_tool_is_a_function_for_the_model_and_itself_for_the_client() {
     };
     let calls = calls();
     let answer = Answer {
+        dialect: Dialect::Anthropic,
         id: "msg_1".into(),
         model: "m".into(),
         blocks: calls.iter().enumerate().map(called).collect(),

@@ -255,11 +255,6 @@ impl Losses {
         self.found.insert((feature, Support::Dropped));
     }
 
-    /// The request has this, and something near is sent, whatever the table says: this model has less than its dialect.
-    pub fn approximate(&mut self, feature: Feature) {
-        self.found.insert((feature, Support::Approximated));
-    }
-
     /// Whether nothing is lost.
     #[must_use]
     pub fn is_empty(&self) -> bool {
