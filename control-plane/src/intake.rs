@@ -1,7 +1,7 @@
 //! UsageIntakeService: takes what replicas report, each record once.
 //!
 //! One transaction stores a batch: the records, their sums, how far the run is stored, what they charge to budgets, and the
-//! audit entry of each record, as the replica wrote it.
+//! audit entry of each record, as the replica wrote it. A visit of nobody has its entry alone.
 //! The row of the run is locked first, so that reports of one run follow each other, on whichever control plane they arrive.
 //! A batch that begins behind a gap stores nothing and is answered with the last sequence without one.
 
@@ -81,7 +81,10 @@ impl Intake {
         };
         let through = signed(last.sequence());
         let inserted = txn.usage_insert(replica, new).await?;
-        let counted = || new.iter().filter(|reported| inserted.contains(&reported.sequence()));
+        // A run's acknowledged records are never new again, since its row is locked: that alone keeps what has no row from being
+        // told twice.
+        let is_new = |reported: &Reported| is_nobodys(reported) || inserted.contains(&reported.sequence());
+        let counted = || new.iter().filter(|reported| is_new(reported));
         txn.usage_sum(counted().filter_map(visit)).await?;
         txn.usage_acknowledge(replica, *incarnation, through).await?;
         let passed = charges::charge(&mut txn, replica_id, *incarnation, counted().filter_map(visit), now_ms).await?;
@@ -99,9 +102,7 @@ impl Intake {
             chain = Chain { sequence: known.unsigned_abs(), link: None };
         }
         let evidence = evidence.get(records.len() - new.len()..).unwrap_or_default();
-        for (reported, evidence) in
-            new.iter().zip(evidence).filter(|(reported, _)| inserted.contains(&reported.sequence()))
-        {
+        for (reported, evidence) in new.iter().zip(evidence).filter(|(reported, _)| is_new(reported)) {
             evidence::draft(&mut drafts, &mut chain, replica, reported, evidence.as_ref(), now_ms)?;
         }
         txn.usage_chain_move(replica, *incarnation, &chain).await?;
@@ -187,8 +188,12 @@ fn fresh(records: &[Reported], known: i64) -> &[Reported] {
 const fn visit(reported: &Reported) -> Option<&tollgate_policy::usage::Record> {
     match reported {
         Reported::Visit(record) => Some(record),
-        Reported::Gap(_) => None,
+        Reported::Gap(_) | Reported::Unidentified(_) => None,
     }
+}
+
+const fn is_nobodys(reported: &Reported) -> bool {
+    matches!(reported, Reported::Unidentified(_))
 }
 
 fn signed(number: u64) -> i64 {

@@ -15,6 +15,7 @@ use tollgate_policy::{
     time::UnixMillis,
     usage::{Attribution, Charge, Outcome, Record, Tokens},
 };
+use tollgate_proto::usage::v1;
 use tollgate_proxy::{
     evidence::{Applied, Circumstances, Counted},
     spool::{Durability, Ended, Intent, Options, Spool},
@@ -72,8 +73,11 @@ async fn measure(spool: &Spool, batch: u64, visits: u64) -> anyhow::Result<Strin
             latencies.push(began.elapsed().as_nanos());
         }
         intents += thread_nanos()? - cpu;
-        let ended =
-            |visit| Ended { visit: Some(visit), record: record(&intent), circumstances: intent.circumstances.clone() };
+        let ended = |visit| Ended {
+            visit: Some(visit),
+            record: v1::Record::from(&record(&intent)),
+            circumstances: intent.circumstances.clone(),
+        };
         let mut ended: Vec<_> = numbers.map(ended).collect();
         let cpu = thread_nanos()?;
         while !ended.is_empty() {

@@ -202,6 +202,8 @@ impl Gate {
         let dialect = route::dialect(request.uri().path());
         let request_id = self.request_ids.next(arrived);
         let Some(place) = self.door.place() else {
+            // Nobody will settle it.
+            self.spool.miss(arrived);
             let full = Refusal::new(
                 RefusalKind::Backlog,
                 "This Tollgate replica has more requests open than it can hold. Try again in a few seconds.",

@@ -325,9 +325,9 @@ mod tests {
     #[test]
     fn a_detail_changes_the_status_or_adds_a_header() {
         let refusal = |kind| Refusal::new(kind, "Why.");
-        let allow = answer(&refusal(RefusalKind::MethodNotAllowed), Detail::Allow("POST"), "req_1");
+        let allow = answer(Dialect::Anthropic, &refusal(RefusalKind::MethodNotAllowed), Detail::Allow("POST"), "req_1");
         assert_eq!(allow.headers().get(ALLOW).unwrap(), "POST");
-        let later = answer(&refusal(RefusalKind::RateLimited), Detail::Later(7), "req_1");
+        let later = answer(Dialect::Anthropic, &refusal(RefusalKind::RateLimited), Detail::Later(7), "req_1");
         assert_eq!(later.headers().get(RETRY_AFTER).unwrap(), "7");
         assert_eq!(status(RefusalKind::SessionLimited, Detail::Later(7)), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(status(RefusalKind::Malformed, Detail::Encoding), StatusCode::UNSUPPORTED_MEDIA_TYPE);
@@ -349,7 +349,7 @@ mod tests {
     #[test]
     fn a_spent_budget_is_told_as_a_spend_limit_that_is_reached() {
         let spent = Spent { resets: Some(1_800_000_000), after: 3_600, period: "daily" };
-        let answer = answer(&Refusal::new(RefusalKind::BudgetExhausted, "Why."), Detail::Spent(spent), "req_1");
+        let answer = answer(Dialect::Anthropic, &Refusal::new(RefusalKind::BudgetExhausted, "Why."), Detail::Spent(spent), "req_1");
         assert_eq!(answer.headers().get(RETRY_AFTER).unwrap(), "3600");
         assert_eq!(
             unified_of(answer.headers()),

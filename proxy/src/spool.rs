@@ -19,8 +19,8 @@
 //! which were refused or whose key does not require the audit log, are counted in a gap record instead of stored, so that a
 //! flood of them neither fills the disk nor goes unseen.
 //!
-//! Reading order: `contract`, what callers hand in and are told; here, the spool; `ledger`, the sequences; `stored`, what the values look like; `disk` and `memory`,
-//! where they are; `journals`, how they become durable.
+//! Reading order: `contract`, what callers hand in and are told; here, the spool; `missed`, what is only counted; `ledger`, the sequences;
+//! `stored`, what the values look like; `disk` and `memory`, where they are; `journals`, how they become durable.
 
 use std::{
     collections::HashMap,
@@ -43,12 +43,13 @@ pub use self::contract::{
 use self::{
     disk::Disk,
     journals::Journals,
-    ledger::{Ledger, Numbered},
+    ledger::{Batch, Ledger, Numbered},
     memory::Memory,
 };
 use crate::evidence::{self, Chain};
 
 mod contract;
+mod missed;
 mod ledger;
 mod stored;
 mod disk;
@@ -93,6 +94,7 @@ struct Shared {
     alarming: AtomicBool,
     failed: AtomicBool,
     arrivals: Notify,
+    misses: Notify,
 }
 
 // Earlier runs of which every record is here or was reported, and up to which sequence of the current run their open visits
@@ -152,6 +154,7 @@ impl Spool {
             alarming: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             arrivals: Notify::new(),
+            misses: Notify::new(),
         };
         shared.look_at_depth();
         Ok((Self { shared: Arc::new(shared) }, found.recovered))
@@ -222,11 +225,11 @@ impl Spool {
     ///
     /// # Errors
     /// When the disk refuses the write. The intents are then still there, and become uncertain records at the next start.
-    /// Visits without one are counted, in the metrics at once and in the first gap record that can be written. After a
+    /// Visits without one are counted, in the metrics at once and in the first gap record that is written. After a
     /// failed write the store of a disk takes none until the process is started anew, and then nobody remembers the number.
     pub fn outcomes(&self, ended: Vec<Ended>) -> Result<(), SpoolError> {
         let shared = &self.shared;
-        let unnoted = ended.iter().filter(|ended| ended.visit.is_none()).map(|ended| ended.record.arrived);
+        let unnoted = ended.iter().filter(|ended| ended.visit.is_none()).map(|ended| arrived(&ended.record));
         let unnoted: Vec<UnixMillis> = unnoted.collect();
         let mut ledger = lock(&shared.ledger);
         self.settle(&mut ledger, ended).inspect_err(|error| shared.unwritten(&mut ledger, &unnoted, error))?;
@@ -239,39 +242,22 @@ impl Spool {
     fn settle(&self, ledger: &mut Ledger, ended: Vec<Ended>) -> Result<(), SpoolError> {
         let shared = &self.shared;
         let salts = evidence::salts(ended.len())?;
-        let mut batch = ledger::Batch::default();
+        let mut batch = Batch::default();
         let mut freed = 0;
         let mut taken = 0;
         let mut dropped = 0;
-        if ledger.has_missed() {
-            for salt in &evidence::salts(1)? {
-                taken += ledger.catch_up(&mut batch, salt);
-            }
-        }
         for (Ended { visit, record, circumstances }, salt) in ended.into_iter().zip(&salts) {
             if let Some(visit) = visit {
                 freed += lock(&shared.open).remove(&visit).unwrap_or_default();
                 batch.settled.push(visit);
             } else if shared.is_full() {
                 dropped += 1;
-                taken += ledger.dropped(&mut batch, record.arrived, salt);
+                taken += ledger.dropped(&mut batch, arrived(&record), salt);
                 continue;
             }
-            taken += ledger.ended(&mut batch, v1::Record::from(&record), &circumstances, salt);
+            taken += ledger.ended(&mut batch, record, &circumstances, salt);
         }
-        let written = match &shared.store {
-            Store::Memory(memory) => {
-                memory.settle(&batch);
-                Ok(())
-            }
-            Store::Disk(disk, journals) => disk.settle(shared.incarnation, &batch).map(|()| {
-                journals.written();
-            }),
-        };
-        if let Err(error) = written {
-            ledger.undo(&batch);
-            return Err(error);
-        }
+        shared.write(ledger, &batch)?;
         shared.dropped.fetch_add(dropped, Ordering::Relaxed);
         shared.bytes.fetch_add(taken, Ordering::Relaxed);
         shared.release(freed);
@@ -326,7 +312,10 @@ impl Spool {
         let value = stored::encode(&stored::gap(incarnation, sequence));
         let after = weight(value.len());
         let gap = Numbered { sequence, value };
-        self.lose_charge()?;
+        // A visit of nobody was charged to nobody.
+        if !self.shared.outcome(incarnation, sequence)?.is_some_and(|record| record.unidentified) {
+            self.lose_charge()?;
+        }
         let before = match &self.shared.store {
             Store::Memory(memory) => memory.replace(gap),
             Store::Disk(disk, _) => disk.replace(incarnation, gap)?,
@@ -426,6 +415,31 @@ impl Shared {
         self.bytes.load(Ordering::Relaxed) >= self.bytes_max
     }
 
+    // In one step, or not at all.
+    fn write(&self, ledger: &mut Ledger, batch: &Batch) -> Result<(), SpoolError> {
+        let written = match &self.store {
+            Store::Memory(memory) => {
+                memory.settle(batch);
+                Ok(())
+            }
+            Store::Disk(disk, journals) => disk.settle(self.incarnation, batch).map(|()| {
+                journals.written();
+            }),
+        };
+        written.inspect_err(|_| ledger.undo(batch))
+    }
+
+    fn outcome(&self, incarnation: u64, sequence: u64) -> Result<Option<v1::Record>, SpoolError> {
+        Ok(match &self.store {
+            Store::Memory(memory) => {
+                memory.outcomes(sequence, sequence).first().and_then(|(_, value)| stored::decode(value))
+            }
+            Store::Disk(disk, _) => {
+                disk.outcomes(incarnation, sequence, sequence)?.first().and_then(|(_, value)| stored::decode(value))
+            }
+        })
+    }
+
     fn release(&self, size: u64) {
         self.bytes.fetch_sub(size, Ordering::Relaxed);
     }
@@ -452,6 +466,10 @@ impl Shared {
             tracing::info!(percent, "spool has room again");
         }
     }
+}
+
+fn arrived(record: &v1::Record) -> UnixMillis {
+    UnixMillis::new(record.arrived_ms)
 }
 
 fn weight(value_bytes: usize) -> u64 {

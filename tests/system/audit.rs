@@ -18,9 +18,6 @@ use tollgate_tests::{client, cluster::Cluster, fleet::Fleet, postgres::Postgres,
 
 /// Agents that send at a time.
 const AGENTS: usize = 12;
-/// What a replica answers for a moment when it starts: it has no policy yet, or one of before the key. It knows nobody then, and
-/// what it does not know it does not write into a log.
-const EARLY: [u16; 2] = [503, 401];
 /// Requests that are answered between two kills.
 const STRETCH: usize = 150;
 
@@ -133,16 +130,23 @@ async fn replicas_control_plane_and_postgresql_are_killed_under_load_and_the_log
         replica.restart(&http).await;
     }
 
+    // Nobody that the replicas know.
+    for replica in &fleet.replicas {
+        let answer = client::send(&http, &replica.url, "nobody", client::message("hello", false)).await;
+        assert!(matches!(answer.status.as_u16(), 401 | 503), "{answer:?}");
+        let id = answer.header("request-id").to_owned();
+        seen.lock().unwrap().insert(id, (answer.status.as_u16(), true));
+    }
+
     // Every id that a client was told, whole or cut.
     let seen = seen.lock().unwrap().clone();
     let terminal = until("everything that was seen to be in the log", || async {
         let found = entries(&fleet).await;
         let terminal: Vec<Entry> = found.iter().filter(|entry| entry.action.starts_with("request.")).cloned().collect();
         let told: HashSet<&str> = terminal.iter().map(|entry| entry.request_id.as_str()).collect();
-        let missing: Vec<_> =
-            seen.iter().filter(|(id, (status, _))| !EARLY.contains(status) && !told.contains(id.as_str())).collect();
+        let missing = seen.keys().filter(|id| !told.contains(id.as_str())).count();
         let lost: i64 = found.iter().map(lost).sum();
-        (i64::try_from(missing.len()).unwrap() <= lost).then_some(terminal)
+        (i64::try_from(missing).unwrap() <= lost).then_some(terminal)
     })
     .await;
     let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
@@ -152,7 +156,9 @@ async fn replicas_control_plane_and_postgresql_are_killed_under_load_and_the_log
     let twice: Vec<_> = counted.iter().filter(|(_, count)| **count > 1).collect();
     assert!(twice.is_empty(), "ended twice: {twice:?}");
     let missing = |id: &str| !counted.contains_key(id);
-    let in_gaps = seen.iter().filter(|(id, (status, _))| !EARLY.contains(status) && missing(id)).count();
+    let in_gaps = seen.keys().filter(|id| missing(id)).count();
+    let early = seen.iter().filter(|(id, (status, _))| matches!(status, 401 | 503) && !missing(id)).count();
+    assert!(early >= fleet.replicas.len(), "who was refused before their key was known is told too");
     // Whatever a client read to its end is told as it ended.
     let admitted = |id: &str| terminal.iter().any(|entry| entry.request_id == id && entry.action == "request.admit");
     let ended: Vec<_> = seen.iter().filter(|(_, (status, whole))| *status == 200 && *whole).map(|(id, _)| id).collect();
@@ -170,7 +176,11 @@ async fn replicas_control_plane_and_postgresql_are_killed_under_load_and_the_log
     ];
     let (code, said) = verify(&file, &witnesses);
     assert_eq!(code, Some(0), "{said}");
-    println!("{} seen, {} ended, {uncertain} uncertain, {in_gaps} in gaps\n{said}", seen.len(), terminal.len());
+    println!(
+        "{} seen, {} ended, {uncertain} uncertain, {early} before their key was known, {in_gaps} in gaps\n{said}",
+        seen.len(),
+        terminal.len()
+    );
 }
 
 // A text that would be more than one entry, one field or one element, were it written as it is.

@@ -1,10 +1,7 @@
 //! UsageService: questions over the ledger.
 
 use tollgate_policy::{id, rbac::Reach, usage::Outcome};
-use tollgate_proto::{
-    convert::usage::Reported,
-    usage::v1::{self, usage_service_server::UsageService},
-};
+use tollgate_proto::usage::v1::{self, usage_service_server::UsageService};
 use tonic::{Request, Response, Status};
 
 use super::{Admin, authorize::Authorized, failure::Failure, filter::Filter, page::Page, violations::Violations, wire};
@@ -168,11 +165,7 @@ fn date(days: &str) -> String {
 }
 
 fn stored(row: Stored) -> v1::StoredRecord {
-    let record = match &row.reported {
-        Reported::Visit(record) => v1::Record::from(record),
-        Reported::Gap(gap) => v1::Record::from(gap),
-    };
-    v1::StoredRecord { replica: row.replica, record: Some(record) }
+    v1::StoredRecord { replica: row.replica, record: Some(v1::Record::from(&row.reported)) }
 }
 
 fn place_text(position: &RecordPosition) -> String {

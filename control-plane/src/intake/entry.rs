@@ -24,11 +24,7 @@ pub(super) fn here<'a>(entry: Entry) -> Draft<'a> {
 /// # Errors
 /// Never in practice: every entry has a JSON form.
 pub(super) fn of(replica: &str, reported: &Reported) -> Result<Entry, StoreError> {
-    let record = match reported {
-        Reported::Visit(record) => v1::Record::from(record),
-        Reported::Gap(gap) => v1::Record::from(gap),
-    };
-    evidence::entry(replica, &record).map_err(|error| StoreError::corrupt("body", error))
+    evidence::entry(replica, &v1::Record::from(reported)).map_err(|error| StoreError::corrupt("body", error))
 }
 
 /// The entry of records behind `stored`, up to `known`, that the replica has not, or not any more, and the log does not have.

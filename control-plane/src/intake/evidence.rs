@@ -7,7 +7,13 @@ use tollgate_audit::{
     seal::{Salt, commitment, is_action, link},
     tree::Hash,
 };
-use tollgate_proto::{convert::usage::Reported, usage::v1};
+use tollgate_proto::{
+    convert::{
+        evidence::{REFUSE, UNKNOWN},
+        usage::Reported,
+    },
+    usage::v1,
+};
 
 use super::entry;
 use crate::{
@@ -46,6 +52,10 @@ impl Evidence {
         // The log and the ledger must not tell two stories.
         if entry.request_id() != record.request_id {
             return Err("must be of the record's request");
+        }
+        // What has no row must not be told as anybody's, or as more than a refusal.
+        if record.unidentified && (entry.action(), entry.initiator()) != (REFUSE, UNKNOWN) {
+            return Err("must tell of a refusal of nobody");
         }
         // Whose it is stands in its seal, by the certificate with which it came.
         if !entry.replica().is_empty() {

@@ -203,12 +203,8 @@ impl Stored {
     /// Where it stands in the list.
     #[must_use]
     pub fn position(&self) -> RecordPosition {
-        let arrived = match &self.reported {
-            Reported::Visit(record) => record.arrived,
-            Reported::Gap(gap) => gap.from,
-        };
         RecordPosition {
-            arrived: arrived.get(),
+            arrived: self.reported.arrived().get(),
             replica: self.replica.clone(),
             incarnation: signed(self.reported.incarnation()),
             sequence: signed(self.reported.sequence()),

@@ -57,16 +57,25 @@ pub(crate) fn chained(mut records: Vec<Record>, mut previous: Hash) -> (Vec<Reco
 
 // What a replica would say of it, in short.
 fn told(record: &Record) -> Entry {
-    let (initiator, target) = (format!("key/{}", record.key), format!("model/{}", record.model));
+    let (initiator, target, action, outcome) = if record.unidentified {
+        ("unknown".into(), String::new(), "request.refuse", Outcome::Refused)
+    } else {
+        (format!("key/{}", record.key), format!("model/{}", record.model), "request.admit", Outcome::Allowed)
+    };
     let facts = Facts {
         initiator: &initiator,
         target: &target,
         request_id: &record.request_id,
         session: &record.session,
-        detail: Fields::from_iter([("team".to_owned(), record.team.as_str().into())]),
+        detail: Fields::from_iter([
+            ("team".to_owned(), record.team.as_str().into()),
+            ("refusal".to_owned(), record.refusal.as_str().into()),
+            ("status".to_owned(), record.status.into()),
+            ("revision".to_owned(), record.revision.into()),
+        ]),
         ..Facts::default()
     };
-    Entry::new(record.arrived_ms + record.duration_ms, "request.admit", Outcome::Allowed, facts)
+    Entry::new(record.arrived_ms + record.duration_ms, action, outcome, facts)
 }
 
 fn entry(request_id: &str) -> Entry {

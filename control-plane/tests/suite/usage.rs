@@ -37,6 +37,7 @@ over_both! {
     what_a_replica_has_forgotten_is_noted_and_passed_over
     dropped_records_show_in_the_list_and_the_log_and_in_no_sum
     a_visit_has_an_entry_in_the_log
+    a_visit_of_nobody_has_an_entry_in_the_log_and_no_line_in_the_ledger
     sums_are_exact_between_any_two_instants
     rows_have_names_and_filters_take_them
     the_list_goes_back_page_by_page
@@ -109,6 +110,7 @@ pub(crate) fn record(incarnation: i64, sequence: i64) -> Record {
         charges: Vec::new(),
         held_incarnation: 0,
         evidence: None,
+        unidentified: false,
     }
 }
 
@@ -391,6 +393,63 @@ async fn a_visit_has_an_entry_in_the_log(place: Place) {
     assert_eq!((&detail["input_tokens"], &detail["cost_nano_usd"]), (&5.into(), &5_000.into()));
     assert_eq!(detail["provider"], id("provider", 1));
     assert!(log[0].detail.contains("\"refusal\":\"model_denied\""));
+    world.stop().await;
+}
+
+// As a replica reports whom it refused before a key was accepted.
+pub(crate) fn unidentified(incarnation: i64, sequence: i64) -> Record {
+    Record {
+        incarnation,
+        sequence,
+        request_id: format!("req_{incarnation}_{sequence}"),
+        arrived_ms: START_MS + sequence * 47 * 60_000,
+        duration_ms: 2,
+        outcome: Outcome::Refused.into(),
+        refusal: "unauthenticated".into(),
+        status: 401,
+        operation: "messages".into(),
+        revision: 3,
+        unidentified: true,
+        ..Record::default()
+    }
+}
+
+async fn a_visit_of_nobody_has_an_entry_in_the_log_and_no_line_in_the_ledger(place: Place) {
+    let world = World::start(&place).await;
+    let from = replica(1);
+    // More than one statement takes, with visits of somebody among them; with entries of the replica, or without.
+    let mixed = |sequence| if sequence % 3 == 0 { record(5, sequence) } else { unidentified(5, sequence) };
+    let (mut sent, _) = chained((1..=40).map(mixed).collect(), CHAIN_START);
+    let bare = |sequence| Record { evidence: None, ..mixed(sequence) };
+    sent.extend((41..=60).map(bare));
+    let send = |range: std::ops::Range<usize>| report(&world.store, &from, 5, sent[range].to_vec());
+    assert_eq!(send(0..25).await.unwrap(), 25);
+    // Whatever comes again, and overlaps, is told once.
+    for again in [0..25, 0..1, 24..25, 10..41, 40..60, 0..60] {
+        assert!(send(again).await.unwrap() >= 25);
+    }
+    let somebody: Vec<_> = (1..=60).filter(|sequence| sequence % 3 == 0).map(|sequence| record(5, sequence)).collect();
+    for by in DIMENSIONS {
+        assert_eq!(keyed(summarize(&world, by, (None, None), "").await.unwrap()), expected(by, &somebody), "{by:?}");
+    }
+    let listed: Vec<_> = whole_list(&world, "").await.into_iter().map(|row| row.record.unwrap().request_id).collect();
+    assert_eq!(listed, somebody.iter().rev().map(|record| record.request_id.clone()).collect::<Vec<_>>());
+    let log = world.log("action=request.*").await;
+    let told: Vec<_> = log.iter().map(|entry| entry.request_id.clone()).collect();
+    assert_eq!(told, (1..=60).map(|sequence| format!("req_5_{sequence}")).collect::<Vec<_>>(), "each once, in order");
+    let nobodys = world.log("action=request.refuse AND initiator=unknown").await;
+    assert_eq!(nobodys.len(), 40);
+    let detail: serde_json::Value = serde_json::from_str(&nobodys[39].detail).unwrap();
+    assert_eq!((&detail["refusal"], &detail["status"]), (&"unauthenticated".into(), &401.into()));
+    assert_eq!((&detail["revision"], nobodys[39].replica.as_str()), (&3.into(), from.as_str()));
+
+    // What names a key is no visit of nobody, and an entry that says more is not its own.
+    let hiding = Record { key: id("key", 1), ..unidentified(5, 61) };
+    assert_eq!(violations(report(&world.store, &from, 5, vec![hiding]).await), ["records[0].unidentified"]);
+    let claims = chained(vec![record(5, 61)], CHAIN_START).0.remove(0).evidence;
+    let telling = Record { evidence: claims, ..unidentified(5, 61) };
+    assert_eq!(violations(report(&world.store, &from, 5, vec![telling]).await), ["records[0].evidence"]);
+    assert_eq!(world.log("action=request.*").await.len(), 60);
     world.stop().await;
 }
 

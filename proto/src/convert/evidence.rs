@@ -1,5 +1,5 @@
-//! What the audit log says of a record: of a visit, how it ended and what decided; of a gap, how many records are missing. Never
-//! prompt text; of the model only its name.
+//! What the audit log says of a record: of a visit, how it ended and what decided, and that nobody is known where no key was
+//! accepted; of a gap, how many records are missing. Never prompt text; of the model only its name.
 //!
 //! A replica writes the entry with its record, each in a few microseconds: from what is known straight to its bytes. The control
 //! plane has it of the records for which a replica wrote none.
@@ -14,6 +14,11 @@ use tollgate_policy::{limit::Measure, money::NanoUsd, price::Price, snapshot::Mo
 
 use self::detail::{Detail, Missing, Noted};
 use crate::usage::v1;
+
+/// The action of an entry that tells of a refusal.
+pub const REFUSE: &str = "request.refuse";
+/// The initiator of a visit whose key was not accepted: nobody is known.
+pub const UNKNOWN: &str = "unknown";
 
 /// What is known of a visit beyond its record, for the audit log alone. What is not known stays empty.
 #[derive(Clone, Debug, Default)]
@@ -120,7 +125,7 @@ fn encode_of(replica: &str, record: &v1::Record, circumstances: &Circumstances) 
     }
     let (action, ended) = match record.outcome() {
         v1::Outcome::Completed => ("request.admit", Ended::Allowed),
-        v1::Outcome::Refused => ("request.refuse", Ended::Refused),
+        v1::Outcome::Refused => (REFUSE, Ended::Refused),
         v1::Outcome::Cut => ("request.cut", Ended::Refused),
         v1::Outcome::UpstreamFailed => ("request.fail", Ended::Failed),
         v1::Outcome::ClientGone => ("request.abandon", Ended::Failed),
@@ -131,9 +136,10 @@ fn encode_of(replica: &str, record: &v1::Record, circumstances: &Circumstances) 
         ("", provider) => ["provider/", provider].concat(),
         (model, _) => ["model/", model].concat(),
     };
+    let initiator = if record.unidentified { UNKNOWN.to_owned() } else { ["key/", &record.key].concat() };
     let source_address = circumstances.source_address.map(|address| address.to_canonical().to_string());
     let facts = Facts {
-        initiator: &["key/", &record.key].concat(),
+        initiator: &initiator,
         target: &target,
         replica,
         request_id: &record.request_id,

@@ -37,6 +37,8 @@ pub enum Reported {
     Visit(Record),
     /// The lack of records.
     Gap(Gap),
+    /// A visit of nobody.
+    Unidentified(Unidentified),
 }
 
 /// So many records of visits that no budget was charged for are missing.
@@ -52,6 +54,30 @@ pub struct Gap {
     pub duration_ms: u64,
     /// How many.
     pub dropped: u64,
+}
+
+/// A visit that was refused before its key was accepted. The audit log tells of it; the ledger does not have it, since it is
+/// nobody's.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unidentified {
+    /// The number of the replica's run.
+    pub incarnation: u64,
+    /// The position among the records of that run.
+    pub sequence: u64,
+    /// The `request-id` that the client saw.
+    pub request_id: Arc<str>,
+    /// When it arrived.
+    pub arrived: UnixMillis,
+    /// From then until it was refused, in milliseconds.
+    pub duration_ms: u64,
+    /// The kind of the refusal.
+    pub refusal: Arc<str>,
+    /// The HTTP status that the client saw.
+    pub status: u16,
+    /// What was called.
+    pub operation: Arc<str>,
+    /// The policy revision that decided; 0 when none was asked.
+    pub revision: u64,
 }
 
 /// A record that breaks a rule: which field, and which rule.
@@ -106,6 +132,7 @@ impl From<&Record> for v1::Record {
             held_incarnation: record.held_incarnation.map_or(0, |run| signed(run, i64::MAX)),
             // Whoever numbers the record adds it.
             evidence: None,
+            unidentified: false,
         }
     }
 }
@@ -157,6 +184,36 @@ impl From<&Gap> for v1::Record {
     }
 }
 
+impl From<&Unidentified> for v1::Record {
+    /// Clamps as it does for a visit.
+    fn from(visit: &Unidentified) -> Self {
+        Self {
+            incarnation: signed(visit.incarnation, i64::MAX),
+            sequence: signed(visit.sequence, i64::MAX),
+            request_id: clamped(&visit.request_id),
+            arrived_ms: visit.arrived.get().clamp(0, ARRIVED_MS_MAX),
+            duration_ms: signed(visit.duration_ms, DURATION_MS_MAX),
+            outcome: v1::Outcome::Refused.into(),
+            refusal: clamped(&visit.refusal),
+            status: i32::from(visit.status.min(999)),
+            operation: clamped(&visit.operation),
+            revision: signed(visit.revision, i64::MAX),
+            unidentified: true,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&Reported> for v1::Record {
+    fn from(reported: &Reported) -> Self {
+        match reported {
+            Reported::Visit(record) => Self::from(record),
+            Reported::Gap(gap) => Self::from(gap),
+            Reported::Unidentified(visit) => Self::from(visit),
+        }
+    }
+}
+
 fn signed(number: u64, max: i64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX).min(max)
 }
@@ -177,7 +234,11 @@ impl TryFrom<v1::Record> for Reported {
     type Error = InvalidRecord;
 
     fn try_from(wire: v1::Record) -> Field<Self> {
-        if wire.dropped == 0 { visit(wire).map(Self::Visit) } else { gap(wire).map(Self::Gap) }
+        match (wire.dropped, wire.unidentified) {
+            (0, false) => visit(wire).map(Self::Visit),
+            (0, true) => unidentified(wire).map(Self::Unidentified),
+            _ => gap(wire).map(Self::Gap),
+        }
     }
 }
 
@@ -188,6 +249,7 @@ impl Reported {
         match self {
             Self::Visit(record) => record.incarnation,
             Self::Gap(gap) => gap.incarnation,
+            Self::Unidentified(visit) => visit.incarnation,
         }
     }
 
@@ -197,6 +259,17 @@ impl Reported {
         match self {
             Self::Visit(record) => record.sequence,
             Self::Gap(gap) => gap.sequence,
+            Self::Unidentified(visit) => visit.sequence,
+        }
+    }
+
+    /// When it arrived; of a gap, when the first that is missing did.
+    #[must_use]
+    pub const fn arrived(&self) -> UnixMillis {
+        match self {
+            Self::Visit(record) => record.arrived,
+            Self::Gap(gap) => gap.from,
+            Self::Unidentified(visit) => visit.arrived,
         }
     }
 }
@@ -236,6 +309,7 @@ fn visit(wire: v1::Record) -> Field<Record> {
         held_incarnation,
         // Sealed bytes, which are not read here.
         evidence: _,
+        unidentified: _,
     } = wire;
     let attribution = Attribution {
         key: id("key", KeyId::parse(&key))?,
@@ -255,10 +329,7 @@ fn visit(wire: v1::Record) -> Field<Record> {
         first_byte_ms: number("first_byte_ms", first_byte_ms, 0, DURATION_MS_MAX)?,
         outcome: ended(outcome)?,
         refusal: text("refusal", refusal)?,
-        status: u16::try_from(status)
-            .ok()
-            .filter(|status| *status < 1_000)
-            .ok_or(rule("status", "must be below 1,000"))?,
+        status: answered(status)?,
         attribution,
         operation: text("operation", operation)?,
         model: text("model", model)?,
@@ -294,6 +365,24 @@ fn gap(wire: v1::Record) -> Field<Gap> {
     if bare == v1::Record::from(&gap) { Ok(gap) } else { Err(rule("dropped", "must be 0 in the record of a visit")) }
 }
 
+fn unidentified(wire: v1::Record) -> Field<Unidentified> {
+    let bare = v1::Record { evidence: None, ..wire };
+    let visit = Unidentified {
+        incarnation: number("incarnation", bare.incarnation, 1, i64::MAX)?,
+        sequence: number("sequence", bare.sequence, 1, i64::MAX)?,
+        request_id: text("request_id", bare.request_id.clone())?,
+        arrived: arrived(bare.arrived_ms)?,
+        duration_ms: number("duration_ms", bare.duration_ms, 0, DURATION_MS_MAX)?,
+        refusal: text("refusal", bare.refusal.clone())?,
+        status: answered(bare.status)?,
+        operation: text("operation", bare.operation.clone())?,
+        revision: number("revision", bare.revision, 0, i64::MAX)?,
+    };
+    // One that also names a key or a cost, or was not refused, would be a visit that hides from the ledger.
+    let is_whole = bare == v1::Record::from(&visit);
+    if is_whole { Ok(visit) } else { Err(rule("unidentified", "must be false in the record of anybody's visit")) }
+}
+
 fn charged(charges: Vec<v1::BudgetCharge>) -> Field<Arc<[Charge]>> {
     if charges.len() > CHARGES_MAX {
         return Err(rule("charges", "must be at most 64"));
@@ -327,6 +416,11 @@ fn ended(outcome: i32) -> Field<Outcome> {
         Ok(v1::Outcome::Uncertain) => Ok(Outcome::Uncertain),
         Ok(v1::Outcome::Unspecified) | Err(_) => Err(rule("outcome", "must be a known outcome")),
     }
+}
+
+fn answered(status: i32) -> Field<u16> {
+    let known = u16::try_from(status).ok().filter(|status| *status < 1_000);
+    known.ok_or(rule("status", "must be below 1,000"))
 }
 
 fn arrived(millis: i64) -> Field<UnixMillis> {

@@ -9,7 +9,7 @@ use tollgate_policy::{
     time::UnixMillis,
     usage::{Attribution, Charge, Outcome, Record, Tokens},
 };
-use tollgate_proto::convert::usage::Gap;
+use tollgate_proto::convert::usage::{Gap, Unidentified};
 
 use super::*;
 
@@ -247,4 +247,35 @@ fn each_record_points_to_the_one_before() {
     assert_eq!(previous[2], link_of(&records[1]).unwrap());
     let other = v1::Record { evidence: None, ..records[0].clone() };
     assert_eq!(link_of(&other), None);
+}
+
+#[test]
+fn an_entry_of_nobody_says_why_and_from_where() {
+    let visit = Unidentified {
+        incarnation: 0,
+        sequence: 0,
+        request_id: "req_1".into(),
+        arrived: UnixMillis::new(1_000),
+        duration_ms: 500,
+        refusal: "unauthenticated".into(),
+        status: 401,
+        operation: "messages".into(),
+        revision: 12,
+    };
+    let known = Circumstances {
+        source_address: Some([192, 0, 2, 7].into()),
+        user_agent: "claude-cli/2.1.330".into(),
+        reason: "This key is not known here.".into(),
+        ..Circumstances::default()
+    };
+    let (_, entry) = sealed(v1::Record::from(&visit), &known);
+    assert_eq!((entry.action(), entry.outcome().word()), ("request.refuse", "refused"));
+    assert_eq!((entry.initiator(), entry.target(), entry.session()), ("unknown", "", ""));
+    assert_eq!((entry.request_id(), entry.source_address(), entry.time_ms()), ("req_1", "192.0.2.7", 1_500));
+    let expect = json!({
+        "attempts": 0, "cost_nano_usd": 0, "duration_ms": 500, "incarnation": 9, "operation": "messages",
+        "reason": "This key is not known here.", "refusal": "unauthenticated", "revision": 12, "sequence": 3, "status": 401,
+        "user_agent": "claude-cli/2.1.330"
+    });
+    assert_eq!(Value::Object(entry.detail().clone()), expect);
 }

@@ -62,6 +62,7 @@ fn carries_a_key(request: &Outgoing) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::route::Operation;
     use bytes::Bytes;
     use http::HeaderMap;
 
@@ -73,7 +74,13 @@ mod tests {
             ("/v1/messages?note=about_tg_keys", false),
             ("/v1/messages?beta=true&key=tg_live_01k9", true),
         ] {
-            let request = Outgoing { headers: HeaderMap::new(), uri: uri.parse().unwrap(), body: Bytes::new() };
+            let request = Outgoing {
+                headers: HeaderMap::new(),
+                uri: uri.parse().unwrap(),
+                body: Bytes::new(),
+                dialect: tollgate_dialect::Dialect::Anthropic,
+                call: Operation::Messages.into(),
+            };
             assert_eq!(carries_a_key(&request), expect, "{uri}");
         }
     }

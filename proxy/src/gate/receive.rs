@@ -62,14 +62,14 @@ pub(super) fn receive(gate: &Gate, mut ticket: Box<Ticket>, request: Request<Inc
     let mut message = Message { headers: head.headers, uri: head.uri, body, call: Call::default() };
     // The credential leaves the headers before anything is done that could print them.
     let lifted = credential::lift(&mut message.headers);
+    if let Some(agent) = message.headers.get(USER_AGENT) {
+        ticket.circumstances.user_agent = evidence::bounded(agent.as_bytes(), USER_AGENT_BYTES_MAX);
+    }
     message.call = match route(&head.method, message.uri.path()) {
         Ok(call) => call,
         Err((refusal, detail)) => return Err(ticket.refuse(refusal).with(detail).leaving(message.body)),
     };
     ticket.operation = message.call.operation;
-    if let Some(agent) = message.headers.get(USER_AGENT) {
-        ticket.circumstances.user_agent = evidence::bounded(agent.as_bytes(), USER_AGENT_BYTES_MAX);
-    }
     if let Err((refusal, detail)) = bounds(&message.headers, &message.uri, head.version) {
         return Err(ticket.refuse(refusal).with(detail).leaving(message.body));
     }

@@ -1,5 +1,9 @@
-//! Room 9: every visit ends here, however it ended: its cost, one record if its key was known, the metrics, one line in the
-//! log. Tickets send their facts; one task takes them in batches, so that a batch is one write to the spool.
+//! Room 9: every visit ends here, however it ended: its cost, one record, the metrics, one line in the log. Tickets send their
+//! facts; one task takes them in batches, so that a batch is one write to the spool.
+//!
+//! [`unidentified`], visits whose key was not accepted.
+
+mod unidentified;
 
 use std::{
     sync::{
@@ -18,9 +22,11 @@ use tollgate_policy::{
     lease::Hold,
     money::NanoUsd,
     refusal::RefusalKind,
-    usage::{Outcome, Record, Tokens},
+    usage::{Attribution, Outcome, Record, Tokens},
 };
+use tollgate_proto::usage::v1;
 
+use self::unidentified::{Account, Pace};
 use super::{
     pace::SessionBook,
     route::Operation,
@@ -66,6 +72,7 @@ pub(crate) struct Settler {
     sessions: Arc<SessionBook>,
     metrics: Arc<Metrics>,
     words: Words,
+    pace: Pace,
 }
 
 /// The words of records, made once.
@@ -97,7 +104,8 @@ pub(crate) fn open(
     let (sender, receiver) = mpsc::channel(VISITS_MAX);
     let ending = Arc::new(AtomicBool::new(false));
     let door = Door { sender, ending: Arc::clone(&ending) };
-    (door, Settler { receiver, ending, spool, funds, sessions, metrics, words: Words::default() })
+    let (words, pace) = (Words::default(), Pace::default());
+    (door, Settler { receiver, ending, spool, funds, sessions, metrics, words, pace })
 }
 
 // === impl Door ===
@@ -126,9 +134,23 @@ impl Settler {
     /// Settles until every door and every ticket is gone.
     pub(crate) async fn run(mut self) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
-        while self.receiver.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        while self.next(&mut batch).await {
             self.gather(&mut batch).await;
             self.settle(&mut batch);
+        }
+        self.pace.count(&self.spool, Instant::now());
+    }
+
+    // Waits for visits that have ended, and counts meanwhile those that have no record. Returns whether there are any.
+    async fn next(&mut self, batch: &mut Vec<Facts>) -> bool {
+        loop {
+            tokio::select! {
+                // First, since visits may end without a pause.
+                biased;
+                () = self.pace.due(&self.spool) => {}
+                count = self.receiver.recv_many(batch, BATCH_MAX) => return count > 0,
+            }
+            self.pace.count(&self.spool, Instant::now());
         }
     }
 
@@ -143,7 +165,7 @@ impl Settler {
         }
     }
 
-    fn settle(&self, batch: &mut Vec<Facts>) {
+    fn settle(&mut self, batch: &mut Vec<Facts>) {
         let mut records = Vec::with_capacity(batch.len());
         let mut holds = Vec::with_capacity(batch.len());
         for mut facts in batch.drain(..) {
@@ -191,12 +213,25 @@ impl Settler {
         }
     }
 
-    fn record(&self, facts: Facts, settled: &Settled) -> Option<Record> {
-        let attribution = facts.attribution?;
+    fn record(&mut self, mut facts: Facts, settled: &Settled) -> Option<v1::Record> {
+        if let Some(attribution) = facts.attribution.take() {
+            return Some(v1::Record::from(&self.attributed(attribution, facts, settled)));
+        }
+        match Account::of(&facts, &self.words) {
+            Account::Record(visit) if self.spool.has_room_for_unidentified() && self.pace.take(Instant::now()) => {
+                return Some(v1::Record::from(&visit));
+            }
+            Account::Record(_) | Account::Count => self.spool.miss(facts.arrived),
+            Account::Nothing => {}
+        }
+        None
+    }
+
+    fn attributed(&self, attribution: Attribution, facts: Facts, settled: &Settled) -> Record {
         let answered = facts.metered.as_ref().and_then(|metered| metered.model.as_deref());
         let attempts = facts.failed_attempts.len() + usize::from(facts.attempt.is_some());
         let (provider, credential) = facts.attempt.map(|last| (last.provider, last.credential)).unzip();
-        Some(Record {
+        Record {
             // The spool knows both.
             incarnation: 0,
             sequence: 0,
@@ -225,7 +260,7 @@ impl Settler {
             attempts: u32::try_from(attempts).unwrap_or(u32::MAX),
             charges: if settled.cost > NanoUsd::ZERO { facts.circumstances.charges } else { Arc::default() },
             held_incarnation: None,
-        })
+        }
     }
 }
 

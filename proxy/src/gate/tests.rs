@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_policy::{
     id::{CredentialId, CustomerId, KeyId, ProviderId, TeamId},
     pattern::Patterns,
+    provider::Auth,
     snapshot::{AuditMode, Credential, Customer, Dialect, Key, Object, Provider, Snapshot, Team},
     time::UnixMillis,
     token::{Pepper, Token},
@@ -31,6 +32,7 @@ use crate::{
 
 mod audit;
 mod credentials;
+mod unidentified;
 
 const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9";
 const WHOLE: &str = r#"{"type":"message","model":"claude-x","usage":{"input_tokens":3,"output_tokens":5}}"#;
@@ -43,6 +45,7 @@ struct Stand {
     key: String,
     spool: Spool,
     funds: Arc<Funds>,
+    door: Option<Door>,
     seen: Arc<Mutex<Vec<Seen>>>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
@@ -95,7 +98,7 @@ impl Stand {
             rates: Rates::local(tollgate_policy::rate::Share::WHOLE),
             sessions: Arc::default(),
             lingering,
-            door,
+            door: door.clone(),
             sampler: Sampler::off(),
             first_byte_timeout,
             silence_max: Duration::from_secs(300),
@@ -104,7 +107,7 @@ impl Stand {
         let listener = Listener::bind(any, None, 64, Duration::from_secs(5)).await.unwrap();
         let (address, stop) = (listener.address().unwrap(), CancellationToken::new());
         tasks.spawn(listener.serve(gate, stop.clone()));
-        Self { address, holder, key: token.expose().to_owned(), spool, funds, seen, stop, tasks }
+        Self { address, holder, key: token.expose().to_owned(), spool, funds, door: Some(door), seen, stop, tasks }
     }
 
     async fn send(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Answered {
@@ -143,6 +146,7 @@ impl Stand {
     /// Ends the stand, and returns what was settled.
     async fn records(mut self) -> Vec<Record> {
         self.stop.cancel();
+        self.door = None;
         while self.spool.depth().intents > 0 {
             tokio::task::yield_now().await;
         }
@@ -188,6 +192,9 @@ fn snapshot(token: &Token, pepper: &Pepper, provider: SocketAddr, credentials: u
         disabled: false,
         priority: 0,
         credentials: (0..credentials).map(one).collect(),
+        auth: Auth::OfDialect,
+        region: "".into(),
+        quirks: Arc::new([]),
     };
     let objects = vec![
         Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),
@@ -364,8 +371,18 @@ async fn a_refused_request_reaches_no_provider_and_a_large_body_is_no_reset() {
     }
     assert!(stand.asked().is_empty());
     let records = stand.records().await;
-    let refusals: Vec<&str> = records.iter().map(|record| record.refusal.as_str()).collect();
-    assert_eq!(refusals, ["malformed", "model_denied", "malformed"], "those whose key was known, one record each");
+    let refusals: Vec<_> = records.iter().map(|record| (record.refusal.as_str(), record.unidentified)).collect();
+    let expect = [
+        ("malformed", false),
+        ("unauthenticated", true),
+        ("unauthenticated", true),
+        ("model_denied", false),
+        ("malformed", true),
+        ("malformed", false),
+        ("unknown_route", true),
+        ("method_not_allowed", true),
+    ];
+    assert_eq!(refusals, expect, "one record each, and nobody's where no key was looked for or known");
     assert!(records.iter().all(|record| record.outcome() == Outcome::Refused && record.cost_nano_usd == 0));
 }
 

@@ -178,7 +178,11 @@ fn record(number: usize) -> Record {
 }
 
 fn add(spool: &Spool, count: usize) {
-    let ended = |number| Ended { visit: None, record: record(number), circumstances: Circumstances::default() };
+    let ended = |number| Ended {
+        visit: None,
+        record: v1::Record::from(&record(number)),
+        circumstances: Circumstances::default(),
+    };
     spool.outcomes((0..count).map(ended).collect()).unwrap();
 }
 

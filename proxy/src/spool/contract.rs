@@ -71,7 +71,7 @@ pub struct Ended {
     /// Its number, if an intent was written.
     pub visit: Option<u64>,
     /// Its record, of which incarnation and sequence are not read.
-    pub record: Record,
+    pub record: v1::Record,
     /// What the audit log shall say besides.
     pub circumstances: Circumstances,
 }

@@ -18,7 +18,7 @@ pub(super) struct Ledger {
     runs: BTreeMap<u64, Run>,
     // The newest record, while it is a gap that can still grow.
     gap: Option<OpenGap>,
-    // What no gap counts yet, since nothing could be written.
+    // What no gap counts yet.
     missed: Option<Missed>,
     // The highest sequence of the current run that a report may be carrying.
     handed_out: u64,
@@ -56,7 +56,7 @@ pub(super) struct Batch {
     // How many sequences were given, and the gap and the chain as they were before.
     given: u64,
     before: Option<(Option<OpenGap>, Chain)>,
-    // What its gap counts that an earlier batch could not write.
+    // What its gap counts of what was missed before.
     missed: Option<Missed>,
 }
 
@@ -94,7 +94,7 @@ impl Ledger {
         self.count(batch, &Missed::one(arrived), salt)
     }
 
-    /// Remembers a record that was not written, to be counted in the next gap that is.
+    /// Remembers a record that was not written, to be counted by [`Self::catch_up`].
     pub(super) fn miss(&mut self, arrived: UnixMillis) {
         let one = Missed::one(arrived);
         self.missed = Some(self.missed.map_or(one, |missed| missed.and(&one)));

@@ -9,7 +9,7 @@ use tollgate_audit::{
     seal::{CHAIN_START, Salt, commitment, link},
     tree::Hash,
 };
-use tollgate_proto::usage::v1::Outcome as Wire;
+use tollgate_proto::{convert::usage::Unidentified, usage::v1::Outcome as Wire};
 
 use tollgate_policy::{
     id::{CustomerId, KeyId, TeamId},
@@ -57,7 +57,7 @@ fn intent(visit: u64) -> Intent {
 }
 
 fn settled(visit: Option<u64>, record: Record) -> Ended {
-    Ended { visit, record, circumstances: circumstances() }
+    Ended { visit, record: v1::Record::from(&record), circumstances: circumstances() }
 }
 
 fn circumstances() -> Circumstances {
@@ -762,11 +762,90 @@ fn what_a_failed_write_lost_is_counted_in_the_next_gap_that_is_written() {
     }
     assert_eq!((spool.depth().dropped, spool.is_full()), (4, true));
     assert_eq!(spool.intent(&intent(2)).unwrap_err(), Backlog::Failed);
+    spool.count_missed().unwrap();
     spool.outcomes(vec![settled(Some(1), ended(1, Outcome::Completed))]).unwrap();
+    spool.count_missed().unwrap();
     spool.outcomes(vec![settled(None, ended(2, Outcome::Refused))]).unwrap();
     let records = spool.pending().unwrap().unwrap().records;
     let counted: Vec<_> = records.iter().map(|record| (record.dropped, record.sequence)).collect();
-    assert_eq!(counted, [(4, 1), (0, 2), (0, 3)], "once, and before what came after");
+    assert_eq!(counted, [(4, 1), (0, 2), (0, 3)], "once");
     assert_eq!((records[0].arrived_ms, records[0].duration_ms), (5_000, 4_500));
     assert_eq!(spool.depth().dropped, 4);
+}
+
+fn unidentified(request_id: &str) -> Ended {
+    let visit = Unidentified {
+        incarnation: 0,
+        sequence: 0,
+        request_id: request_id.into(),
+        arrived: UnixMillis::new(1_700_000_000_000),
+        duration_ms: 1,
+        refusal: "unauthenticated".into(),
+        status: 401,
+        operation: "messages".into(),
+        revision: 5,
+    };
+    Ended { visit: None, record: v1::Record::from(&visit), circumstances: circumstances() }
+}
+
+#[tokio::test]
+async fn what_is_missed_is_counted_in_one_gap_of_the_chain() {
+    for durability in [Durability::Group, Durability::Memory] {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = open(&dir, Options { durability, bytes_max: BYTES_MIN });
+        spool.count_missed().unwrap();
+        assert_eq!(spool.depth().outcomes, 0, "nothing was missed");
+        spool.outcomes(vec![unidentified("req_1")]).unwrap();
+        // Whoever waits is woken by the first.
+        let mut waiting = tokio::task::JoinSet::new();
+        waiting.spawn({
+            let spool = spool.clone();
+            async move { spool.missed().await }
+        });
+        tokio::task::yield_now().await;
+        [7_000, 5_000, 9_000].into_iter().for_each(|arrived| spool.miss(UnixMillis::new(arrived)));
+        waiting.join_all().await;
+        spool.missed().await;
+        spool.outcomes(vec![unidentified("req_2")]).unwrap();
+        assert_eq!(spool.depth().outcomes, 2, "others do not count them");
+        spool.count_missed().unwrap();
+        spool.count_missed().unwrap();
+        let records = spool.pending().unwrap().unwrap().records;
+        Chains::default().take(&records);
+        let told = records.iter().map(|record| (record.dropped, record.unidentified)).collect::<Vec<_>>();
+        assert_eq!(told, [(0, true), (0, true), (3, false)], "{durability:?}");
+        assert_eq!((records[2].arrived_ms, records[2].duration_ms), (7_000, 2_000));
+        assert_eq!(entry_of(&records[1]).initiator(), "unknown");
+        assert_eq!(entry_of(&records[2]).detail()["dropped"], 3);
+        let bytes: u64 = records.iter().map(|record| weight(stored::encode(record).len())).sum();
+        assert_eq!(spool.depth().bytes, bytes);
+    }
+}
+
+#[test]
+fn whoever_has_no_key_leaves_room_for_those_who_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(&dir, Options { durability: Durability::Memory, bytes_max: BYTES_MIN });
+    while spool.has_room_for_unidentified() {
+        spool.outcomes(vec![unidentified("req_1")]).unwrap();
+    }
+    let Depth { bytes, bytes_max, .. } = spool.depth();
+    assert!((45..=51).contains(&(bytes * 100 / bytes_max)), "{bytes} of {bytes_max}");
+    let _ = spool.intent(&intent(1)).unwrap();
+}
+
+#[test]
+fn a_visit_of_nobody_that_is_given_up_costs_no_run_its_leases() {
+    for (record, replayed) in [(unidentified("req_1"), true), (settled(None, ended(1, Outcome::Refused)), false)] {
+        let dir = TempDir::new().unwrap();
+        let at = || Spool::open_at(dir.path(), GROUP, 1, "boot".to_owned()).unwrap().0;
+        let first = at();
+        first.outcomes(vec![record]).unwrap();
+        assert!(first.replace_by_gap(first.incarnation(), 1).unwrap());
+        let run = first.incarnation();
+        drop(first);
+        let spool = at();
+        drain(&spool);
+        assert_eq!(spool.replayed().contains(&run), replayed);
+    }
 }

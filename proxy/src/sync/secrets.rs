@@ -192,6 +192,9 @@ mod tests {
             disabled: false,
             priority: 0,
             credentials: credentials.iter().map(credential).collect(),
+            auth: tollgate_policy::provider::Auth::OfDialect,
+            region: "".into(),
+            quirks: Arc::new([]),
         };
         Snapshot::default().next(1, vec![Object::Provider(provider)], vec![])
     }

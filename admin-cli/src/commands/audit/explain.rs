@@ -89,6 +89,8 @@ fn decided(entry: &EntryView) -> String {
     };
     let because = if refusal.is_empty() { String::new() } else { format!(" because of {refusal}") };
     let by = match detail("revision").and_then(Value::as_u64) {
+        // The first revision is 1: it was refused before it was looked for, or there was none.
+        Some(0) => ", before any policy was asked".to_owned(),
         Some(revision) => format!(", by revision {revision} of the policy"),
         None => String::new(),
     };
@@ -104,6 +106,7 @@ fn decided(entry: &EntryView) -> String {
     let cost = cost.map(|cost| format!("; it cost {} USD", NanoUsd::new(cost))).unwrap_or_default();
     let what = match entry.action.as_str() {
         "request.admit" => "admitted and answered",
+        "request.refuse" if entry.initiator == "unknown" => "refused before its key was accepted,",
         "request.refuse" => "refused",
         "request.cut" => "admitted, and cut while it was answered",
         "request.fail" => "admitted, and the provider failed",
@@ -225,6 +228,20 @@ mod tests {
             "admitted and answered, by revision 9 of the policy; provider-1 was called once; it cost 0.0105 USD",
         );
         check("key.create", json!({}), "key.create ");
+        let nobody = |revision: u64| {
+            let detail = json!({"refusal": "unauthenticated", "revision": revision, "attempts": 0, "cost_nano_usd": 0});
+            decided(&EntryView { initiator: "unknown".into(), ..entry("request.refuse", &detail) })
+        };
+        assert_eq!(
+            nobody(9),
+            "refused before its key was accepted, because of unauthenticated, by revision 9 of the policy; nothing was sent \
+             to a provider"
+        );
+        assert_eq!(
+            nobody(0),
+            "refused before its key was accepted, because of unauthenticated, before any policy was asked; nothing was sent \
+             to a provider"
+        );
     }
 
     #[test]

@@ -133,8 +133,9 @@ impl From<v1::StoredRecord> for RecordView {
             dropped,
             charges,
             held_incarnation,
-            // It is told by the audit log.
+            // Told by the audit log, and the ledger has none of nobody.
             evidence: _,
+            unidentified: _,
         } = record;
         let arrived = jiff::Timestamp::from_millisecond(arrived_ms).ok().map(crate::literals::to_wire);
         Self {

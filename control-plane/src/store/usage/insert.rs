@@ -11,16 +11,24 @@ use crate::store::{Statement, StoreError, Txn};
 /// How many rows one statement inserts: few shapes, so that each stays prepared, and fewer values than either database takes.
 const INSERT_ROWS: [usize; 3] = [100, 10, 1];
 
+/// What has a row.
+#[derive(Clone, Copy, Debug)]
+enum Line<'a> {
+    Visit(&'a Record),
+    Gap(&'a Gap),
+}
+
 /// The rows of records.
 impl Txn {
     /// Stores records of a replica, each unless it is there already. Returns the sequences of those that were not. All are of
-    /// one run.
+    /// one run. A visit of nobody has no row.
     ///
     /// # Errors
     /// As [`Txn::execute`].
     pub async fn usage_insert(&mut self, replica: &str, records: &[Reported]) -> Result<HashSet<u64>, StoreError> {
         let mut inserted = HashSet::with_capacity(records.len());
-        let mut rest = records;
+        let lines: Vec<_> = records.iter().filter_map(Line::of).collect();
+        let mut rest = lines.as_slice();
         while !rest.is_empty() {
             let rows = INSERT_ROWS.into_iter().find(|rows| *rows <= rest.len()).unwrap_or(1);
             let (now, later) = rest.split_at_checked(rows).unwrap_or((rest, &[]));
@@ -33,7 +41,17 @@ impl Txn {
     }
 }
 
-fn statement(replica: &str, records: &[Reported]) -> Statement {
+impl<'a> Line<'a> {
+    const fn of(reported: &'a Reported) -> Option<Self> {
+        match reported {
+            Reported::Visit(record) => Some(Self::Visit(record)),
+            Reported::Gap(gap) => Some(Self::Gap(gap)),
+            Reported::Unidentified(_) => None,
+        }
+    }
+}
+
+fn statement(replica: &str, lines: &[Line<'_>]) -> Statement {
     let mut insert = sql!(
         "INSERT INTO usage_records (replica, incarnation, sequence, arrived, duration_ms, dropped, request_id,
          first_byte_ms, outcome, refusal, status, key_id, team, customer, user_id, session, agent, parent_agent, operation,
@@ -41,12 +59,12 @@ fn statement(replica: &str, records: &[Reported]) -> Statement {
          cache_write_5m_tokens, cache_write_1h_tokens, web_searches, cost_nano_usd, unpriced, revision,
          upstream_request_id, attempts, charges, held_incarnation) VALUES "
     );
-    for (at, record) in records.iter().enumerate() {
+    for (at, line) in lines.iter().enumerate() {
         insert.push(if at == 0 { "(" } else { ", (" });
         insert.push_bind(replica);
-        match record {
-            Reported::Visit(record) => visit(&mut insert, record),
-            Reported::Gap(gap) => blank(&mut insert, gap),
+        match line {
+            Line::Visit(record) => visit(&mut insert, record),
+            Line::Gap(gap) => blank(&mut insert, gap),
         }
         insert.push(")");
     }

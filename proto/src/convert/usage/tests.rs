@@ -68,6 +68,72 @@ fn a_gap_survives_the_wire_and_carries_nothing_else() {
     assert_eq!(Reported::try_from(hiding).unwrap_err().field, "dropped");
 }
 
+fn unidentified() -> Unidentified {
+    Unidentified {
+        incarnation: 1,
+        sequence: 2,
+        request_id: "req_1".into(),
+        arrived: UnixMillis::new(3),
+        duration_ms: 4,
+        refusal: "unauthenticated".into(),
+        status: 401,
+        operation: "messages".into(),
+        revision: 5,
+    }
+}
+
+#[test]
+fn a_visit_of_nobody_survives_the_wire_and_hides_nothing_from_the_ledger() {
+    let visit = unidentified();
+    let wire = v1::Record::from(&visit);
+    assert_eq!(Reported::try_from(wire.clone()), Ok(Reported::Unidentified(visit.clone())));
+    let evidence = Some(v1::Evidence { body: b"{}".into(), ..v1::Evidence::default() });
+    let sealed = v1::Record { evidence, ..wire.clone() };
+    assert_eq!(Reported::try_from(sealed), Ok(Reported::Unidentified(visit)));
+
+    let check = |field: &str, change: fn(&mut v1::Record)| {
+        let mut wire = wire.clone();
+        change(&mut wire);
+        let told = format!("{wire:?}");
+        assert_eq!(Reported::try_from(wire).map_err(|error| error.field), Err(field), "{told}");
+    };
+    check("unidentified", |wire| wire.first_byte_ms = 1);
+    for outcome in Outcome::ALL.into_iter().filter(|outcome| *outcome != Outcome::Refused) {
+        let other = v1::Record { outcome: v1::Outcome::from(outcome).into(), ..wire.clone() };
+        assert_eq!(Reported::try_from(other).unwrap_err().field, "unidentified", "{outcome:?}");
+    }
+    check("unidentified", |wire| wire.outcome = 0);
+    check("unidentified", |wire| wire.key = record().attribution.key.as_str().to_owned());
+    check("unidentified", |wire| wire.team = "x".to_owned());
+    check("unidentified", |wire| wire.customer = "x".to_owned());
+    check("unidentified", |wire| wire.user = "x".to_owned());
+    check("unidentified", |wire| wire.session = "x".to_owned());
+    check("unidentified", |wire| wire.agent = "x".to_owned());
+    check("unidentified", |wire| wire.parent_agent = "x".to_owned());
+    check("unidentified", |wire| wire.model = "x".to_owned());
+    check("unidentified", |wire| wire.answered_model = "x".to_owned());
+    check("unidentified", |wire| wire.provider = "x".to_owned());
+    check("unidentified", |wire| wire.credential = "x".to_owned());
+    check("unidentified", |wire| wire.streamed = true);
+    check("unidentified", |wire| wire.tokens = Some(v1::Tokens::default()));
+    check("unidentified", |wire| wire.cost_nano_usd = 1);
+    check("unidentified", |wire| wire.unpriced = true);
+    check("unidentified", |wire| wire.upstream_request_id = "x".to_owned());
+    check("unidentified", |wire| wire.attempts = 1);
+    check("unidentified", |wire| wire.charges.push(v1::BudgetCharge::default()));
+    check("unidentified", |wire| wire.held_incarnation = 1);
+    check("dropped", |wire| wire.dropped = 1);
+    check("incarnation", |wire| wire.incarnation = 0);
+    check("sequence", |wire| wire.sequence = 0);
+    check("request_id", |wire| wire.request_id = "a\nb".to_owned());
+    check("arrived_ms", |wire| wire.arrived_ms = -1);
+    check("duration_ms", |wire| wire.duration_ms = DURATION_MS_MAX + 1);
+    check("refusal", |wire| wire.refusal = "x".repeat(TEXT_BYTES_MAX + 1));
+    check("status", |wire| wire.status = 1_000);
+    check("operation", |wire| wire.operation = "\0".to_owned());
+    check("revision", |wire| wire.revision = -1);
+}
+
 #[test]
 fn each_field_has_its_bound() {
     let check = |field: &str, change: fn(&mut v1::Record)| {
@@ -109,6 +175,7 @@ fn each_field_has_its_bound() {
     check("attempts", |wire| wire.attempts = -1);
     check("dropped", |wire| wire.dropped = -1);
     check("dropped", |wire| wire.dropped = 1);
+    check("unidentified", |wire| wire.unidentified = true);
 }
 
 #[test]
@@ -129,7 +196,7 @@ fn whatever_a_client_sends_makes_a_record_that_is_taken() {
             attribution: Attribution {
                 session: Arc::clone(&text),
                 agent: Arc::clone(&text),
-                parent_agent: text,
+                parent_agent: Arc::clone(&text),
                 ..record().attribution
             },
             tokens: Tokens { input: u64::MAX, ..Tokens::default() },
@@ -138,6 +205,19 @@ fn whatever_a_client_sends_makes_a_record_that_is_taken() {
             ..record()
         };
         let taken = Reported::try_from(v1::Record::from(&record));
+        assert!(taken.is_ok(), "{taken:?}");
+        let visit = Unidentified {
+            incarnation: u64::MAX,
+            arrived: UnixMillis::new(i64::MIN),
+            duration_ms: u64::MAX,
+            request_id: Arc::clone(&text),
+            refusal: Arc::clone(&text),
+            operation: text,
+            status: u16::MAX,
+            revision: u64::MAX,
+            ..unidentified()
+        };
+        let taken = Reported::try_from(v1::Record::from(&visit));
         assert!(taken.is_ok(), "{taken:?}");
     }
 }

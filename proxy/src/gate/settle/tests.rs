@@ -6,8 +6,10 @@ use crate::{
         fake,
         ticket::{AttemptResult, Attempted, Running, Ticket},
     },
+    spool::{Durability, Options},
     upstream::rest::Cause,
 };
+use tokio::task::JoinSet;
 use tollgate_dialect::Metered;
 use tollgate_policy::{
     id::{CredentialId, ProviderId},
@@ -15,7 +17,6 @@ use tollgate_policy::{
     price::{Extent, Price, Rates},
     snapshot::Model,
 };
-use tollgate_proto::usage::v1;
 
 const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9b";
 
@@ -218,6 +219,120 @@ async fn every_visit_with_a_known_key_becomes_one_record_in_the_order_of_their_e
         assert_eq!(record.request_id, format!("req_{}", at * 2));
         assert_eq!((record.session.as_str(), record.sequence), ("session", at as i64 + 1));
     }
+}
+
+fn visit(door: &Door, number: u64, caller: Option<&tollgate_policy::decide::Caller>) {
+    let arrived = tollgate_policy::time::UnixMillis::new(i64::try_from(number).unwrap());
+    let request_id = format!("req_{number}").into();
+    let mut ticket = Ticket::open(door.place().unwrap(), request_id, arrived, Instant::now());
+    if let Some(caller) = caller {
+        ticket.attribution = Some(caller.attribution("session".into(), Arc::default(), Arc::default()));
+    }
+    ticket.status = 401;
+    ticket.close(End::Refused(RefusalKind::Unauthenticated));
+}
+
+fn all(spool: &Spool) -> Vec<v1::Record> {
+    let mut all = Vec::new();
+    while let Some(pending) = spool.pending().unwrap() {
+        spool.acknowledge(pending.incarnation, pending.first + pending.records.len() as u64 - 1).unwrap();
+        all.extend(pending.records);
+    }
+    all
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_flood_of_unknown_keys_some_are_told_and_the_others_are_counted_in_few_gaps() {
+    const UNKNOWN: u64 = 1_000;
+    let options = Options { durability: Durability::Memory, bytes_max: 64 << 20 };
+    let spool = Spool::open(std::path::Path::new("/nowhere"), options).unwrap().0;
+    let (door, settler) = open(spool.clone(), Arc::default(), Arc::default(), Arc::new(Metrics::new()));
+    let mut settling = JoinSet::new();
+    settling.spawn(settler.run());
+    let (_, caller) = fake::world();
+    let began = Instant::now();
+    // One unknown key every ten milliseconds, with a good one behind it: each pair is a batch of its own.
+    for pair in 0..UNKNOWN {
+        visit(&door, 2 * pair, None);
+        visit(&door, 2 * pair + 1, Some(&caller));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let seconds = began.elapsed().as_secs();
+    drop(door);
+    settling.join_all().await;
+
+    let records = all(&spool);
+    let told: Vec<_> = records.iter().filter(|record| record.unidentified).collect();
+    assert_eq!(told.len(), unidentified::ENTRIES_MAX as usize);
+    assert!(told.iter().enumerate().all(|(at, record)| record.request_id == format!("req_{}", 2 * at)));
+    let known = records.iter().filter(|record| !record.key.is_empty()).count();
+    assert_eq!(known as u64, UNKNOWN, "whoever has a key is told of, whatever the flood");
+    let gaps: Vec<_> = records.iter().filter(|record| record.dropped > 0).collect();
+    let counted: i64 = gaps.iter().map(|gap| gap.dropped).sum();
+    assert_eq!(counted as u64, UNKNOWN - told.len() as u64);
+    assert!((2..=seconds + 1).contains(&(gaps.len() as u64)), "{} gaps in {seconds} s", gaps.len());
+    assert!(gaps.iter().all(|gap| gap.evidence.is_some()), "each has its entry in the audit log");
+    assert_eq!(spool.depth().dropped, 0, "the spool had room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_missed_is_counted_although_nothing_further_ends() {
+    let spool = fake::spool();
+    let (door, settler) = open(spool.clone(), Arc::default(), Arc::default(), Arc::new(Metrics::new()));
+    let mut settling = JoinSet::new();
+    settling.spawn(settler.run());
+    let gaps = || all(&spool).iter().map(|record| record.dropped).collect::<Vec<_>>();
+    let arrived = tollgate_policy::time::UnixMillis::new(1);
+    for _ in 0..3 {
+        spool.miss(arrived);
+        spool.arrived().await;
+        assert_eq!(gaps(), [1]);
+    }
+    // A gap was just written: these wait for the next, while visits go on.
+    let began = Instant::now();
+    for number in 0..5 {
+        spool.miss(arrived);
+        visit(&door, number, None);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(gaps(), [0; 5]);
+    spool.arrived().await;
+    while spool.depth().outcomes == 0 {
+        spool.arrived().await;
+    }
+    assert_eq!(gaps(), [5]);
+    assert!(began.elapsed() <= unidentified::GAP_EVERY, "{:?}", began.elapsed());
+    // A visit that failed by our own fault was told its id, and was not refused.
+    let mut ticket = Ticket::open(door.place().unwrap(), "req_9".into(), arrived, Instant::now());
+    ticket.end = End::Panicked;
+    drop(ticket);
+    drop(door);
+    settling.join_all().await;
+    assert_eq!(gaps(), [1], "at the end it does not wait");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spool_that_fills_counts_whoever_has_no_key() {
+    let spool = fake::spool();
+    let (door, settler) = open(spool.clone(), Arc::default(), Arc::default(), Arc::new(Metrics::new()));
+    let (_, caller) = fake::world();
+    let mut settling = JoinSet::new();
+    settling.spawn(settler.run());
+    let mut number = 0;
+    while spool.has_room_for_unidentified() {
+        visit(&door, number, Some(&caller));
+        number += 1;
+        tokio::time::sleep(LINGER).await;
+    }
+    visit(&door, number, None);
+    visit(&door, number + 1, Some(&caller));
+    drop(door);
+    settling.join_all().await;
+    let records = all(&spool);
+    let (told, rest) = records.split_at(usize::try_from(number).unwrap());
+    assert!(told.iter().all(|record| !record.unidentified && record.dropped == 0));
+    let rest: Vec<_> = rest.iter().map(|record| (record.request_id.as_str(), record.dropped)).collect();
+    assert_eq!(rest, [(format!("req_{}", number + 1).as_str(), 0), ("", 1)]);
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ async fn an_answer_is_gathered_until_its_end_or_its_bound() {
         ("broken", Script::new().data("{").fail(), "broken"),
         ("silent", Script::new().data("{").hang(), "silent"),
     ] {
-        let gathered = match gather(script, &registration, SILENCE).await {
+        let gathered = match gather(script, &registration, SILENCE, GATHERED_BYTES_MAX).await {
             Gathered::Whole(bytes) => format!("whole {}", bytes.len()),
             Gathered::More(bytes, _) => format!("more {}", bytes.len()),
             Gathered::Broken => "broken".to_owned(),
@@ -44,7 +44,7 @@ async fn a_revoked_key_ends_the_gathering() {
     let (snapshot, caller) = fake::world();
     let visits = Visits::default();
     let registration = visits.register(caller.clone());
-    let gathering = gather(Script::new().data("{").hang(), &registration, SILENCE);
+    let gathering = gather(Script::new().data("{").hang(), &registration, SILENCE, GATHERED_BYTES_MAX);
     let revoking = async {
         tokio::task::yield_now().await;
         visits.reconsider(&fake::revoked(&snapshot, &caller), UnixMillis::new(2))

@@ -10,7 +10,7 @@ use crate::{
 };
 use tokio::{sync::mpsc::Receiver, time::Instant};
 use tollgate_dialect::Metered;
-use tollgate_policy::{decide::Caller, snapshot::Snapshot, time::UnixMillis};
+use tollgate_policy::{decide::Caller, refusal::RefusalKind, snapshot::Snapshot, time::UnixMillis};
 
 const RECORDED: &str = "event: message_start\n\
 data: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"model\":\"claude-sonnet-4-5\",\"usage\":{\"input_tokens\":25,\"cache_read_input_tokens\":7,\"output_tokens\":1}}}\n\
