@@ -7,6 +7,7 @@
 mod promises {
     //! One file a promise.
     mod passage;
+    mod dialects;
     mod refusals;
     mod faults;
     mod ledger;

@@ -349,7 +349,12 @@ mod tests {
     #[test]
     fn a_spent_budget_is_told_as_a_spend_limit_that_is_reached() {
         let spent = Spent { resets: Some(1_800_000_000), after: 3_600, period: "daily" };
-        let answer = answer(Dialect::Anthropic, &Refusal::new(RefusalKind::BudgetExhausted, "Why."), Detail::Spent(spent), "req_1");
+        let answer = answer(
+            Dialect::Anthropic,
+            &Refusal::new(RefusalKind::BudgetExhausted, "Why."),
+            Detail::Spent(spent),
+            "req_1",
+        );
         assert_eq!(answer.headers().get(RETRY_AFTER).unwrap(), "3600");
         assert_eq!(
             unified_of(answer.headers()),

@@ -8,8 +8,8 @@ use tollgate_proto::{
         customer_service_client::CustomerServiceClient, identity_service_client::IdentityServiceClient,
         key_service_client::KeyServiceClient, model_service_client::ModelServiceClient,
         provider_service_client::ProviderServiceClient, replica_service_client::ReplicaServiceClient,
-        session_service_client::SessionServiceClient, team_service_client::TeamServiceClient,
-        user_service_client::UserServiceClient,
+        route_service_client::RouteServiceClient, session_service_client::SessionServiceClient,
+        team_service_client::TeamServiceClient, user_service_client::UserServiceClient,
     },
     audit::v1::{Entry, ListEntriesRequest, audit_service_client::AuditServiceClient},
     usage::v1::{
@@ -74,6 +74,7 @@ impl Admin {
         keys: KeyServiceClient,
         providers: ProviderServiceClient,
         models: ModelServiceClient,
+        routes: RouteServiceClient,
         replicas: ReplicaServiceClient,
         identity: IdentityServiceClient,
         audit: AuditServiceClient,

@@ -85,6 +85,12 @@ pub enum Quirk {
     CacheControl,
     /// `web_search_options` is taken.
     WebSearch,
+    /// There are no `temperature`, `top_p` and `top_k`: Anthropic's models from Opus 4.7 on.
+    NoSampling,
+    /// Thinking has no budget: Anthropic's models from Opus 4.7 on.
+    NoThinkingBudget,
+    /// There are no instructions in the middle of the conversation: Anthropic's models before Opus 4.8.
+    NoSystemTurns,
 }
 
 /// A provider.
@@ -235,7 +241,7 @@ impl Auth {
 
 impl Quirk {
     /// Every quirk.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::MaxTokens,
         Self::SystemRole,
         Self::ReasoningContent,
@@ -251,6 +257,9 @@ impl Quirk {
         Self::JoinedTexts,
         Self::CacheControl,
         Self::WebSearch,
+        Self::NoSampling,
+        Self::NoThinkingBudget,
+        Self::NoSystemTurns,
     ];
 
     /// The word for it in configuration and records.
@@ -272,6 +281,9 @@ impl Quirk {
             Self::JoinedTexts => "joined_texts",
             Self::CacheControl => "cache_control",
             Self::WebSearch => "web_search",
+            Self::NoSampling => "no_sampling",
+            Self::NoThinkingBudget => "no_thinking_budget",
+            Self::NoSystemTurns => "no_system_turns",
         }
     }
 

@@ -38,7 +38,10 @@ use super::{
 };
 use crate::{
     refuse,
-    upstream::{sign::bare, speech},
+    upstream::{
+        sign::bare,
+        speech::{self, Envelope},
+    },
     visits::Registration,
 };
 
@@ -57,7 +60,8 @@ enum Kind {
 
 /// Passes the answer on.
 pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response<Body>> {
-    if answering.ticket.passage.is_translated {
+    let passage = &answering.ticket.passage;
+    if passage.is_translated || passage.envelope == Some(Envelope::Bedrock) {
         return anew::relay(gate, answering).await;
     }
     let Answering { mut ticket, registration, response, secret, losses: _ } = answering;

@@ -31,7 +31,7 @@ use crate::{
     rates::Permit,
     refuse::{Detail, Used},
     spool::Intent,
-    upstream::rest::Cause,
+    upstream::{rest::Cause, speech::Envelope},
 };
 
 /// One visit on its way through the rooms. There is one in a request, and it is not `Clone`.
@@ -122,6 +122,8 @@ pub(crate) struct Passage {
     pub(crate) provider: Dialect,
     /// The bytes do not pass as they are: each answer is read and written anew.
     pub(crate) is_translated: bool,
+    /// In what the provider carries its dialect.
+    pub(crate) envelope: Option<Envelope>,
     /// Which tools of the client are no functions in its dialect.
     pub(crate) forms: Forms,
     /// The client of a stream does not want to be told its usage.

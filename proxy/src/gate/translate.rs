@@ -9,7 +9,10 @@ use http::{
 use tollgate_dialect::{
     Dialect,
     asked::{has_envelope, includes_usage},
+    bedrock,
     hub::{Forms, Losses, Text},
+    splice::{Edit, Object, quoted},
+    vertex,
 };
 use tollgate_policy::{
     refusal::{Refusal, RefusalKind},
@@ -21,10 +24,11 @@ use super::{
     route::Operation,
     ticket::Passage,
 };
-use crate::upstream::speech;
+use crate::upstream::speech::{self, Envelope};
 
 /// What names what a request lost on its way to the provider.
 pub(super) const APPROXIMATED: HeaderName = HeaderName::from_static("x-tollgate-approximated");
+const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 
 /// A request, ready for its provider but for the credential.
@@ -65,9 +69,12 @@ pub(super) fn prepare(
 ) -> Result<Prepared, Refusal> {
     let Some(dialect) = speech::dialect(provider.dialect) else { return Err(unspoken(provider)) };
     let passage = Passage { client: request.dialect, provider: dialect, ..Passage::default() };
+    let envelope = speech::envelope(provider.dialect);
+    let passage = Passage { envelope, ..passage };
     if passes(dialect, wanted, request) {
         let path = as_it_came(wanted, request, dialect);
-        return Ok(Prepared { headers, path, body: request.body.clone(), passage, losses: None });
+        let prepared = Prepared { headers, path, body: renamed(dialect, wanted, &request.body)?, passage, losses: None };
+        return enveloped(prepared, wanted);
     }
     let Written { body, losses, forms, is_usage_hidden } = written(provider, dialect, wanted, request)?;
     let passage = Passage { is_translated: true, forms, is_usage_hidden, ..passage };
@@ -76,14 +83,53 @@ pub(super) fn prepare(
     }
     let losses = (!losses.is_empty()).then(|| HeaderValue::from_str(&losses.to_string()).ok()).flatten();
     let path = speech::path(dialect, wanted.name, wanted.stream).into_owned();
-    Ok(Prepared { headers: anew(&headers, dialect, wanted.stream), path, body: body.into(), passage, losses })
+    let headers = anew(&headers, dialect, wanted.stream);
+    enveloped(Prepared { headers, path, body: body.into(), passage, losses }, wanted)
 }
 
-// Whether the client's bytes may pass: who is asked speaks the same, under the same name of the model; no seal of another provider is
-// among them; and the answer will tell what it cost.
+// A body of Messages, in what the provider carries it.
+fn enveloped(prepared: Prepared, wanted: &Wanted<'_>) -> Result<Prepared, Refusal> {
+    let Some(envelope) = prepared.passage.envelope else { return Ok(prepared) };
+    let beta: Vec<&str> = prepared.headers.get_all(ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok()).collect();
+    let wrapped = match envelope {
+        Envelope::Bedrock => bedrock::invoke::from_messages(&prepared.body, beta),
+        Envelope::Vertex => vertex::from_messages(&prepared.body),
+    };
+    let wrapped = wrapped.map_err(|error| Refusal::new(RefusalKind::Malformed, error.to_string()))?;
+    let mut headers = anew(&prepared.headers, Dialect::Anthropic, wanted.stream);
+    headers.remove(ANTHROPIC_VERSION);
+    let accepted = match envelope {
+        Envelope::Bedrock if wanted.stream => Some(HeaderValue::from_static("application/vnd.amazon.eventstream")),
+        Envelope::Bedrock => None,
+        Envelope::Vertex => {
+            prepared.headers.get_all(ANTHROPIC_BETA).iter().for_each(|value| {
+                headers.append(ANTHROPIC_BETA, value.clone());
+            });
+            None
+        }
+    };
+    if let Some(accepted) = accepted {
+        headers.insert(ACCEPT, accepted);
+    }
+    let path = speech::enveloped(envelope, wanted.name, wanted.stream);
+    Ok(Prepared { headers, path, body: wrapped.body.into(), ..prepared })
+}
+
+// Whether the client's bytes may pass: who is asked speaks the same; no seal of another provider is among them; and the answer will tell
+// what it cost.
 fn passes(dialect: Dialect, wanted: &Wanted<'_>, request: &Outgoing) -> bool {
     let is_told = || dialect != Dialect::OpenAiChat || !wanted.stream || includes_usage(&request.body);
-    dialect == request.dialect && wanted.asked == wanted.name && is_told() && !has_envelope(&request.body)
+    dialect == request.dialect && is_told() && !has_envelope(&request.body)
+}
+
+// The client's bytes, but for the name of the model where the provider has another one for it.
+fn renamed(dialect: Dialect, wanted: &Wanted<'_>, body: &Bytes) -> Result<Bytes, Refusal> {
+    let is_in_path = matches!(dialect, Dialect::Gemini | Dialect::BedrockConverse);
+    if is_in_path || wanted.asked == wanted.name {
+        return Ok(body.clone());
+    }
+    let object = Object::read(body).map_err(|error| Refusal::new(RefusalKind::Malformed, error.to_string()))?;
+    Ok(object.edited(&[Edit::Set("model", quoted(wanted.name))]).into())
 }
 
 // The client's own path and query, behind a base URL that may bring a part of it.

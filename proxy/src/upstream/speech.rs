@@ -12,10 +12,44 @@ use tollgate_policy::{
 // RFC 3986, section 2.3: what is encoded nowhere. A colon is encoded, as AWS's own clients do.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// In what a cloud carries bodies of Anthropic Messages.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Envelope {
+    /// Amazon Bedrock's InvokeModel.
+    Bedrock,
+    /// Google Vertex's `rawPredict`.
+    Vertex,
+}
+
 /// The dialect of a provider; `None`: this version does not speak it.
 #[must_use]
 pub(crate) fn dialect(spoken: Spoken) -> Option<Dialect> {
-    Dialect::from_word(spoken.word())
+    match spoken {
+        Spoken::BedrockInvoke | Spoken::VertexAnthropic => Some(Dialect::Anthropic),
+        _ => Dialect::from_word(spoken.word()),
+    }
+}
+
+/// In what the provider carries it; `None`: as it is.
+#[must_use]
+pub(crate) const fn envelope(spoken: Spoken) -> Option<Envelope> {
+    match spoken {
+        Spoken::BedrockInvoke => Some(Envelope::Bedrock),
+        Spoken::VertexAnthropic => Some(Envelope::Vertex),
+        _ => None,
+    }
+}
+
+/// The path of a question in an envelope, behind the base URL.
+#[must_use]
+pub(crate) fn enveloped(envelope: Envelope, model: &str, stream: bool) -> String {
+    let model = segment(model);
+    match (envelope, stream) {
+        (Envelope::Bedrock, false) => format!("/model/{model}/invoke"),
+        (Envelope::Bedrock, true) => format!("/model/{model}/invoke-with-response-stream"),
+        (Envelope::Vertex, false) => format!("/models/{model}:rawPredict"),
+        (Envelope::Vertex, true) => format!("/models/{model}:streamRawPredict"),
+    }
 }
 
 /// The word of policy for a dialect.

@@ -1,4 +1,4 @@
-//! An answer of a provider that speaks another dialect than the client: it is read, and written anew. A stream event by event as it
+//! An answer of a provider that speaks another dialect than the client, or in an envelope: it is read, and written anew. A stream event by event as it
 //! comes; anything else whole.
 
 use http::{
@@ -7,12 +7,12 @@ use http::{
 };
 use hyper::body::Incoming;
 use std::sync::Arc;
-use tollgate_dialect::{Dialect, ErrorClass, Metered};
+use tollgate_dialect::{Dialect, ErrorClass, Metered, meter_answer};
 
 use super::{
     Body, broken_off, garbage,
     gather::{self, GATHERED_BYTES_MAX, Gathered},
-    media_type, silent,
+    media_type, message_end, silent,
     stream::Stream,
 };
 use crate::{
@@ -23,7 +23,7 @@ use crate::{
         translate::APPROXIMATED,
     },
     refuse::{self, SHOULD_RETRY},
-    upstream::speech,
+    upstream::speech::{self, Envelope},
 };
 
 // The largest answer that is translated whole.
@@ -89,7 +89,10 @@ fn media(headers: &HeaderMap) -> &str {
 }
 
 fn is_stream(ticket: &Ticket, headers: &HeaderMap) -> bool {
-    let expected = speech::stream_type(ticket.passage.provider);
+    let expected = match ticket.passage.envelope {
+        Some(Envelope::Bedrock) => speech::stream_type(Dialect::BedrockConverse),
+        _ => speech::stream_type(ticket.passage.provider),
+    };
     ticket.streamed && is_plain(headers) && media(headers).eq_ignore_ascii_case(expected)
 }
 
@@ -111,6 +114,15 @@ fn answered(gathered: Gathered<Incoming>, mut ticket: Box<Ticket>) -> Verdict<Bo
         }
     };
     let passage = ticket.passage.clone();
+    if !passage.is_translated {
+        let Ok(metered) = meter_answer(passage.provider, &bytes) else {
+            ticket.resolve(AttemptResult::Invalid);
+            return Err(ticket.refuse(garbage()));
+        };
+        let end = message_end(ticket.metered.insert(metered));
+        ticket.close(end);
+        return Ok(Body::whole(bytes));
+    }
     let Ok(answer) = passage.provider.decode_answer(&bytes) else {
         // It was an answer, of which nobody knows the cost.
         ticket.resolve(AttemptResult::Invalid);
@@ -133,7 +145,11 @@ fn failed(gathered: Gathered<Incoming>, status: StatusCode, ticket: Box<Ticket>)
         Gathered::Broken | Gathered::Silent => bytes::Bytes::new(),
     };
     let client = ticket.passage.client;
-    let failure = ticket.passage.provider.decode_error(status.as_u16(), &bytes);
+    let provider = match ticket.passage.envelope {
+        Some(Envelope::Bedrock) => Dialect::BedrockConverse,
+        _ => ticket.passage.provider,
+    };
+    let failure = provider.decode_error(status.as_u16(), &bytes);
     let body = client.encode_error(failure.class, &failure.sentence(), &ticket.request_id);
     // Claude Code takes an overloaded provider for what it is only by this status.
     let status = match (client, failure.class) {

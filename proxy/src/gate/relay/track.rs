@@ -4,13 +4,14 @@ use bytes::Bytes;
 use tollgate_dialect::{
     Counters, Dialect, Metered,
     anthropic::StreamMeter,
+    bedrock::invoke::FramesToEvents,
     hub::{Event, StreamDecoder, StreamEncoder, Tally},
     sse::Splitter,
 };
 use tollgate_policy::refusal::RefusalKind;
 
 use super::gather::Pile;
-use crate::{gate::ticket::Passage, refuse};
+use crate::{gate::ticket::Passage, refuse, upstream::speech::Envelope};
 
 // An event is only looked for here, so that little of one needs to be held.
 const EVENT_BYTES_MAX: usize = 1024;
@@ -18,6 +19,8 @@ const EVENT_BYTES_MAX: usize = 1024;
 /// The way of one stream.
 pub(super) struct Track {
     client: Dialect,
+    // Takes events out of the provider's frames.
+    opening: Option<Box<FramesToEvents>>,
     way: Way,
 }
 
@@ -33,7 +36,8 @@ enum Way {
 impl Track {
     /// The way of a stream that is passed on so.
     pub(super) fn new(passage: Passage) -> Self {
-        let Passage { client, provider, is_translated, forms, is_usage_hidden } = passage;
+        let Passage { client, provider, is_translated, envelope, forms, is_usage_hidden } = passage;
+        let opening = (envelope == Some(Envelope::Bedrock)).then(Box::default);
         let (decoder, tally) = (|| provider.stream_decoder(), Box::<Tally>::default);
         let way = match (is_translated, provider) {
             (true, _) => {
@@ -48,11 +52,23 @@ impl Track {
                 Way::Watched { events: Box::new(Splitter::new(EVENT_BYTES_MAX)), decoder: decoder(), tally: tally() }
             }
         };
-        Self { client, way }
+        Self { client, opening, way }
     }
 
     /// Takes what the provider sent, and adds to the pile what is for the client.
     pub(super) fn push(&mut self, data: Bytes, pile: &mut Pile) {
+        let data = match &mut self.opening {
+            Some(opening) => {
+                let mut events = Vec::new();
+                opening.push(&data, &mut events);
+                events.into()
+            }
+            None => data,
+        };
+        self.take(data, pile);
+    }
+
+    fn take(&mut self, data: Bytes, pile: &mut Pile) {
         match &mut self.way {
             Way::Plain(meter) => {
                 meter.push(&data);
@@ -74,6 +90,11 @@ impl Track {
 
     /// The provider has ended its answer.
     pub(super) fn end(&mut self, pile: &mut Pile) {
+        if let Some(opening) = &mut self.opening {
+            let mut events = Vec::new();
+            opening.end(&mut events);
+            self.take(events.into(), pile);
+        }
         match &mut self.way {
             Way::Plain(_) => {}
             Way::Watched { decoder, tally, .. } => decoder.end(&mut |event| tally.see(&event)),
