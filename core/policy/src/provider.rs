@@ -91,6 +91,8 @@ pub enum Quirk {
     NoThinkingBudget,
     /// There are no instructions in the middle of the conversation: Anthropic's models before Opus 4.8.
     NoSystemTurns,
+    /// `prompt_cache_breakpoint` is taken, as OpenAI has it from GPT-5.6 on.
+    CacheBreakpoint,
 }
 
 /// A provider.
@@ -241,7 +243,7 @@ impl Auth {
 
 impl Quirk {
     /// Every quirk.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::MaxTokens,
         Self::SystemRole,
         Self::ReasoningContent,
@@ -260,6 +262,7 @@ impl Quirk {
         Self::NoSampling,
         Self::NoThinkingBudget,
         Self::NoSystemTurns,
+        Self::CacheBreakpoint,
     ];
 
     /// The word for it in configuration and records.
@@ -284,6 +287,7 @@ impl Quirk {
             Self::NoSampling => "no_sampling",
             Self::NoThinkingBudget => "no_thinking_budget",
             Self::NoSystemTurns => "no_system_turns",
+            Self::CacheBreakpoint => "cache_breakpoint",
         }
     }
 

@@ -73,7 +73,8 @@ pub(super) fn prepare(
     let passage = Passage { envelope, ..passage };
     if passes(dialect, wanted, request) {
         let path = as_it_came(wanted, request, dialect);
-        let prepared = Prepared { headers, path, body: renamed(dialect, wanted, &request.body)?, passage, losses: None };
+        let prepared =
+            Prepared { headers, path, body: renamed(dialect, wanted, &request.body)?, passage, losses: None };
         return enveloped(prepared, wanted);
     }
     let Written { body, losses, forms, is_usage_hidden } = written(provider, dialect, wanted, request)?;
@@ -90,7 +91,8 @@ pub(super) fn prepare(
 // A body of Messages, in what the provider carries it.
 fn enveloped(prepared: Prepared, wanted: &Wanted<'_>) -> Result<Prepared, Refusal> {
     let Some(envelope) = prepared.passage.envelope else { return Ok(prepared) };
-    let beta: Vec<&str> = prepared.headers.get_all(ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok()).collect();
+    let beta: Vec<&str> =
+        prepared.headers.get_all(ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok()).collect();
     let wrapped = match envelope {
         Envelope::Bedrock => bedrock::invoke::from_messages(&prepared.body, beta),
         Envelope::Vertex => vertex::from_messages(&prepared.body),

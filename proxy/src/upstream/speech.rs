@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tollgate_dialect::{Dialect, Quirks, ThinkingForm};
+use tollgate_dialect::{CacheForm, Dialect, Quirks, ThinkingForm};
 use tollgate_policy::{
     provider::{Dialect as Spoken, Quirk},
     snapshot::Provider,
@@ -82,7 +82,16 @@ pub(crate) fn quirks(provider: &Provider) -> Quirks {
             ThinkingForm::Effort
         },
         joins_texts: has(Quirk::JoinedTexts),
-        takes_cache_control: has(Quirk::CacheControl),
+        cache_form: if has(Quirk::CacheControl) {
+            CacheForm::Control
+        } else if has(Quirk::CacheBreakpoint) {
+            CacheForm::Breakpoint
+        } else {
+            CacheForm::None
+        },
+        lacks_sampling: has(Quirk::NoSampling),
+        lacks_thinking_budget: has(Quirk::NoThinkingBudget),
+        lacks_system_turns: has(Quirk::NoSystemTurns),
         takes_web_search: has(Quirk::WebSearch),
     }
 }
