@@ -251,7 +251,7 @@ async fn routes_are_listed_in_pages_and_filtered(place: Place) {
 async fn routes_and_how_providers_differ_are_published_and_withdrawn(place: Place) {
     let world = World::start(&place).await;
     let plain = world.provider("plain", &[("a", "env://A")]).await;
-    let member = Member::join(&world, "reader").await;
+    let member = Member::join(&world, "follower").await;
     let mut follower = member.follow().await;
     let told = follower.objects(world.store.revision().await.unwrap()).await;
     assert!(

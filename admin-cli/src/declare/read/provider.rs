@@ -102,7 +102,9 @@ fn fill(
 ) {
     if preset.placeholders().contains(&REGION) {
         match &provider.region {
-            Some(region) => drop(values.entry(REGION.to_owned()).or_insert_with(|| region.clone())),
+            Some(region) => {
+                values.entry(REGION.to_owned()).or_insert_with(|| region.clone());
+            }
             None => provider.region = values.get(REGION).cloned(),
         }
     }
@@ -115,7 +117,9 @@ fn fill(
             }
         }
     }
-    let or = |field: &mut Option<String>, text: &str| drop(field.get_or_insert_with(|| text.to_owned()));
+    let or = |field: &mut Option<String>, text: &str| {
+        field.get_or_insert_with(|| text.to_owned());
+    };
     or(&mut provider.dialect, preset.dialect.word());
     or(&mut provider.auth, preset.auth);
     or(&mut provider.vendor, preset.vendor);
