@@ -1,7 +1,7 @@
 //! The way out: connections to providers, and which credential is shown to them.
 //!
 //! [`speech`]: how a provider's dialect is spoken, and where. [`address`]: which addresses may be connected to. [`destination`]: a provider's base URL. [`sign`]: how its credential is
-//! shown. [`rest`]: which credentials are left alone for a while. [`choice`]: which of the others is taken.
+//! shown. [`token`]: what it is exchanged for first, with some clouds. [`rest`]: which credentials are left alone for a while. [`choice`]: which of the others is taken.
 //!
 //! This is hyper's own client rather than a higher one, since a request must leave with exactly the headers and the query
 //! that the client sent: nothing is added, normalised, followed or decoded on the way.
@@ -10,6 +10,7 @@ pub(crate) mod speech;
 mod address;
 pub(crate) mod destination;
 pub(crate) mod sign;
+pub(crate) mod token;
 pub(crate) mod rest;
 pub(crate) mod choice;
 
@@ -28,7 +29,7 @@ use tokio::net::TcpStream;
 use tollgate_policy::lease::Hold;
 use tower::{BoxError, timeout::Timeout, util::BoxCloneSyncService};
 
-use self::{address::Resolver, rest::Rests};
+use self::{address::Resolver, rest::Rests, token::Tokens};
 
 // Providers close idle connections after a minute or more: ours are gone before, so that no request meets a closing one.
 const IDLE_MAX: Duration = Duration::from_secs(50);
@@ -52,6 +53,7 @@ pub(crate) struct Upstream {
     public: Pool,
     private: Pool,
     rests: Rests,
+    tokens: Tokens,
 }
 
 type Pool = Client<BoxCloneSyncService<Uri, MaybeHttpsStream<TokioIo<TcpStream>>, BoxError>, Full<Bytes>>;
@@ -68,6 +70,7 @@ impl Upstream {
             public: pool(tls.clone(), options, false),
             private: pool(tls, options, true),
             rests: Rests::default(),
+            tokens: Tokens::default(),
         })
     }
 
@@ -75,6 +78,12 @@ impl Upstream {
     #[must_use]
     pub(crate) const fn rests(&self) -> &Rests {
         &self.rests
+    }
+
+    /// The access tokens that credentials are exchanged for.
+    #[must_use]
+    pub(crate) const fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     /// Sends a request. Whoever calls this shows that money is held for it.

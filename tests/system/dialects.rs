@@ -51,8 +51,9 @@ async fn furnish(cluster: &Cluster) -> BTreeMap<Dialect, Provider> {
             credentials: vec![credential],
             ..Default::default()
         };
-        let created = cluster.admin.providers().create_provider(CreateProviderRequest { provider: Some(provider) });
-        providers.insert(dialect, created.await.unwrap().into_inner());
+        let request = CreateProviderRequest { provider: Some(provider) };
+        let created = cluster.admin.providers().create_provider(request).await.unwrap();
+        providers.insert(dialect, created.into_inner());
     }
     cluster.admin.converged(1).await;
     providers

@@ -61,6 +61,21 @@ pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering>
     let mut turned_away: Option<(Response<Incoming>, Secret)> = None;
     let mut late: Option<Refusal> = None;
     loop {
+        let tokens = gate.upstream.tokens();
+        match tokens.shown(&attempt.provider, &attempt.credential, &attempt.secret, clock::wall()).await {
+            Ok(shown) => attempt.secret = shown,
+            Err(error) => {
+                tracing::warn!(provider = %attempt.provider.name, credential = %attempt.credential, %error, "no access token");
+                gate.upstream.rests().rest(&attempt.credential, Cause::Rejected, None, Instant::now());
+                ticket.resolve(AttemptResult::Failed(Cause::Rejected));
+                match journey.next(gate, &mut ticket, Some(Condition::Credential)).await {
+                    Ok(Some(next)) => attempt = next,
+                    Ok(None) => break,
+                    Err((refusal, detail)) => return Err(ticket.refuse(refusal).with(detail)),
+                }
+                continue;
+            }
+        }
         let secret = attempt.secret.clone();
         let headers = headers_for(&mut request, &journey);
         let wanted = Wanted {

@@ -46,9 +46,6 @@ pub(crate) enum Unshowable {
     /// The request cannot be signed.
     #[error("request cannot be signed")]
     Signature,
-    /// This version does not know how.
-    #[error("this version cannot show a credential in the provider's way")]
-    Unknown,
 }
 
 /// What of a secret is sent, and what must therefore never come back: without the word `Bearer`.
@@ -75,14 +72,14 @@ pub(crate) fn sign(
     let is_pair = token.split(':').count() > 1;
     match (&provider.auth, provider.dialect) {
         (Auth::Nothing, _) => Ok(()),
-        (Auth::Bearer, _) => bearer(message, token),
+        // Of the clouds, it is a token that the credential was exchanged for.
+        (Auth::Bearer | Auth::Google | Auth::Entra, _) => bearer(message, token),
         (Auth::Header(name), _) => {
             let name = HeaderName::try_from(&**name).map_err(|_| Unshowable::Characters)?;
             header(message, name, HeaderValue::from_str(token))
         }
         (Auth::Query(name), _) => query(message, name, token),
         (Auth::SigV4, _) => aws(message, body, &provider.region, token, now),
-        (Auth::Google | Auth::Entra, _) => Err(Unshowable::Unknown),
         (Auth::OfDialect, _) if is_bearer => bearer(message, token),
         (Auth::OfDialect, Dialect::Anthropic) => header(message, API_KEY, HeaderValue::from_str(token)),
         (Auth::OfDialect, Dialect::Gemini) => header(message, GOOGLE_API_KEY, HeaderValue::from_str(token)),
