@@ -8,6 +8,7 @@ pub(crate) mod team;
 pub(crate) mod user;
 pub(crate) mod key;
 pub(crate) mod provider;
+pub(crate) mod route;
 pub(crate) mod model;
 pub(crate) mod budget;
 pub(crate) mod role;
@@ -59,6 +60,9 @@ pub(crate) enum Command {
     /// Providers of models, and their credentials
     #[command(subcommand)]
     Provider(provider::ProviderCommand),
+    /// Routes: to which providers and models the requests for a model go
+    #[command(subcommand)]
+    Route(route::RouteCommand),
     /// Models and their prices
     #[command(subcommand)]
     Model(model::ModelCommand),
@@ -147,6 +151,7 @@ pub(crate) async fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Result
         Command::Completions(completions) => return Ok(completions.run()),
         Command::Apply(apply) => Declarative::Apply(apply.read(surroundings)?),
         Command::Diff(diff) => Declarative::Diff(diff.read(surroundings)?),
+        Command::Provider(provider::ProviderCommand::Presets) => return provider::presets::list(global.format),
         Command::Audit(audit) if audit.is_offline() => return audit.run_offline(global.format, surroundings),
         other => Declarative::None(other),
     };
@@ -188,6 +193,7 @@ async fn call(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::User(command) => command.run(context).await,
         Command::Key(command) => command.run(context).await,
         Command::Provider(command) => command.run(context).await,
+        Command::Route(command) => command.run(context).await,
         Command::Model(command) => command.run(context).await,
         Command::Budget(command) => command.run(context).await,
         Command::Role(command) => command.run(context).await,

@@ -176,6 +176,7 @@ fn not_found(resource_type: &str, name: &str) -> Failure {
         "key",
         "provider",
         "model",
+        "route",
         "replica",
         "budget",
         "role",

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod quota;
+pub(crate) mod route;
 
 use std::{fmt, str::FromStr};
 
@@ -10,6 +11,7 @@ use tollgate_policy::{
     money::NanoUsd,
     name::{InvalidName, Name},
     pattern::Pattern,
+    preset::Preset,
 };
 use zeroize::Zeroizing;
 
@@ -249,6 +251,17 @@ impl fmt::Debug for CredentialArgument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let secret = if is_reference(&self.secret) { self.secret.as_str() } else { "***" };
         write!(f, "CredentialArgument({}={secret}, weight {}, disabled {})", self.name, self.weight, self.disabled)
+    }
+}
+
+/// The name and the secret of the credential that a preset's provider has where nobody says another: a reference to the usual
+/// variable. One that takes no key has one nevertheless, since a provider is called with one of its credentials; `None`: it must be
+/// said.
+pub(crate) fn preset_credential(preset: &Preset) -> Option<(&'static str, String)> {
+    match (preset.variable, preset.auth) {
+        ("", "none") => Some(("none", "none".to_owned())),
+        ("", _) => None,
+        (variable, _) => Some(("primary", format!("env://{variable}"))),
     }
 }
 

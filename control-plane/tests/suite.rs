@@ -21,6 +21,9 @@ mod organisation;
 #[path = "suite/providers.rs"]
 mod providers;
 #[cfg(test)]
+#[path = "suite/routes.rs"]
+mod routes;
+#[cfg(test)]
 #[path = "suite/models.rs"]
 mod models;
 #[cfg(test)]

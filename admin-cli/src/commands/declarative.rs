@@ -34,13 +34,14 @@ References such as env://NAME are kept. A secret that the control plane stores i
 reads as: keep it, if it is still this one.";
 
 /// What an export writes.
-const EVERYTHING: [Kind; 9] = [
+const EVERYTHING: [Kind; 10] = [
     Kind::Customer,
     Kind::Team,
     Kind::User,
     Kind::Provider,
     Kind::Model,
     Kind::Key,
+    Kind::Route,
     Kind::Role,
     Kind::ServiceAccount,
     Kind::Binding,
@@ -200,6 +201,7 @@ fn needs(document: &Document) -> Vec<Kind> {
             Kind::Team => &[Kind::Customer],
             Kind::User => &[Kind::Team],
             Kind::Key => &[Kind::Team, Kind::User, Kind::Provider],
+            Kind::Route => &[Kind::Provider, Kind::Customer, Kind::Team, Kind::Key],
         });
     }
     // Names stand behind the ids that teams and users refer to.
@@ -229,6 +231,9 @@ async fn lists(context: &Context, needs: &[Kind], declared: &[Model]) -> Result<
     }
     if needs.contains(&Kind::Key) {
         lists.keys = super::key::all(context, None, String::new()).await?;
+    }
+    if needs.contains(&Kind::Route) {
+        lists.routes = super::route::all(context, None, String::new()).await?;
     }
     if needs.contains(&Kind::Role) {
         lists.roles = super::role::all(context, None, String::new()).await?;
@@ -278,6 +283,7 @@ mod tests {
         check(&[Kind::Provider], &[Kind::Provider]);
         check(&[Kind::Team], &[Kind::Customer, Kind::Team]);
         check(&[Kind::User], &[Kind::Customer, Kind::Team, Kind::User]);
+        check(&[Kind::Route], &[Kind::Provider, Kind::Customer, Kind::Team, Kind::Key, Kind::Route]);
         check(&[Kind::Key], &[Kind::Provider, Kind::Customer, Kind::Team, Kind::User, Kind::Key]);
     }
 

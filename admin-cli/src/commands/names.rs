@@ -20,6 +20,7 @@ pub(crate) enum Noun {
     User,
     ServiceAccount,
     Provider,
+    Key,
 }
 
 impl Names {
@@ -62,6 +63,7 @@ async fn one(context: &Context, noun: Noun, id: &str) -> Result<Vec<(String, Str
             let request = v1::GetServiceAccountRequest { service_account: id.to_owned() };
             context.client.service_accounts().get_service_account(request).await?.into_inner().name
         }
+        Noun::Key => context.client.keys().get_key(v1::GetKeyRequest { key: id.to_owned() }).await?.into_inner().name,
         Noun::Provider => {
             // A provider brings its credentials, whose ids are names as well.
             let request = v1::GetProviderRequest { provider: id.to_owned() };
@@ -83,6 +85,9 @@ async fn all(context: &Context, noun: Noun) -> Result<Vec<(String, String)>, Fai
         }
         Noun::User => {
             super::user::all(context, None, String::new()).await?.into_iter().map(|each| (each.id, each.name)).collect()
+        }
+        Noun::Key => {
+            super::key::all(context, None, String::new()).await?.into_iter().map(|each| (each.id, each.name)).collect()
         }
         Noun::ServiceAccount => super::service_account::all(context, None, String::new())
             .await?

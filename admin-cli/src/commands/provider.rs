@@ -1,23 +1,34 @@
 //! `tollgate provider`: where models are served, and the credentials with which they are called.
 
+pub(crate) mod presets;
+mod view;
+
 use clap::{Args, Subcommand, ValueEnum};
-use serde::Serialize;
+use tollgate_policy::preset::Preset;
 use tollgate_proto::admin::v1;
 
-use super::{Changed, Context, done, filter::Filter, pages, switched};
+use super::{Changed, Context, done, filter::Filter, pages};
 use crate::{
-    arguments::{Deletion, Listing, Named, NewName, Switch},
+    arguments::{Deletion, Listing, Named, Switch},
     failure::Failure,
-    literals::{CredentialArgument, name, pattern, printed, reference},
-    output::{Answer, View},
+    literals::{
+        CredentialArgument, name, pattern, reference,
+        route::{Setting, auth, dialect, quirk, region},
+    },
+    output::Answer,
 };
+use presets::preset;
+use view::ProviderView;
 
 /// What to do with providers.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ProviderCommand {
     /// Create a provider with its credentials
     #[command(
-        after_help = "Example: tollgate provider create anthropic --dialect anthropic --base-url https://api.anthropic.com --credential primary=env://ANTHROPIC_API_KEY,weight=2"
+        after_help = "Example: tollgate provider create anthropic --dialect anthropic --base-url https://api.anthropic.com --credential primary=env://ANTHROPIC_API_KEY,weight=2\n\
+                      Example: tollgate provider create --preset groq\n\
+                      Example: tollgate provider create --preset vertex --name gemini-eu --set region=europe-west1 --set project=acme-prod --credential primary=file:///etc/tollgate/google.json\n\n\
+                      What is said beside a preset takes the place of what it has. Without --credential the provider has one that each replica finds in the variable that the preset names."
     )]
     Create(Box<Create>),
     /// Show one provider, without secrets
@@ -26,6 +37,9 @@ pub(crate) enum ProviderCommand {
     /// List providers and their credentials, without secrets
     #[command(after_help = "Example: tollgate provider list --filter dialect=anthropic")]
     List(Listing),
+    /// List the providers that are known by name, for --preset
+    #[command(after_help = "Example: tollgate provider presets -o yaml")]
+    Presets,
     /// Change a provider or its credentials
     #[command(
         after_help = "Example: tollgate provider update anthropic --credential spare=env://SPARE_KEY --remove-credential old"
@@ -39,14 +53,24 @@ pub(crate) enum ProviderCommand {
 /// A new provider.
 #[derive(Args, Debug)]
 pub(crate) struct Create {
-    #[command(flatten)]
-    name: NewName,
-    /// The dialect that it speaks, such as anthropic; fixed after creation
-    #[arg(long)]
-    dialect: String,
+    /// The name: 1 to 63 of a-z 0-9 . _ -; that of the preset where it is left out
+    #[arg(value_name = "NAME", value_parser = name, conflicts_with = "named", required_unless_present_any = ["named", "preset"])]
+    name: Option<String>,
+    /// The name, as an option
+    #[arg(long = "name", value_name = "NAME", value_parser = name)]
+    named: Option<String>,
+    /// A provider that is known by name: see `tollgate provider presets`
+    #[arg(long, value_name = "PRESET", value_parser = preset)]
+    preset: Option<&'static Preset>,
+    /// Fill in a placeholder of the preset's base URL [may be repeated]
+    #[arg(long = "set", value_name = "NAME=VALUE", requires = "preset")]
+    settings: Vec<Setting>,
+    /// The dialect that it speaks: anthropic, openai_chat, openai_responses, gemini, bedrock_converse, bedrock_invoke, vertex_anthropic; fixed after creation
+    #[arg(long, value_parser = dialect, required_unless_present = "preset")]
+    dialect: Option<String>,
     /// Where it is: https://host[:port][/path]
-    #[arg(long, value_name = "URL")]
-    base_url: String,
+    #[arg(long, value_name = "URL", required_unless_present = "preset")]
+    base_url: Option<String>,
     /// Permit a loopback or private address, and plain http
     #[arg(long)]
     allow_private: bool,
@@ -69,6 +93,15 @@ pub(crate) struct Rest {
     /// When several providers serve a model, the lowest number is tried first
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
+    /// How it is shown a credential: bearer, header:NAME, query:NAME, sigv4, google, entra or none, where that is not as usual in its dialect
+    #[arg(long, value_parser = auth)]
+    auth: Option<String>,
+    /// Where it is, in its vendor's words, such as us-east-1; needed for sigv4
+    #[arg(long, value_parser = region)]
+    region: Option<String>,
+    /// How it differs from its dialect's author: max_tokens, system_role, reasoning_content, no_parallel_tools, no_stream_options, no_schema_format, no_effort, top_k [may be repeated]
+    #[arg(long = "quirk", value_name = "QUIRK", value_parser = quirk)]
+    quirks: Vec<String>,
 }
 
 /// A changed provider.
@@ -103,35 +136,9 @@ pub(crate) struct Update {
 enum Clearable {
     Models,
     Vendor,
-}
-
-/// A provider as it is shown.
-#[derive(Serialize)]
-struct ProviderView {
-    id: String,
-    name: String,
-    dialect: String,
-    base_url: String,
-    allow_private: bool,
-    models: Vec<String>,
-    vendor: String,
-    disabled: bool,
-    priority: i32,
-    credentials: Vec<CredentialView>,
-    etag: String,
-    create_time: Option<String>,
-    update_time: Option<String>,
-}
-
-/// A credential as it is shown: where its secret lies, never the secret.
-#[derive(Serialize)]
-struct CredentialView {
-    id: String,
-    name: String,
-    reference: String,
-    fingerprint: String,
-    weight: i32,
-    disabled: bool,
+    Auth,
+    Region,
+    Quirks,
 }
 
 impl ProviderCommand {
@@ -139,8 +146,9 @@ impl ProviderCommand {
         let mut client = context.client.providers();
         let provider = match self {
             Self::Create(create) => {
-                client.create_provider(v1::CreateProviderRequest { provider: Some(create.provider()) }).await?
+                client.create_provider(v1::CreateProviderRequest { provider: Some(create.provider()?) }).await?
             }
+            Self::Presets => return presets::list(context.format),
             Self::Get(Named { name }) => client.get_provider(v1::GetProviderRequest { provider: name }).await?,
             Self::List(Listing { filter, limit }) => {
                 let found = all(context, limit, Filter::new(filter).text()).await?;
@@ -162,19 +170,27 @@ impl ProviderCommand {
 }
 
 impl Create {
-    fn provider(self) -> v1::Provider {
-        let Self { name, dialect, base_url, allow_private, rest } = self;
-        let Rest { credentials, models, vendor, priority } = rest;
-        v1::Provider {
-            name: name.into_name(),
-            dialect,
-            base_url,
+    fn provider(self) -> Result<v1::Provider, Failure> {
+        let Self { name, named, preset, settings, dialect, base_url, allow_private, rest } = self;
+        let Rest { credentials, models, vendor, priority, auth, region, quirks } = rest;
+        let provider = v1::Provider {
+            // The grammar lets through what has a name, or a preset with one.
+            name: name.or(named).unwrap_or_default(),
+            dialect: dialect.unwrap_or_default(),
+            base_url: base_url.unwrap_or_default(),
             allow_private,
             models,
             vendor: vendor.unwrap_or_default(),
             priority: priority.unwrap_or_default(),
             credentials: credentials.into_iter().map(wire).collect(),
+            auth: auth.unwrap_or_default(),
+            region: region.unwrap_or_default(),
+            quirks,
             ..v1::Provider::default()
+        };
+        match preset {
+            Some(preset) => presets::fill(provider, preset, settings),
+            None => Ok(provider),
         }
     }
 }
@@ -182,9 +198,15 @@ impl Create {
 impl Update {
     /// Refuses what can be refused without asking anybody.
     fn check(&self) -> Result<(), Failure> {
-        let both = |field, set: bool| set && self.clear.contains(&field);
-        if both(Clearable::Models, !self.rest.models.is_empty()) || both(Clearable::Vendor, self.rest.vendor.is_some())
-        {
+        let Rest { models, vendor, auth, region, quirks, .. } = &self.rest;
+        let set = [
+            (Clearable::Models, !models.is_empty()),
+            (Clearable::Vendor, vendor.is_some()),
+            (Clearable::Auth, auth.is_some()),
+            (Clearable::Region, region.is_some()),
+            (Clearable::Quirks, !quirks.is_empty()),
+        ];
+        if set.into_iter().any(|(field, set)| set && self.clear.contains(&field)) {
             return Err(Failure::usage("a field cannot be set and cleared at once"));
         }
         Ok(())
@@ -192,24 +214,28 @@ impl Update {
 
     fn request(self, found: v1::Provider) -> Result<v1::UpdateProviderRequest, Failure> {
         let Self { provider: _, name, base_url, allow_private, rest, remove_credential, clear, switch } = self;
-        let Rest { credentials, models, vendor, priority } = rest;
+        let Rest { credentials, models, vendor, priority, auth, region, quirks } = rest;
         let touched = !credentials.is_empty() || !remove_credential.is_empty();
         let merged = touched.then(|| merge(&found, credentials, &remove_credential)).transpose()?;
-        let models = (!models.is_empty() || clear.contains(&Clearable::Models)).then_some(models);
-        let vendor = if clear.contains(&Clearable::Vendor) { Some(String::new()) } else { vendor };
+        let cleared = |field| clear.contains(&field);
+        let list = |values: Vec<String>, field| (!values.is_empty() || cleared(field)).then_some(values);
+        let text = |value: Option<String>, field| if cleared(field) { Some(String::new()) } else { value };
         let mut changed = Changed::default();
         let wanted = v1::Provider {
             id: found.id,
             name: changed.field("name", name),
             base_url: changed.field("base_url", base_url),
             allow_private: changed.field("allow_private", allow_private),
-            models: changed.field("models", models),
-            vendor: changed.field("vendor", vendor),
+            models: changed.field("models", list(models, Clearable::Models)),
+            vendor: changed.field("vendor", text(vendor, Clearable::Vendor)),
             disabled: changed.field("disabled", switch.disabled()),
             priority: changed.field("priority", priority),
             // The list was read and changed here: it must not overwrite another's change of it.
             etag: if touched { found.etag } else { String::new() },
             credentials: changed.field("credentials", merged),
+            auth: changed.field("auth", text(auth, Clearable::Auth)),
+            region: changed.field("region", text(region, Clearable::Region)),
+            quirks: changed.field("quirks", list(quirks, Clearable::Quirks)),
             ..v1::Provider::default()
         };
         Ok(v1::UpdateProviderRequest { provider: Some(wanted), update_mask: Some(changed.mask()?) })
@@ -254,85 +280,6 @@ pub(crate) async fn all(context: &Context, limit: Option<u32>, filter: String) -
         Ok((page.providers, page.next_page_token))
     })
     .await
-}
-
-impl From<v1::Provider> for ProviderView {
-    fn from(provider: v1::Provider) -> Self {
-        let v1::Provider {
-            id,
-            name,
-            dialect,
-            base_url,
-            allow_private,
-            models,
-            vendor,
-            disabled,
-            priority,
-            credentials,
-            etag,
-            create_time,
-            update_time,
-        } = provider;
-        let credentials = credentials.into_iter().map(CredentialView::from).collect();
-        let (create_time, update_time) = (printed(create_time.as_ref()), printed(update_time.as_ref()));
-        Self {
-            id,
-            name,
-            dialect,
-            base_url,
-            allow_private,
-            models,
-            vendor,
-            disabled,
-            priority,
-            credentials,
-            etag,
-            create_time,
-            update_time,
-        }
-    }
-}
-
-impl From<v1::Credential> for CredentialView {
-    fn from(credential: v1::Credential) -> Self {
-        // The secret is input only; should a control plane ever return one, it is dropped here.
-        let v1::Credential { id, name, secret: _, reference, weight, disabled, fingerprint } = credential;
-        Self { id, name, reference, fingerprint, weight, disabled }
-    }
-}
-
-impl View for ProviderView {
-    const PLURAL: &'static str = "providers";
-    const LISTED: &'static [&'static str] = &["name", "dialect", "base_url", "state", "credentials", "id"];
-
-    fn fields(&self) -> Vec<(&'static str, String)> {
-        let credentials: Vec<_> = self.credentials.iter().map(CredentialView::text).collect();
-        vec![
-            ("name", self.name.clone()),
-            ("dialect", self.dialect.clone()),
-            ("base_url", self.base_url.clone()),
-            ("private", if self.allow_private { "allowed".to_owned() } else { String::new() }),
-            ("models", if self.models.is_empty() { "(all)".to_owned() } else { self.models.join(" ") }),
-            ("vendor", self.vendor.clone()),
-            ("priority", self.priority.to_string()),
-            ("state", switched(self.disabled)),
-            ("credentials", credentials.join(" ")),
-            ("id", self.id.clone()),
-            ("etag", self.etag.clone()),
-            ("created", self.create_time.clone().unwrap_or_default()),
-            ("updated", self.update_time.clone().unwrap_or_default()),
-        ]
-    }
-}
-
-impl CredentialView {
-    fn text(&self) -> String {
-        let source =
-            if self.reference.is_empty() { format!("literal#{}", self.fingerprint) } else { self.reference.clone() };
-        let weight = if self.weight > 1 { format!(",weight={}", self.weight) } else { String::new() };
-        let disabled = if self.disabled { ",disabled" } else { "" };
-        format!("{}={source}{weight}{disabled}", self.name)
-    }
 }
 
 #[cfg(test)]
@@ -383,6 +330,7 @@ mod tests {
             (&["--disable"][..], &["disabled"][..]),
             (&["--allow-private", "false", "--priority", "-1"], &["allow_private", "priority"]),
             (&["--clear", "models", "--vendor", "v"], &["models", "vendor"]),
+            (&["--auth", "bearer", "--clear", "region", "--quirk", "top_k"], &["auth", "region", "quirks"]),
         ] {
             let request = request(line).unwrap();
             assert_eq!(request.update_mask.unwrap().paths, paths, "{line:?}");
@@ -392,12 +340,53 @@ mod tests {
         assert_eq!(request(&["--clear", "models", "--model", "x"]).unwrap_err().code, "usage");
     }
 
+    fn created(line: &[&str]) -> Result<v1::Provider, Failure> {
+        let line = [&["tollgate", "provider", "create"], line].concat();
+        let Command::Provider(ProviderCommand::Create(create)) = Cli::try_parse_from(line).unwrap().command else {
+            panic!()
+        };
+        create.provider()
+    }
+
+    #[test]
+    fn a_preset_fills_in_what_was_not_said() {
+        let groq = created(&["--preset", "groq"]).unwrap();
+        assert_eq!((groq.name.as_str(), groq.dialect.as_str(), groq.vendor.as_str()), ("groq", "openai_chat", "groq"));
+        assert_eq!(
+            (groq.base_url.as_str(), groq.quirks),
+            ("https://api.groq.com/openai/v1", vec!["system_role".into()])
+        );
+        let [key] = groq.credentials.as_slice() else { panic!() };
+        assert_eq!((key.name.as_str(), key.secret.as_str()), ("primary", "env://GROQ_API_KEY"));
+        let own =
+            ["--preset", "groq", "--name", "fast", "--credential", "a=env://A", "--vendor", "v", "--quirk", "top_k"];
+        let own = created(&own).unwrap();
+        assert_eq!((own.name.as_str(), own.vendor.as_str(), own.quirks), ("fast", "v", vec!["top_k".into()]));
+        assert_eq!(own.credentials[0].secret, "env://A");
+        let bedrock = ["--preset", "bedrock", "--credential", "a=env://A"];
+        let local = created(&["--preset", "ollama"]).unwrap();
+        assert!(local.allow_private && local.auth == "none" && local.credentials[0].name == "none");
+        for region in [["--region", "eu-west-1"], ["--set", "region=eu-west-1"]] {
+            let made = created(&[&bedrock[..], &region].concat()).unwrap();
+            assert_eq!((made.region.as_str(), made.auth.as_str()), ("eu-west-1", "sigv4"));
+            assert_eq!(made.base_url, "https://bedrock-runtime.eu-west-1.amazonaws.com");
+        }
+        for refused in [&bedrock[..], &["--preset", "bedrock", "--region", "r"], &["--preset", "groq", "--set", "x=y"]]
+        {
+            assert_eq!(created(refused).unwrap_err().code, "usage", "{refused:?}");
+        }
+        for refused in [&["x"][..], &["--preset", "nobody"], &["x", "--dialect", "openai", "--base-url", "https://x"]] {
+            let line = [&["tollgate", "provider", "create"], refused].concat();
+            assert!(Cli::try_parse_from(line).is_err(), "{refused:?}");
+        }
+    }
+
     #[test]
     fn a_secret_is_never_shown() {
         let mut provider = found();
         provider.credentials[0].secret = "canary".to_owned();
         let view = ProviderView::from(provider);
         assert!(!serde_json::to_string(&view).unwrap().contains("canary"));
-        assert!(!format!("{:?}", view.fields()).contains("canary"));
+        assert!(!format!("{:?}", crate::output::View::fields(&view)).contains("canary"));
     }
 }

@@ -64,6 +64,7 @@ impl Progress {
                 provider(client, Write::Update(trimmed, vec!["credentials".to_owned()])).await?;
             }
             Call::Model(model, _) => drop(client.models().set_model(v1::SetModelRequest { model: Some(model) }).await?),
+            Call::Route(write) => access::route(client, write).await?,
             Call::Role(write) => access::role(client, write).await?,
             Call::ServiceAccount(write) => access::service_account(client, write).await?,
             Call::Binding { ends, begins } => access::binding(client, ends, begins).await?,

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod quota;
+pub(crate) mod route;
 
 use std::{collections::BTreeMap, fmt};
 
@@ -14,6 +15,7 @@ use super::tree::Place;
 use crate::literals::{audit::Audit, is_reference};
 use access::{Binding, Role, SelfServed, ServiceAccount};
 use quota::Quota;
+use route::Route;
 
 /// With what a secret begins that stays as it is.
 pub(crate) const STORED_PREFIX: &str = "stored://";
@@ -28,6 +30,7 @@ pub(crate) enum Kind {
     Team,
     User,
     Key,
+    Route,
     Role,
     ServiceAccount,
     Binding,
@@ -48,6 +51,8 @@ pub(crate) struct Document {
     pub(crate) users: Vec<User>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) keys: Vec<Key>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) routes: Vec<Route>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) roles: Vec<Role>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -169,7 +174,16 @@ pub(crate) struct Provider {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) disabled: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) auth: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quirks: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) credentials: Option<Vec<Credential>>,
+    /// What it is created with where the file names no credentials: that of its preset.
+    #[serde(skip)]
+    pub(crate) usual: Option<Credential>,
     #[serde(skip)]
     pub(crate) place: Place,
 }
@@ -282,6 +296,7 @@ impl Kind {
             Self::Provider => "providers",
             Self::Model => "models",
             Self::Key => "keys",
+            Self::Route => "routes",
             Self::Role => "roles",
             Self::ServiceAccount => "service_accounts",
             Self::Binding => "bindings",
@@ -297,6 +312,7 @@ impl Kind {
             Self::Provider => "provider",
             Self::Model => "model",
             Self::Key => "key",
+            Self::Route => "route",
             Self::Role => "role",
             Self::ServiceAccount => "service-account",
             Self::Binding => "binding",

@@ -3,6 +3,7 @@
 mod access;
 mod credentials;
 mod resolve;
+mod route;
 mod wire;
 
 use std::fmt;
@@ -75,6 +76,7 @@ pub(crate) enum Call {
     /// The whole row, and whether it is new.
     Model(v1::Model, bool),
     ModelReset(String),
+    Route(Write<v1::Route>),
     Role(Write<v1::Role>),
     ServiceAccount(Write<v1::ServiceAccount>),
     /// The id and etag of the binding that ends, and the one that takes its place.
@@ -126,6 +128,7 @@ pub(crate) fn plan(state: &State, document: &Document, prune: bool) -> Result<Pl
     drafting.teams();
     drafting.users();
     drafting.keys();
+    drafting.routes();
     drafting.roles();
     drafting.service_accounts();
     drafting.bindings();
@@ -159,6 +162,7 @@ impl fmt::Debug for Call {
             Self::Model(..) => "Model",
             Self::ModelReset(_) => "ModelReset",
             Self::Key { .. } => "Key",
+            Self::Route(_) => "Route",
             Self::Role(_) => "Role",
             Self::ServiceAccount(_) => "ServiceAccount",
             Self::Binding { .. } => "Binding",
@@ -297,10 +301,11 @@ impl Drafting<'_> {
         }
     }
 
-    // Bindings and keys first and providers last: what refers goes before what is referred to.
+    // Bindings, routes and keys first and providers last: what refers goes before what is referred to.
     fn prune(&mut self) {
         self.prune_bindings();
         self.prune_access();
+        self.prune_routes();
         let (state, document) = (self.state, self.document);
         let sections = &document.sections;
         let gone = |kind: Kind, names: Vec<&String>, declared: Vec<&String>| -> Vec<String> {
@@ -368,6 +373,7 @@ impl Drafting<'_> {
                 | Call::User(Write::Create(_))
                 | Call::Provider(Write::Create(_))
                 | Call::Model(_, true)
+                | Call::Route(Write::Create(_))
                 | Call::Key { write: Some(Write::Create(_)), .. }
         ) || access::creates(&call);
         let action = if created { Action::Create } else { Action::Update };

@@ -2,18 +2,17 @@
 
 mod access;
 mod fields;
+mod provider;
 mod quota;
+mod route;
 
 use std::collections::BTreeMap;
 
 use super::{
-    document::{
-        Credential, Customer, Document, Dollars, Expires, Key, Kind, LongContext, Model, Provider, Rates, Secret, Team,
-        Tier, User,
-    },
+    document::{Customer, Document, Dollars, Expires, Key, Kind, LongContext, Model, Rates, Secret, Team, Tier, User},
     tree::{self, Mistake, Node, Place, Value},
 };
-use crate::literals::{self, Tag, WEIGHT_MAX};
+use crate::literals::{self, Tag};
 use fields::Fields;
 use quota::quota;
 
@@ -42,7 +41,8 @@ fn add(document: &mut Document, tree: &Node, mistakes: &mut Vec<Mistake>) {
     document.teams.extend(section(&mut fields, Kind::Team, &mut document.sections, team));
     document.users.extend(section(&mut fields, Kind::User, &mut document.sections, user));
     document.keys.extend(section(&mut fields, Kind::Key, &mut document.sections, key));
-    document.providers.extend(section(&mut fields, Kind::Provider, &mut document.sections, provider));
+    document.providers.extend(section(&mut fields, Kind::Provider, &mut document.sections, provider::provider));
+    document.routes.extend(section(&mut fields, Kind::Route, &mut document.sections, route::route));
     document.roles.extend(section(&mut fields, Kind::Role, &mut document.sections, access::role));
     document.service_accounts.extend(section(
         &mut fields,
@@ -126,47 +126,6 @@ fn key(mut fields: Fields<'_, '_>) -> Key {
     };
     fields.close();
     key
-}
-
-fn provider(mut fields: Fields<'_, '_>) -> Provider {
-    let provider = Provider {
-        place: fields.place(),
-        name: name(&mut fields),
-        dialect: fields.text("dialect"),
-        base_url: fields.parsed("base_url", base_url),
-        allow_private: fields.boolean("allow_private"),
-        models: fields.list("models", literals::pattern),
-        vendor: fields.text("vendor"),
-        priority: fields
-            .integer("priority", i32::MIN.into(), i32::MAX.into())
-            .and_then(|number| i32::try_from(number).ok()),
-        disabled: fields.boolean("disabled"),
-        credentials: fields.tables("credentials", credential),
-    };
-    let credentials = provider.credentials.as_deref().unwrap_or_default();
-    for (at, credential) in credentials.iter().enumerate() {
-        if credentials.iter().take(at).any(|earlier| earlier.name == credential.name && !earlier.name.is_empty()) {
-            fields.mistake(
-                credential.place,
-                "credentials",
-                &format!("there are two credentials {:?}", credential.name),
-            );
-        }
-    }
-    fields.close();
-    provider
-}
-
-fn credential(mut fields: Fields<'_, '_>) -> Credential {
-    let credential = Credential {
-        place: fields.place(),
-        name: name(&mut fields),
-        secret: fields.required("secret", secret).unwrap_or(Secret::Stored(String::new())),
-        weight: fields.integer("weight", 1, WEIGHT_MAX.into()).and_then(|number| i32::try_from(number).ok()),
-        disabled: fields.boolean("disabled"),
-    };
-    fields.close();
-    credential
 }
 
 fn model(mut fields: Fields<'_, '_>) -> Model {
@@ -260,22 +219,20 @@ fn expires(text: &str) -> Result<Expires, String> {
     literals::instant(text).map(Expires::At).map_err(|reason| format!("{reason}, or never"))
 }
 
-// In the form in which the control plane keeps it, so that another spelling of an address is no difference.
-fn base_url(text: &str) -> Result<String, String> {
-    let parts = text.parse::<http::Uri>().ok().filter(|uri| uri.query().is_none()).and_then(|uri| {
-        let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
-        Some(format!(
-            "{scheme}://{}{}",
-            uri.authority()?.as_str().to_ascii_lowercase(),
-            uri.path().trim_end_matches('/')
-        ))
-    });
-    parts.ok_or_else(|| "must be https://host[:port][/path], without a query".to_owned())
-}
-
 fn repeated(document: &Document, mistakes: &mut Vec<Mistake>) {
-    let Document { providers, models, customers, teams, users, keys, roles, service_accounts, bindings, sections: _ } =
-        document;
+    let Document {
+        providers,
+        models,
+        customers,
+        teams,
+        users,
+        keys,
+        routes,
+        roles,
+        service_accounts,
+        bindings,
+        sections: _,
+    } = document;
     unique(Kind::Provider, providers.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
     unique(Kind::Model, models.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
     unique(Kind::Customer, customers.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
@@ -285,6 +242,7 @@ fn repeated(document: &Document, mistakes: &mut Vec<Mistake>) {
     unique(Kind::ServiceAccount, service_accounts.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
     let titles: Vec<_> = bindings.iter().map(|each| (each.title(), each.place)).collect();
     unique(Kind::Binding, titles.iter().map(|each| (each.0.as_str(), each.1)), mistakes);
+    unique(Kind::Route, routes.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
     unique(Kind::Key, keys.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
 }
 

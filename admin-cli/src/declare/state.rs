@@ -1,6 +1,7 @@
 //! What the control plane has, in the words of the declarative file: every field set, names instead of ids, lists in order.
 
 mod access;
+mod route;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,7 @@ use super::document::{
     User,
     access::{Binding, SelfServed, ServiceAccount},
     quota::Quota,
+    route::Route,
 };
 use crate::{
     commands::names::provider_names,
@@ -19,6 +21,7 @@ use crate::{
     quota::ordered,
 };
 use access::{ExistingRole, existing_role, existing_self_service, existing_service_account};
+use route::existing_provider;
 
 /// How the catalogue says that a price was set here.
 const OVERRIDE: &str = "override";
@@ -32,6 +35,7 @@ pub(crate) struct Lists {
     pub(crate) providers: Vec<v1::Provider>,
     pub(crate) models: Vec<v1::Model>,
     pub(crate) keys: Vec<v1::Key>,
+    pub(crate) routes: Vec<v1::Route>,
     pub(crate) roles: Vec<v1::Role>,
     pub(crate) service_accounts: Vec<v1::ServiceAccount>,
     pub(crate) bindings: Vec<v1::Binding>,
@@ -46,6 +50,7 @@ pub(crate) struct State {
     pub(crate) providers: BTreeMap<String, Existing<Provider>>,
     pub(crate) models: BTreeMap<String, ExistingModel>,
     pub(crate) keys: BTreeMap<String, Existing<Key>>,
+    pub(crate) routes: BTreeMap<String, Existing<Route>>,
     pub(crate) roles: BTreeMap<String, ExistingRole>,
     pub(crate) service_accounts: BTreeMap<String, Existing<ServiceAccount>>,
     /// By what tells them apart, as people read it.
@@ -73,11 +78,13 @@ pub(crate) struct ExistingModel {
 impl State {
     /// Reads what the control plane returned.
     pub(crate) fn new(lists: Lists) -> Self {
-        let Lists { customers, teams, users, providers, models, keys, roles, service_accounts, bindings } = lists;
+        let Lists { customers, teams, users, providers, models, keys, routes, roles, service_accounts, bindings } =
+            lists;
         let mut names: BTreeMap<String, String> = BTreeMap::new();
         names.extend(customers.iter().map(|each| (each.id.clone(), each.name.clone())));
         names.extend(teams.iter().map(|each| (each.id.clone(), each.name.clone())));
         names.extend(users.iter().map(|each| (each.id.clone(), each.name.clone())));
+        names.extend(keys.iter().map(|each| (each.id.clone(), each.name.clone())));
         names.extend(roles.iter().map(|each| (each.id.clone(), each.name.clone())));
         names.extend(service_accounts.iter().map(|each| (each.id.clone(), each.name.clone())));
         names.extend(providers.iter().cloned().flat_map(provider_names));
@@ -94,6 +101,7 @@ impl State {
         let bindings = bindings.into_iter().filter_map(|each| state.existing_binding(each));
         let bindings = bindings.map(|each| (each.value.title(), each)).collect();
         state.bindings = bindings;
+        state.routes = routes.into_iter().map(|each| (each.name.clone(), state.existing_route(each))).collect();
         state.keys = keys.into_iter().map(|each| (each.name.clone(), state.existing_key(each))).collect();
         state
     }
@@ -141,6 +149,9 @@ impl State {
             models: self.models.values().filter(|each| each.overridden).map(|each| each.value.clone()).collect(),
             keys: values(&self.keys)
                 .map(|each| Key { revoked: braked(each.revoked), quota: each.quota.clone().braking(), ..each.clone() })
+                .collect(),
+            routes: values(&self.routes)
+                .map(|each| Route { disabled: braked(each.disabled), ..each.clone() })
                 .collect(),
             roles: self.roles.values().filter(|each| !each.system).map(|each| each.held.value.clone()).collect(),
             service_accounts: values(&self.service_accounts)
@@ -285,37 +296,6 @@ impl State {
 
 fn values<T>(objects: &BTreeMap<String, Existing<T>>) -> impl Iterator<Item = &T> {
     objects.values().map(|existing| &existing.value)
-}
-
-fn existing_provider(provider: v1::Provider) -> Existing<Provider> {
-    let v1::Provider {
-        id,
-        name,
-        dialect,
-        base_url,
-        allow_private,
-        models,
-        vendor,
-        disabled,
-        priority,
-        credentials,
-        etag,
-        create_time: _,
-        update_time: _,
-    } = provider;
-    let value = Provider {
-        name,
-        dialect: Some(dialect),
-        base_url: Some(base_url),
-        allow_private: Some(allow_private),
-        models: Some(ordered(models)),
-        vendor: Some(vendor),
-        priority: Some(priority),
-        disabled: Some(disabled),
-        credentials: Some(credentials.into_iter().map(existing_credential).collect()),
-        ..Provider::default()
-    };
-    Existing { id, etag, value }
 }
 
 fn existing_credential(credential: v1::Credential) -> Credential {

@@ -5,6 +5,7 @@ mod access;
 mod audit_log;
 mod keys;
 mod quota;
+mod routes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -44,6 +45,7 @@ struct World {
     users: Vec<User>,
     keys: Vec<Key>,
     providers: Vec<Provider>,
+    routes: Vec<Route>,
     models: Vec<Model>,
     roles: Vec<Role>,
     bindings: Vec<Binding>,
@@ -91,6 +93,7 @@ impl Fake {
             .add_service(user_service_server::UserServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(key_service_server::KeyServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(provider_service_server::ProviderServiceServer::with_interceptor(plane.clone(), authorize))
+            .add_service(route_service_server::RouteServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(model_service_server::ModelServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(budget_service_server::BudgetServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(role_service_server::RoleServiceServer::with_interceptor(plane.clone(), authorize))
@@ -357,7 +360,7 @@ create_provider CreateProviderRequest, get_provider GetProviderRequest, list_pro
 update_provider UpdateProviderRequest, delete_provider DeleteProviderRequest,
 new |world, provider| { provider.credentials = world.credentials(std::mem::take(&mut provider.credentials), &[])?; Ok(()) },
 changed ["name" => name, "base_url" => base_url, "allow_private" => allow_private, "models" => models, "vendor" => vendor,
-    "disabled" => disabled, "priority" => priority, "credentials" => credentials],
+    "disabled" => disabled, "priority" => priority, "credentials" => credentials, "auth" => auth, "region" => region, "quirks" => quirks],
 settle |world, provider, held| {
     if provider.credentials != held.credentials {
         provider.credentials = world.credentials(std::mem::take(&mut provider.credentials), &held.credentials)?;

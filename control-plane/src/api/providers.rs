@@ -318,7 +318,8 @@ fn read_vendor(text: &str, violations: &mut Violations) -> Option<String> {
 
 fn read_region(text: &str, violations: &mut Violations) -> Option<String> {
     if text.len() > REGION_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        violations.add("region", format!("must be at most {REGION_BYTES_MAX} visible ASCII characters, without spaces"));
+        violations
+            .add("region", format!("must be at most {REGION_BYTES_MAX} visible ASCII characters, without spaces"));
         return None;
     }
     Some(text.to_owned())

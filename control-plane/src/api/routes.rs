@@ -106,8 +106,7 @@ impl Admin {
         let page = Page::read("routes", &filter, page_size, &page_token, &mut violations);
         let after = page.created_after(&mut violations);
         let mut terms = Filter::read(&filter, &["name", "disabled"], &mut violations);
-        let filter =
-            RouteFilter { name: terms.text_match("name"), disabled: terms.flag("disabled", &mut violations) };
+        let filter = RouteFilter { name: terms.text_match("name"), disabled: terms.flag("disabled", &mut violations) };
         let filter = violations.finish(Some(filter))?;
         let mut txn = self.store.begin_read().await?;
         let rows = txn.route_list(&filter, after.as_ref(), page.limit()).await?;

@@ -252,6 +252,18 @@ impl Follower {
         }
     }
 
+    /// Every object of the state of a revision, or of a later one, as a replica reads them.
+    pub(crate) async fn objects(&mut self, revision: i64) -> Vec<Object> {
+        if self.revision() < revision {
+            self.take_until(revision).await;
+        }
+        let item = |((kind, id), body): (&(i32, String), &Vec<u8>)| {
+            let item = Item { kind: *kind, id: id.clone(), body: body.clone().into() };
+            Object::try_from(&item).unwrap()
+        };
+        self.has.items.iter().map(item).collect()
+    }
+
     fn revision(&self) -> i64 {
         self.has.head.as_ref().map_or(0, |head| head.revision)
     }
@@ -275,12 +287,7 @@ impl Follower {
 pub(crate) async fn told(world: &World) -> Vec<Object> {
     let member = Member::join(world, "reader").await;
     let mut follower = member.follow().await;
-    follower.take_until(world.store.revision().await.unwrap()).await;
-    let item = |((kind, id), body): (&(i32, String), &Vec<u8>)| {
-        let item = Item { kind: *kind, id: id.clone(), body: body.clone().into() };
-        Object::try_from(&item).unwrap()
-    };
-    follower.has.items.iter().map(item).collect()
+    follower.objects(world.store.revision().await.unwrap()).await
 }
 
 async fn listed(world: &World, name: &str) -> Option<v1::Replica> {

@@ -11,6 +11,7 @@ over_both! {
     every_wrong_field_of_a_provider_is_named
     credentials_are_kept_replaced_renamed_and_deleted
     what_a_key_names_is_not_deleted
+    how_a_provider_differs_is_kept_in_one_spelling
 }
 
 async fn a_provider_is_written_without_its_secrets(place: Place) {
@@ -175,6 +176,66 @@ async fn what_a_key_names_is_not_deleted(place: Place) {
     world.providers().update_provider(shrink).await.unwrap();
     world.providers().delete_provider(delete).await.unwrap();
     assert_eq!(opened(&world, &place, &provider.credentials[1].id).await, None);
+    world.stop().await;
+}
+
+async fn how_a_provider_differs_is_kept_in_one_spelling(place: Place) {
+    let world = World::start(&place).await;
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let wanted = v1::Provider {
+        name: "p".into(),
+        dialect: "openai_chat".into(),
+        base_url: "https://p.example/v1".into(),
+        auth: "header:API-Key".into(),
+        region: "eu-west-1".into(),
+        quirks: texts(&["top_k", "max_tokens"]),
+        ..Default::default()
+    };
+    let request = v1::CreateProviderRequest { provider: Some(wanted.clone()) };
+    let made = world.providers().create_provider(request).await.unwrap().into_inner();
+    let kept = |provider: &v1::Provider| (provider.auth.clone(), provider.region.clone(), provider.quirks.clone());
+    assert_eq!(kept(&made), ("header:api-key".into(), "eu-west-1".into(), texts(&["max_tokens", "top_k"])));
+    let get = v1::GetProviderRequest { provider: "p".into() };
+    assert_eq!(world.providers().get_provider(get).await.unwrap().into_inner(), made);
+    let update = async |provider: v1::Provider, paths: &[&str]| {
+        let provider = v1::Provider { id: made.id.clone(), ..provider };
+        let request = v1::UpdateProviderRequest { provider: Some(provider), update_mask: mask(paths) };
+        world.providers().update_provider(request).await.map(tonic::Response::into_inner)
+    };
+    let revision = world.store.revision().await.unwrap();
+    assert_eq!(update(wanted.clone(), &["auth", "region", "quirks"]).await.unwrap(), made);
+    assert_eq!(world.store.revision().await.unwrap(), revision, "another spelling is no change");
+
+    let bad = v1::Provider {
+        auth: "cookie:x".into(),
+        region: "eu west".into(),
+        quirks: texts(&["top_k", "odd", "top_k"]),
+        ..Default::default()
+    };
+    assert_eq!(
+        violations(update(bad, &["auth", "region", "quirks"]).await),
+        ["auth", "quirks[1]", "quirks[2]", "region"]
+    );
+    let signed = |region: &str| v1::Provider { auth: "sigv4".into(), region: region.into(), ..Default::default() };
+    let created = v1::Provider { name: "q".into(), ..signed("") };
+    let created = v1::Provider { dialect: wanted.dialect.clone(), base_url: wanted.base_url.clone(), ..created };
+    let request = v1::CreateProviderRequest { provider: Some(created) };
+    assert_eq!(violations(world.providers().create_provider(request).await), ["region"]);
+    assert_eq!(violations(update(signed(""), &["auth", "region"]).await), ["region"]);
+    let long = v1::Provider { region: "r".repeat(65), ..Default::default() };
+    assert_eq!(violations(update(long, &["region"]).await), ["region"]);
+    let updated = update(signed(""), &["auth", "quirks"]).await.unwrap();
+    assert_eq!(kept(&updated), ("sigv4".into(), "eu-west-1".into(), vec![]));
+    assert_eq!(
+        violations(update(signed(""), &["region"]).await),
+        ["region"],
+        "its region goes with its signature only"
+    );
+    let entry = world.log("action=provider.update").await.pop().unwrap();
+    let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap();
+    let auth = serde_json::json!({"before": "header:api-key", "after": "sigv4"});
+    let quirks = serde_json::json!({"before": ["max_tokens", "top_k"], "after": []});
+    assert_eq!(detail["changed"], serde_json::json!({"auth": auth, "quirks": quirks}));
     world.stop().await;
 }
 

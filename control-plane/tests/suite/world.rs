@@ -23,7 +23,8 @@ use tollgate_proto::{
         self, budget_service_client::BudgetServiceClient, customer_service_client::CustomerServiceClient,
         identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
         provider_service_client::ProviderServiceClient, replica_service_client::ReplicaServiceClient,
-        team_service_client::TeamServiceClient, user_service_client::UserServiceClient,
+        route_service_client::RouteServiceClient, team_service_client::TeamServiceClient,
+        user_service_client::UserServiceClient,
     },
     audit::v1::{self as audit_v1, audit_service_client::AuditServiceClient},
     usage::v1::usage_service_client::UsageServiceClient,
@@ -220,6 +221,10 @@ impl World {
 
     pub(crate) fn providers(&self) -> ProviderServiceClient<Authorised> {
         ProviderServiceClient::new(self.authorised())
+    }
+
+    pub(crate) fn routes(&self) -> RouteServiceClient<Authorised> {
+        RouteServiceClient::new(self.authorised())
     }
 
     pub(crate) fn budgets(&self) -> BudgetServiceClient<Authorised> {

@@ -1,9 +1,25 @@
-//! Carries out what is planned of roles, service accounts and bindings.
+//! Carries out what is planned of routes, roles, service accounts and bindings.
 
 use tollgate_proto::admin::v1;
 
 use super::paths;
 use crate::{client::Client, declare::plan::Write, failure::Failure};
+
+pub(super) async fn route(client: &Client, write: Write<v1::Route>) -> Result<(), Failure> {
+    let mut routes = client.routes();
+    match write {
+        Write::Create(route) => {
+            routes.create_route(v1::CreateRouteRequest { route: Some(route) }).await?;
+        }
+        Write::Update(route, mask) => {
+            routes.update_route(v1::UpdateRouteRequest { route: Some(route), update_mask: paths(mask) }).await?;
+        }
+        Write::Delete { id, etag } => {
+            routes.delete_route(v1::DeleteRouteRequest { route: id, etag }).await?;
+        }
+    }
+    Ok(())
+}
 
 pub(super) async fn role(client: &Client, write: Write<v1::Role>) -> Result<(), Failure> {
     let mut roles = client.roles();

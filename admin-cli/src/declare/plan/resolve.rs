@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::declare::{
-    document::{Document, Key, Kind, access::Binding, quota::Quota},
+    document::{Document, Key, Kind, access::Binding, quota::Quota, route::Route},
     state::State,
     tree::{Mistake, Place},
 };
@@ -19,6 +19,7 @@ struct Known {
     teams: BTreeSet<String>,
     users: BTreeSet<String>,
     providers: BTreeSet<String>,
+    keys: BTreeSet<String>,
     roles: BTreeSet<String>,
     service_accounts: BTreeSet<String>,
     /// `provider/credential`.
@@ -29,6 +30,10 @@ struct Known {
 /// Returns the document with names for references, and lists in the order in which they are compared.
 pub(super) fn resolve(state: &State, document: &Document, prune: bool) -> Result<Document, Vec<Mistake>> {
     let mut document = document.clone();
+    for provider in &mut document.providers {
+        let usual = provider.usual.take().filter(|_| !state.providers.contains_key(&provider.name));
+        provider.credentials = provider.credentials.take().or_else(|| usual.map(|usual| vec![usual]));
+    }
     let mut known = Known::after(state, &document, prune);
     for customer in &mut document.customers {
         known.quota(state, &mut customer.quota, (Kind::Customer, &customer.name, customer.place));
@@ -43,12 +48,16 @@ pub(super) fn resolve(state: &State, document: &Document, prune: bool) -> Result
     }
     for provider in &mut document.providers {
         provider.models = provider.models.take().map(ordered);
+        provider.quirks = provider.quirks.take().map(ordered);
     }
     for model in &mut document.models {
         model.aliases = model.aliases.take().map(ordered);
     }
     for key in &mut document.keys {
         known.key(state, key);
+    }
+    for route in &mut document.routes {
+        known.route(state, route);
     }
     for role in &mut document.roles {
         role.permissions = role.permissions.take().map(ordered);
@@ -96,6 +105,7 @@ impl Known {
                 state.users.keys().collect(),
                 document.users.iter().map(|each| &each.name).collect(),
             ),
+            keys: both(Kind::Key, state.keys.keys().collect(), document.keys.iter().map(|each| &each.name).collect()),
             // The program's roles are there whatever a file says.
             roles: state
                 .roles
@@ -135,6 +145,22 @@ impl Known {
             ordered(list)
         });
         *credentials = meant;
+    }
+
+    fn route(&mut self, state: &State, route: &mut Route) {
+        let (name, place) = (route.name.clone(), route.place);
+        let about = (Kind::Route, name.as_str(), place);
+        for provider in route.providers_mut() {
+            self.one(state, Some(provider), about, Kind::Provider);
+        }
+        let Route { models, customers, teams, keys, .. } = route;
+        for (list, kind) in [(customers, Kind::Customer), (teams, Kind::Team), (keys, Kind::Key)] {
+            for named in list.iter_mut().flatten() {
+                self.one(state, Some(named), about, kind);
+            }
+            *list = list.take().map(ordered);
+        }
+        *models = models.take().map(ordered);
     }
 
     fn binding(&mut self, state: &State, binding: &mut Binding) {
@@ -191,7 +217,8 @@ impl Known {
             Kind::User => &self.users,
             Kind::Role => &self.roles,
             Kind::ServiceAccount => &self.service_accounts,
-            Kind::Provider | Kind::Model | Kind::Key | Kind::Binding => &self.providers,
+            Kind::Key => &self.keys,
+            Kind::Provider | Kind::Model | Kind::Route | Kind::Binding => &self.providers,
         };
         if !known.contains(reference) {
             let (from, name, place) = about;

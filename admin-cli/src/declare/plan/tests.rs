@@ -309,7 +309,7 @@ keys:
     one("teams: [{ name: new }]", "needs customer to be created");
     one("keys: [{ name: new }]", "needs team to be created");
     one("customers: [{ name: b }]\nteams: [{ name: platform, customer: b }]", "fixed after creation");
-    one("providers: [{ name: anthropic, dialect: openai }]", "fixed after creation");
+    one("providers: [{ name: anthropic, dialect: openai_chat }]", "fixed after creation");
     one("providers: [{ name: new, dialect: anthropic }]", "needs base_url");
     one("models: [{ model: a/new, input: 1 }]", "needs output");
     one("models: [{ model: A/new, input: 1, output: 1 }]", "the model \"A/new\": vendor must be");

@@ -78,7 +78,11 @@ pub(super) fn provider(declared: &Provider, id: &str, etag: &str, credentials: V
         vendor,
         priority,
         disabled,
+        auth,
+        region,
+        quirks,
         credentials: _,
+        usual: _,
         place: _,
     } = declared.clone();
     v1::Provider {
@@ -95,6 +99,9 @@ pub(super) fn provider(declared: &Provider, id: &str, etag: &str, credentials: V
         credentials,
         create_time: None,
         update_time: None,
+        auth: auth.unwrap_or_default(),
+        region: region.unwrap_or_default(),
+        quirks: quirks.unwrap_or_default(),
     }
 }
 

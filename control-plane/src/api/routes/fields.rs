@@ -128,7 +128,8 @@ async fn target(
         providers::referred(txn, &format!("{field}.provider"), provider, violations).await?;
     let is_shaped = model.len() <= PATTERN_LENGTH_MAX && model.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_shaped {
-        let text = format!("must be at most {PATTERN_LENGTH_MAX} visible characters, or empty for what the client asks");
+        let text =
+            format!("must be at most {PATTERN_LENGTH_MAX} visible characters, or empty for what the client asks");
         violations.add(format!("{field}.model"), text);
     } else if model.contains('*') {
         violations.add(format!("{field}.model"), "must be one model: a provider knows no patterns");

@@ -4,6 +4,7 @@ use prost::Message as _;
 use tollgate_policy::{
     id::{CredentialId, CustomerId, KeyId, TeamId},
     name::Name as ObjectName,
+    provider::Auth,
     snapshot::{AuditMode, Dialect, Model, Object, ObjectRef},
     token::KeyHash,
 };
@@ -64,6 +65,9 @@ fn provider(vendor: &str, base_url: &str) -> Provider {
         disabled: false,
         priority: 0,
         credentials: vec![],
+        auth: Auth::OfDialect,
+        region: String::new(),
+        quirks: vec![],
         stamp: STAMP,
     }
 }
@@ -89,6 +93,7 @@ fn changes(revision: i64) -> Changes {
         users: vec![],
         keys: vec![],
         providers: vec![],
+        routes: vec![],
         models: vec![],
         token_keys: vec![],
         ended_sessions: vec![],

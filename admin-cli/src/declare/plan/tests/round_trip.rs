@@ -1,6 +1,7 @@
 //! What is exported and applied again is nothing to do, whatever the control plane has.
 
-use proptest::{collection, option, prelude::*};
+use proptest::{collection, option, prelude::*, sample};
+use tollgate_policy::{provider::Quirk, route::Condition};
 use tollgate_proto::admin::v1;
 
 use super::{State, plan};
@@ -38,7 +39,8 @@ fn credentials() -> impl Strategy<Value = Vec<(String, Option<String>, i32, bool
 prop_compose! {
     fn provider(at: usize)(
         credentials in credentials(), models in collection::vec("!?[a-z*]{1,6}", 0..3), vendor in prose(), priority in any::<i32>(),
-        allow_private in any::<bool>(), disabled in any::<bool>()
+        allow_private in any::<bool>(), disabled in any::<bool>(), region in "[a-z0-9-]{0,8}",
+        auth in prop_oneof![Just(""), Just("bearer"), Just("header:api-key"), Just("sigv4")], quirks in sample::subsequence(&Quirk::ALL[..], 0..4)
     ) -> v1::Provider {
         let credential = |(index, (name, reference, weight, disabled)): (usize, (String, Option<String>, i32, bool))| v1::Credential {
             id: format!("credential-{at}-{index}"), name, weight, disabled,
@@ -48,7 +50,8 @@ prop_compose! {
         v1::Provider {
             id: format!("provider-{at}"), name: format!("p{at}"), dialect: "anthropic".into(), base_url: "https://x.example".into(),
             credentials: credentials.into_iter().enumerate().map(credential).collect(),
-            models, vendor, priority, allow_private, disabled, ..Default::default()
+            models, vendor, priority, allow_private, disabled, region, auth: auth.into(),
+            quirks: quirks.into_iter().map(|quirk| quirk.word().to_owned()).collect(), ..Default::default()
         }
     }
 }
@@ -133,6 +136,35 @@ fn self_service() -> impl Strategy<Value = Option<v1::SelfService>> {
     }))
 }
 
+prop_compose! {
+    fn tier()(
+        targets in collection::btree_map((0..2_usize, prop_oneof![Just(""), Just("gpt-5-mini"), Just("a/b@1")]), 0..=1_000_i32, 1..4),
+        on in sample::subsequence(&Condition::ALL[..], 0..7)
+    ) -> v1::RouteTier {
+        let target = |((provider, model), weight): ((usize, &str), i32)| v1::RouteTarget {
+            provider: format!("provider-{provider}"), model: model.into(), weight,
+        };
+        let on = on.into_iter().map(|condition| condition.word().to_owned()).collect();
+        v1::RouteTier { targets: targets.into_iter().map(target).collect(), on }
+    }
+}
+
+prop_compose! {
+    fn route(at: usize)(
+        models in collection::vec("!?[a-z*]{1,6}", 1..4), tiers in collection::vec(tier(), 1..4), priority in any::<i32>(),
+        flags in any::<(bool, bool, bool, bool, bool)>()
+    ) -> v1::Route {
+        let (customers, teams, keys, disabled, strict) = flags;
+        let owner = |named: bool, id: &str| named.then(|| id.to_owned()).into_iter().collect();
+        let mut tiers = tiers;
+        tiers[0].on.clear();
+        v1::Route {
+            id: format!("route-{at}"), name: format!("r{at}"), models, priority, disabled, strict, tiers,
+            customers: owner(customers, "customer-0"), teams: owner(teams, "team-0"), keys: owner(keys, "key-first"), ..Default::default()
+        }
+    }
+}
+
 type Access = (Vec<v1::Role>, Vec<v1::ServiceAccount>, Vec<v1::Binding>);
 
 // Each subject gets the role in each scope at most once, as the control plane keeps it.
@@ -193,13 +225,15 @@ prop_compose! {
     )(
         customers in Just(customers), teams in Just(teams), users in Just(users), text in Just(text), disabled in Just(disabled), quotas in Just(quotas),
         self_service in Just(self_service), access in Just(access),
-        keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1))
+        keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1)), routes in (route(0), route(1))
     ) -> Lists {
         let [customer, team, user, owner] = quotas;
         let providers = vec![providers.0, providers.1];
         let credential = providers.iter().flat_map(|each| &each.credentials).next().map(|each| each.id.clone());
+        let mut first = Some("key-first".to_owned());
         let keys = keys.into_iter().map(|(mut key, user, provider, credentials)| {
             (key.budgets, key.limits, key.session_limit) = owner.clone();
+            key.id = first.take().unwrap_or(key.id);
             key.user = if user { "user-0".into() } else { String::new() };
             key.providers = if provider { vec!["provider-1".into(), "provider-0".into()] } else { Vec::new() };
             key.credentials = credential.clone().filter(|_| credentials).into_iter().collect();
@@ -220,7 +254,7 @@ prop_compose! {
                 budgets: user.0.clone(), limits: user.1.clone(), session_limit: user.2, ..Default::default()
             }).collect(),
             models: vec![models.0, models.1],
-            providers, keys, roles: access.0, service_accounts: access.1, bindings: access.2,
+            routes: vec![routes.0, routes.1], providers, keys, roles: access.0, service_accounts: access.1, bindings: access.2,
         }
     }
 }

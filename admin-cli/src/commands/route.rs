@@ -1,0 +1,384 @@
+//! `tollgate route`: to which providers and models the requests for a model go.
+
+mod view;
+
+use clap::{Args, Subcommand, ValueEnum};
+use tollgate_policy::route::Conditions;
+use tollgate_proto::admin::v1;
+
+use super::{
+    Changed, Context, done,
+    filter::Filter,
+    names::{Names, Noun},
+    one, pages,
+};
+use crate::{
+    arguments::{Deletion, Listing, Named, Switch},
+    failure::Failure,
+    literals::{
+        name, pattern, reference,
+        route::{FallbackArgument, TargetArgument, dialect, route_name, words},
+    },
+    output::Answer,
+};
+use view::{ExplanationView, RouteView};
+
+/// What to do with routes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RouteCommand {
+    /// Create a route
+    #[command(
+        after_help = "Example: tollgate route create --model 'claude-haiku-*' --to openai/gpt-5-mini --fallback anthropic\n\
+                      Example: tollgate route create fast --model fast --to groq/llama-3.3-70b-versatile=3 --to cerebras/llama-3.3-70b --fallback openai/gpt-5-mini@rate_limit,overloaded,timeout --team platform\n\n\
+                      Among the targets of --to is chosen by weight; each --fallback is tried after what stands before it. A request for which there \
+                      is a route goes nowhere else."
+    )]
+    Create(Box<Create>),
+    /// Show one route
+    #[command(after_help = "Example: tollgate route get claude-haiku -o yaml")]
+    Get(Named),
+    /// List routes
+    #[command(after_help = "Example: tollgate route list --filter disabled=false")]
+    List(Listing),
+    /// Change a route; an option that is given more than once replaces the whole list
+    #[command(
+        after_help = "Example: tollgate route update claude-haiku --to openai/gpt-5-mini --to anthropic=9 --clear fallbacks"
+    )]
+    Update(Box<Update>),
+    /// Delete a route
+    #[command(after_help = "Example: tollgate route delete claude-haiku")]
+    Delete(Deletion),
+    /// Show where the requests of a key for a model go, by the rules that decide about them
+    #[command(after_help = "Example: tollgate route explain --key payments-dev --model claude-haiku-4-5 -o json")]
+    Explain(Explain),
+}
+
+/// A new route.
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// The name: 1 to 63 of a-z 0-9 . _ -; made of the first model where it is left out
+    #[arg(value_name = "NAME", value_parser = name, conflicts_with = "named")]
+    name: Option<String>,
+    /// The name, as an option
+    #[arg(long = "name", value_name = "NAME", value_parser = name)]
+    named: Option<String>,
+    /// A model, as clients name it; '*' stands for any run of characters, a leading '!' denies [may be repeated]
+    #[arg(long = "model", value_name = "PATTERN", value_parser = pattern, required = true)]
+    models: Vec<String>,
+    /// Where to: a provider, the model there (none: as the client names it), and how often relative to the others [may be repeated]
+    #[arg(long = "to", value_name = "PROVIDER[/MODEL][=WEIGHT]", required = true)]
+    targets: Vec<TargetArgument>,
+    #[command(flatten)]
+    rest: Rest,
+    /// Refuse a request that the target's dialect cannot express whole
+    #[arg(long)]
+    strict: bool,
+    /// Create it switched off
+    #[arg(long)]
+    disabled: bool,
+}
+
+/// What a new route and a changed one take.
+#[derive(Args, Debug)]
+pub(crate) struct Rest {
+    /// Where to after a failure: rate_limit, server_error, overloaded, timeout, context_length, credential, not_found (none said: rate_limit, server_error, overloaded, credential) [may be repeated]
+    #[arg(long = "fallback", value_name = "PROVIDER[/MODEL][@CONDITION,CONDITION]")]
+    fallbacks: Vec<FallbackArgument>,
+    /// Only for the keys of this customer, by id or name [may be repeated; no customer, team and key: for everybody]
+    #[arg(long = "customer", value_name = "CUSTOMER", value_parser = reference)]
+    customers: Vec<String>,
+    /// Only for the keys of this team, by id or name [may be repeated]
+    #[arg(long = "team", value_name = "TEAM", value_parser = reference)]
+    teams: Vec<String>,
+    /// Only for this key, by id or name [may be repeated]
+    #[arg(long = "key", value_name = "KEY", value_parser = reference)]
+    keys: Vec<String>,
+    /// When several routes are for a request, the lowest number decides
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    priority: Option<i32>,
+}
+
+/// A changed route.
+#[derive(Args, Debug)]
+pub(crate) struct Update {
+    /// The id or the name
+    #[arg(value_parser = reference)]
+    route: String,
+    /// A new name
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    name: Option<String>,
+    /// A model, as clients name it; '*' stands for any run of characters, a leading '!' denies [may be repeated]
+    #[arg(long = "model", value_name = "PATTERN", value_parser = pattern)]
+    models: Vec<String>,
+    /// Where to: a provider, the model there (none: as the client names it), and how often relative to the others [may be repeated]
+    #[arg(long = "to", value_name = "PROVIDER[/MODEL][=WEIGHT]")]
+    targets: Vec<TargetArgument>,
+    #[command(flatten)]
+    rest: Rest,
+    /// Whether a request is refused that the target's dialect cannot express whole
+    #[arg(long, value_name = "BOOLEAN")]
+    strict: Option<bool>,
+    /// Empty a field [may be repeated]
+    #[arg(long, value_name = "FIELD")]
+    clear: Vec<Clearable>,
+    #[command(flatten)]
+    switch: Switch,
+}
+
+/// A field that can be emptied.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Clearable {
+    Fallbacks,
+    Customers,
+    Teams,
+    Keys,
+}
+
+/// Of whose requests is explained where they go.
+#[derive(Args, Debug)]
+pub(crate) struct Explain {
+    /// The key, by id or name
+    #[arg(long, value_parser = reference)]
+    key: String,
+    /// The model, as a client names it
+    #[arg(long)]
+    model: String,
+    /// The dialect that the client speaks [default: anthropic]
+    #[arg(long, value_parser = dialect)]
+    dialect: Option<String>,
+}
+
+impl RouteCommand {
+    pub(crate) async fn run(self, context: &Context) -> Result<Answer, Failure> {
+        let mut client = context.client.routes();
+        let route = match self {
+            Self::Create(create) => {
+                client.create_route(v1::CreateRouteRequest { route: Some(create.route()?) }).await?
+            }
+            Self::Get(Named { name }) => client.get_route(v1::GetRouteRequest { route: name }).await?,
+            Self::List(Listing { filter, limit }) => {
+                let found = all(context, limit, Filter::new(filter).text()).await?;
+                return context.format.list(&views(context, found).await);
+            }
+            Self::Update(update) => {
+                update.check()?;
+                let found = client.get_route(v1::GetRouteRequest { route: update.route.clone() }).await?;
+                client.update_route(update.request(found.into_inner())?).await?
+            }
+            Self::Delete(Deletion { name, etag }) => {
+                let request = v1::DeleteRouteRequest { route: name.clone(), etag: etag.unwrap_or_default() };
+                client.delete_route(request).await?;
+                return done(context.format, "deleted", "route", &name);
+            }
+            Self::Explain(Explain { key, model, dialect }) => {
+                let request = v1::ExplainRouteRequest { key, model, dialect: dialect.unwrap_or_default() };
+                let explained = client.explain_route(request).await?.into_inner();
+                return ExplanationView::new(explained).answer(context.format);
+            }
+        };
+        one(context, views(context, vec![route.into_inner()]).await)
+    }
+}
+
+impl Create {
+    fn route(self) -> Result<v1::Route, Failure> {
+        let Self { name, named, models, targets, rest, strict, disabled } = self;
+        let Rest { fallbacks, customers, teams, keys, priority } = rest;
+        let name = name.or(named).or_else(|| route_name(&models));
+        let name = name.ok_or_else(|| Failure::usage("no name can be made of the model: give one with --name"))?;
+        let mut tiers = vec![first(targets)];
+        tiers.extend(fallbacks.into_iter().map(after));
+        let priority = priority.unwrap_or_default();
+        Ok(v1::Route {
+            name,
+            models,
+            customers,
+            teams,
+            keys,
+            priority,
+            disabled,
+            strict,
+            tiers,
+            ..v1::Route::default()
+        })
+    }
+}
+
+impl Update {
+    /// Refuses what can be refused without asking anybody.
+    fn check(&self) -> Result<(), Failure> {
+        let Rest { fallbacks, customers, teams, keys, .. } = &self.rest;
+        let set = [
+            (Clearable::Fallbacks, !fallbacks.is_empty()),
+            (Clearable::Customers, !customers.is_empty()),
+            (Clearable::Teams, !teams.is_empty()),
+            (Clearable::Keys, !keys.is_empty()),
+        ];
+        if set.into_iter().any(|(field, set)| set && self.clear.contains(&field)) {
+            return Err(Failure::usage("a field cannot be set and cleared at once"));
+        }
+        Ok(())
+    }
+
+    fn request(self, found: v1::Route) -> Result<v1::UpdateRouteRequest, Failure> {
+        let Self { route: _, name, models, targets, rest, strict, clear, switch } = self;
+        let Rest { fallbacks, customers, teams, keys, priority } = rest;
+        let cleared = |field| clear.contains(&field);
+        let list = |values: Vec<String>, field| (!values.is_empty() || cleared(field)).then_some(values);
+        let touched = !targets.is_empty() || !fallbacks.is_empty() || cleared(Clearable::Fallbacks);
+        let mut changed = Changed::default();
+        let tiers = touched.then(|| merged(found.tiers, targets, fallbacks, cleared(Clearable::Fallbacks)));
+        let wanted = v1::Route {
+            id: found.id,
+            name: changed.field("name", name),
+            models: changed.field("models", (!models.is_empty()).then_some(models)),
+            customers: changed.field("customers", list(customers, Clearable::Customers)),
+            teams: changed.field("teams", list(teams, Clearable::Teams)),
+            keys: changed.field("keys", list(keys, Clearable::Keys)),
+            priority: changed.field("priority", priority),
+            disabled: changed.field("disabled", switch.disabled()),
+            strict: changed.field("strict", strict),
+            tiers: changed.field("tiers", tiers),
+            // The tiers were read and changed here: they must not overwrite another's change of them.
+            etag: if touched { found.etag } else { String::new() },
+            ..v1::Route::default()
+        };
+        Ok(v1::UpdateRouteRequest { route: Some(wanted), update_mask: Some(changed.mask()?) })
+    }
+}
+
+/// The tiers after a change: the first one and those behind it are replaced apart.
+fn merged(
+    held: Vec<v1::RouteTier>,
+    targets: Vec<TargetArgument>,
+    fallbacks: Vec<FallbackArgument>,
+    cleared: bool,
+) -> Vec<v1::RouteTier> {
+    let mut held = held.into_iter();
+    let before = held.next().unwrap_or_default();
+    let mut tiers = vec![if targets.is_empty() { before } else { first(targets) }];
+    if fallbacks.is_empty() && !cleared {
+        tiers.extend(held);
+    }
+    tiers.extend(fallbacks.into_iter().map(after));
+    tiers
+}
+
+fn first(targets: Vec<TargetArgument>) -> v1::RouteTier {
+    let targets = targets.into_iter().map(TargetArgument::into_wire).collect();
+    v1::RouteTier { targets, on: Vec::new() }
+}
+
+fn after(fallback: FallbackArgument) -> v1::RouteTier {
+    let FallbackArgument { target, on } = fallback;
+    // None said are the usual ones of the control plane.
+    let on = if on == Conditions::default() { Vec::new() } else { words(on) };
+    v1::RouteTier { targets: vec![target.into_wire()], on }
+}
+
+/// Follows the list of routes.
+pub(crate) async fn all(context: &Context, limit: Option<u32>, filter: String) -> Result<Vec<v1::Route>, Failure> {
+    let mut client = context.client.routes();
+    pages(limit, async |page_size: i32, page_token: String| {
+        let request = v1::ListRoutesRequest { page_size, page_token, filter: filter.clone() };
+        let page = client.list_routes(request).await?.into_inner();
+        Ok((page.routes, page.next_page_token))
+    })
+    .await
+}
+
+async fn views(context: &Context, routes: Vec<v1::Route>) -> Vec<RouteView> {
+    let mut names = Names::default();
+    let targets = routes.iter().flat_map(|route| &route.tiers).flat_map(|tier| &tier.targets);
+    names.learn(context, Noun::Provider, targets.map(|target| target.provider.as_str())).await;
+    for (noun, ids) in [
+        (Noun::Customer, routes.iter().flat_map(|route| &route.customers).collect::<Vec<_>>()),
+        (Noun::Team, routes.iter().flat_map(|route| &route.teams).collect()),
+        (Noun::Key, routes.iter().flat_map(|route| &route.keys).collect()),
+    ] {
+        names.learn(context, noun, ids.into_iter().map(String::as_str)).await;
+    }
+    routes.into_iter().map(|route| RouteView::new(route, &names)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{arguments::Cli, commands::Command};
+
+    fn command(line: &[&str]) -> RouteCommand {
+        let Command::Route(command) = Cli::try_parse_from([&["tollgate", "route"], line].concat()).unwrap().command
+        else {
+            panic!()
+        };
+        command
+    }
+
+    fn tiers(list: &[v1::RouteTier]) -> Vec<String> {
+        let target = |target: &v1::RouteTarget| format!("{}/{}={}", target.provider, target.model, target.weight);
+        let tier = |tier: &v1::RouteTier| {
+            let targets: Vec<_> = tier.targets.iter().map(target).collect();
+            format!("{}@{}", targets.join("+"), tier.on.join(","))
+        };
+        list.iter().map(tier).collect()
+    }
+
+    #[test]
+    fn a_route_has_its_targets_and_then_its_fallbacks() {
+        let RouteCommand::Create(create) = command(&[
+            "create",
+            "--model",
+            "claude-haiku-*",
+            "--to",
+            "a/x=3",
+            "--to",
+            "b",
+            "--fallback",
+            "c@timeout",
+            "--fallback",
+            "d/y",
+        ]) else {
+            panic!()
+        };
+        let route = create.route().unwrap();
+        assert_eq!(
+            (route.name.as_str(), route.models.as_slice()),
+            ("claude-haiku", &["claude-haiku-*".to_owned()][..])
+        );
+        assert_eq!(tiers(&route.tiers), ["a/x=3+b/=1@", "c/=1@timeout", "d/y=1@"]);
+    }
+
+    #[test]
+    fn an_update_keeps_what_it_does_not_say() {
+        let update = |line: &[&str]| {
+            let RouteCommand::Update(update) = command(&[&["update", "r"], line].concat()) else { panic!() };
+            update.check()?;
+            let tier = |provider: &str| v1::RouteTier {
+                targets: vec![v1::RouteTarget { provider: provider.into(), weight: 1, ..Default::default() }],
+                on: Vec::new(),
+            };
+            let (id, etag) = ("route-1".into(), "e1".into());
+            update.request(v1::Route { id, etag, tiers: vec![tier("a"), tier("b")], ..Default::default() })
+        };
+        for (line, paths, expect, etag) in [
+            (&["--to", "c"][..], &["tiers"][..], &["c/=1@", "b/=1@"][..], "e1"),
+            (&["--fallback", "c@not_found"], &["tiers"], &["a/=1@", "c/=1@not_found"], "e1"),
+            (&["--clear", "fallbacks"], &["tiers"], &["a/=1@"], "e1"),
+            (&["--strict", "true", "--priority", "-1", "--enable"], &["priority", "disabled", "strict"], &[], ""),
+            (&["--clear", "teams", "--key", "k"], &["teams", "keys"], &[], ""),
+        ] {
+            let request = update(line).unwrap();
+            let route = request.route.unwrap();
+            assert_eq!(request.update_mask.unwrap().paths, paths, "{line:?}");
+            assert_eq!(
+                (tiers(&route.tiers).as_slice(), route.etag.as_str()),
+                (expect.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>().as_slice(), etag),
+                "{line:?}"
+            );
+        }
+        assert_eq!(update(&[]).unwrap_err().code, "usage");
+        assert_eq!(update(&["--clear", "keys", "--key", "k"]).unwrap_err().code, "usage");
+    }
+}

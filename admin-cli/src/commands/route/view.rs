@@ -1,0 +1,206 @@
+//! A route as it is shown, and where requests go.
+
+use serde::Serialize;
+use tollgate_proto::admin::v1;
+
+use crate::{
+    commands::{names::Names, switched},
+    failure::Failure,
+    literals::printed,
+    output::{Answer, Format, View, bare_table},
+};
+
+/// A route. Ids stand beside names, since a name may change.
+#[derive(Serialize)]
+pub(super) struct RouteView {
+    id: String,
+    name: String,
+    models: Vec<String>,
+    customers: Vec<Owner>,
+    teams: Vec<Owner>,
+    keys: Vec<Owner>,
+    priority: i32,
+    disabled: bool,
+    strict: bool,
+    tiers: Vec<TierView>,
+    etag: String,
+    create_time: Option<String>,
+    update_time: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Owner {
+    id: String,
+    name: String,
+}
+
+#[derive(Serialize)]
+struct TierView {
+    targets: Vec<TargetView>,
+    on: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct TargetView {
+    provider: String,
+    provider_name: String,
+    model: String,
+    weight: i32,
+}
+
+/// Where the requests of a key for a model go.
+#[derive(Serialize)]
+pub(super) struct ExplanationView {
+    /// The id of the route that decides.
+    route: Option<String>,
+    route_name: Option<String>,
+    targets: Vec<ExplainedView>,
+    refusal: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ExplainedView {
+    tier: i32,
+    provider: String,
+    provider_name: String,
+    dialect: String,
+    model: String,
+    weight: i32,
+    on: Vec<String>,
+    priced: bool,
+}
+
+impl RouteView {
+    pub(super) fn new(route: v1::Route, names: &Names) -> Self {
+        let v1::Route {
+            id,
+            name,
+            models,
+            customers,
+            teams,
+            keys,
+            priority,
+            disabled,
+            strict,
+            tiers,
+            etag,
+            create_time,
+            update_time,
+        } = route;
+        let owners = |ids: Vec<String>| ids.into_iter().map(|id| Owner { name: names.of(&id), id }).collect();
+        let target = |target: v1::RouteTarget| {
+            let v1::RouteTarget { provider, model, weight } = target;
+            TargetView { provider_name: names.of(&provider), provider, model, weight }
+        };
+        let tier = |tier: v1::RouteTier| {
+            let v1::RouteTier { targets, on } = tier;
+            TierView { targets: targets.into_iter().map(target).collect(), on }
+        };
+        Self {
+            id,
+            name,
+            models,
+            customers: owners(customers),
+            teams: owners(teams),
+            keys: owners(keys),
+            priority,
+            disabled,
+            strict,
+            tiers: tiers.into_iter().map(tier).collect(),
+            etag,
+            create_time: printed(create_time.as_ref()),
+            update_time: printed(update_time.as_ref()),
+        }
+    }
+
+    fn scope(&self) -> String {
+        let named = |noun: &'static str, owners: &[Owner]| {
+            owners.iter().map(|owner| format!("{noun}/{}", owner.name)).collect::<Vec<_>>()
+        };
+        let all = [named("customer", &self.customers), named("team", &self.teams), named("key", &self.keys)].concat();
+        if all.is_empty() { "(everybody)".to_owned() } else { all.join(" ") }
+    }
+}
+
+impl View for RouteView {
+    const PLURAL: &'static str = "routes";
+    const LISTED: &'static [&'static str] = &["name", "models", "to", "fallbacks", "for", "priority", "state", "id"];
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        let tiers: Vec<_> = self.tiers.iter().map(TierView::text).collect();
+        vec![
+            ("name", self.name.clone()),
+            ("models", self.models.join(" ")),
+            ("to", tiers.first().cloned().unwrap_or_default()),
+            ("fallbacks", tiers.get(1..).unwrap_or_default().join("; ")),
+            ("for", self.scope()),
+            ("priority", self.priority.to_string()),
+            ("strict", if self.strict { "yes".to_owned() } else { String::new() }),
+            ("state", switched(self.disabled)),
+            ("id", self.id.clone()),
+            ("etag", self.etag.clone()),
+            ("created", self.create_time.clone().unwrap_or_default()),
+            ("updated", self.update_time.clone().unwrap_or_default()),
+        ]
+    }
+}
+
+impl TierView {
+    // As it is typed: `openai/gpt-5-mini=3 anthropic`, and behind an `@` after which failures.
+    fn text(&self) -> String {
+        let target = |target: &TargetView| {
+            let TargetView { provider: _, provider_name, model, weight } = target;
+            let model = if model.is_empty() { String::new() } else { format!("/{model}") };
+            let weight = if *weight > 1 { format!("={weight}") } else { String::new() };
+            format!("{provider_name}{model}{weight}")
+        };
+        let targets: Vec<_> = self.targets.iter().map(target).collect();
+        let on = if self.on.is_empty() { String::new() } else { format!("@{}", self.on.join(",")) };
+        format!("{}{on}", targets.join(" "))
+    }
+}
+
+impl ExplanationView {
+    pub(super) fn new(explained: v1::ExplainRouteResponse) -> Self {
+        let v1::ExplainRouteResponse { route, targets, refusal } = explained;
+        let target = |target: v1::ExplainedTarget| {
+            let v1::ExplainedTarget { provider, provider_name, dialect, model, tier, weight, on, priced } = target;
+            ExplainedView { tier, provider, provider_name, dialect, model, weight, on, priced }
+        };
+        let (route, route_name) = route.map(|route| (route.id, route.name)).unzip();
+        let refusal = Some(refusal).filter(|refusal| !refusal.is_empty());
+        Self { route, route_name, targets: targets.into_iter().map(target).collect(), refusal }
+    }
+
+    /// As one document, or as a table of targets with a word about what decides.
+    pub(super) fn answer(self, format: Format) -> Result<Answer, Failure> {
+        if format != Format::Table {
+            return format.document(&self, bare_table);
+        }
+        if let Some(refusal) = &self.refusal {
+            return Ok(Answer::raw(format!("refused: {refusal}\n")));
+        }
+        let decides = match &self.route_name {
+            Some(name) => format!("the route {name} decides"),
+            None => "no route is for this: providers are asked by their priority".to_owned(),
+        };
+        Ok(format.list(&self.targets)?.note(decides))
+    }
+}
+
+impl View for ExplainedView {
+    const PLURAL: &'static str = "targets";
+    const LISTED: &'static [&'static str] = &["tier", "provider", "dialect", "model", "weight", "on", "priced"];
+
+    fn fields(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("tier", self.tier.to_string()),
+            ("provider", self.provider_name.clone()),
+            ("dialect", self.dialect.clone()),
+            ("model", self.model.clone()),
+            ("weight", self.weight.to_string()),
+            ("on", self.on.join(" ")),
+            ("priced", if self.priced { "yes" } else { "no" }.to_owned()),
+        ]
+    }
+}
