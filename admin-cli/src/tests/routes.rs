@@ -42,6 +42,8 @@ async fn routes_are_declared_exported_and_then_there_is_nothing_to_do() {
         assert_eq!(again.stdout, "nothing to do\n", "{}{exported}", again.stderr);
     }
     assert!(exported.contains("base_url: https://api.openai.com/v1") && !exported.contains("preset"), "{exported}");
+    let shown = tollgate(&fake, &["export", "-o", "json"], "").await.json();
+    assert_eq!(shown["routes"][1]["fallbacks"][0]["on"], json!(["timeout", "context_length"]));
     let fast = tollgate(&fake, &["route", "get", "fast", "-o", "json"], "").await.json();
     assert_eq!(fast["tiers"][1]["on"], json!(["timeout", "context_length"]));
     assert_eq!(fast["tiers"][2]["targets"][1]["provider_name"], "anthropic");
@@ -52,6 +54,7 @@ async fn routes_are_declared_exported_and_then_there_is_nothing_to_do() {
     assert!(changed.stdout.contains("~ route fast") && changed.code == 0, "{}{}", changed.stdout, changed.stderr);
     let fast = tollgate(&fake, &["route", "get", "fast", "-o", "json"], "").await.json();
     assert_eq!((fast["tiers"].as_array().unwrap().len(), &fast["strict"]), (1, &json!(true)));
+    assert_eq!(fast["tiers"][0]["targets"].as_array().unwrap().len(), 2, "the targets stay");
     let gone = tollgate(&fake, &["apply", "-f", "-", "--prune", "-o", "json"], "keys: []\nroutes: []").await.json();
     let kinds: Vec<_> = gone["plan"].as_array().unwrap().iter().map(|step| step["kind"].clone()).collect();
     assert_eq!(kinds, ["route", "route", "key"]);

@@ -420,7 +420,11 @@ async fn a_replica_accepts_every_quota(place: Place) {
             Object::Team(owner) => (owner.id.to_string(), owner.name, owner.quota),
             Object::User(owner) => (owner.id.to_string(), owner.name, owner.quota),
             Object::Key(owner) => (owner.id.to_string(), owner.name, owner.quota),
-            Object::Provider(_) | Object::Route(_) | Object::Model(_) | Object::TokenKey(_) | Object::EndedSession(_) => continue,
+            Object::Provider(_)
+            | Object::Route(_)
+            | Object::Model(_)
+            | Object::TokenKey(_)
+            | Object::EndedSession(_) => continue,
         };
         assert_eq!(quota.is_some(), ["full", "largest"].contains(&&*name), "{name}");
         quotas.insert(id, quota);

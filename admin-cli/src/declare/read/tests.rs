@@ -80,11 +80,11 @@ fn three_mistakes_are_reported_together() {
 #[test]
 fn what_belongs_to_a_later_version_is_refused_by_name_and_line() {
     let text =
-        "customers:\n  - { name: acme }\nroutes: []\nkeys:\n  - name: k\n    team: t\n    tools: [\"github.*\"]\n";
+        "customers:\n  - { name: acme }\nguardrails: []\nkeys:\n  - name: k\n    team: t\n    tools: [\"github.*\"]\n";
     assert_eq!(
         mistakes(text),
         [
-            "3:1: routes: is not supported by this version of tollgate",
+            "3:1: guardrails: is not supported by this version of tollgate",
             "7:5: keys[0].tools: is not supported by this version of tollgate",
         ]
     );
