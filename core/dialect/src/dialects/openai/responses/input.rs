@@ -12,7 +12,7 @@ use crate::{
     dialects::Dialect,
     hub::{
         Block, Feature, Form, FormKind, Json, Losses, Media, MediaKind, Request, Role, Signature, Source, Text,
-        ToolResult, Turn,
+        ToolResult,
     },
 };
 
@@ -26,8 +26,9 @@ pub(super) struct Writing<'a, 'l> {
     // The request came in this dialect: what only it has is written as it was.
     is_own: bool,
     items: Vec<Entry<'a>>,
-    // Parts of a message that is not whole yet.
+    // Parts of a message that is not whole yet, and who says it.
     parts: Vec<Piece<'a>>,
+    role: Role,
     // Calls whose results have a form of their own.
     special: HashSet<(&'a str, &'static str)>,
     has_reasoning: bool,
@@ -41,6 +42,7 @@ impl<'a, 'l> Writing<'a, 'l> {
             is_own: request.dialect == Dialect::OpenAiResponses,
             items: Vec::with_capacity(request.turns.len()),
             parts: Vec::new(),
+            role: Role::System,
             special: HashSet::new(),
             has_reasoning: false,
         }
@@ -57,14 +59,11 @@ impl<'a, 'l> Writing<'a, 'l> {
             self.mark(cache.is_some());
         }
         system.for_each(|block| self.block(Role::System, block));
-        self.flush(Role::System);
-        self.request.turns.iter().for_each(|turn| self.turn(turn));
+        for turn in &self.request.turns {
+            turn.blocks.iter().for_each(|block| self.block(turn.role, block));
+        }
+        self.flush();
         (instructions, self.items, self.has_reasoning)
-    }
-
-    fn turn(&mut self, turn: &'a Turn<'a>) {
-        turn.blocks.iter().for_each(|block| self.block(turn.role, block));
-        self.flush(turn.role);
     }
 
     fn block(&mut self, role: Role, block: &'a Block<'a>) {
@@ -72,11 +71,11 @@ impl<'a, 'l> Writing<'a, 'l> {
             Block::Text { text, .. } if text.is_empty() => {}
             Block::Text { .. } => {
                 let part = self.text(role, block);
-                self.parts.extend(part);
+                self.say(role, part);
             }
             Block::Media(media) => {
                 let parts = self.media(media);
-                self.parts.extend(parts);
+                self.say(role, parts);
             }
             Block::ToolUse(tool) => {
                 self.mark(tool.cache.is_some());
@@ -85,13 +84,13 @@ impl<'a, 'l> Writing<'a, 'l> {
                     self.special.insert((&tool.id, kind));
                 }
                 let item = say::call(form, &tool.id, &tool.name, tool.input.get());
-                self.item(role, item);
+                self.item(item);
             }
             Block::ToolResult(result) => {
                 let item = self.result(result);
-                self.item(role, item);
+                self.item(item);
             }
-            Block::Thinking { text, signature } => self.thinking(role, text, signature.as_ref()),
+            Block::Thinking { text, signature } => self.thinking(text, signature.as_ref()),
             Block::RedactedThinking { .. } => self.losses.meet(Feature::ForeignThinking),
             Block::Other { kind, json } => self.other(role, kind, json),
         }
@@ -101,14 +100,14 @@ impl<'a, 'l> Writing<'a, 'l> {
         if !self.is_own {
             self.losses.drop(Feature::Block(kind.to_owned()));
         } else if kind.starts_with("input_") || kind.starts_with("output_") {
-            self.parts.push(Piece::Own(json.lend()));
+            self.say(role, [Piece::Own(json.lend())]);
         } else {
-            self.flush(role);
+            self.flush();
             self.items.push(Entry::Own(json.lend()));
         }
     }
 
-    fn thinking(&mut self, role: Role, text: &'a str, signature: Option<&'a Signature<'a>>) {
+    fn thinking(&mut self, text: &'a str, signature: Option<&'a Signature<'a>>) {
         let seal = signature.and_then(|seal| seal.for_provider(Dialect::OpenAiResponses)).map(open);
         // The API takes back no reasoning that it did not encrypt; only who kept it there can do with its id alone.
         let Some(Opened { id, encrypted }) = seal.filter(|seal| self.is_own || !seal.encrypted.is_empty()) else {
@@ -116,7 +115,7 @@ impl<'a, 'l> Writing<'a, 'l> {
         };
         self.has_reasoning = true;
         let encrypted = Some(encrypted).filter(|encrypted| !encrypted.is_empty());
-        self.item(role, say::reasoning(text, id.map(Into::into), encrypted.map(Into::into)));
+        self.item(say::reasoning(text, id.map(Into::into), encrypted.map(Into::into)));
     }
 
     fn result(&mut self, result: &'a ToolResult<'a>) -> Item<'a> {
@@ -292,16 +291,27 @@ impl<'a, 'l> Writing<'a, 'l> {
         self.request.forms.get(name).filter(|_| self.is_own)
     }
 
-    fn item(&mut self, role: Role, item: Item<'a>) {
-        self.flush(role);
+    fn item(&mut self, item: Item<'a>) {
+        self.flush();
         self.items.push(Entry::Item(Box::new(item)));
     }
 
-    fn flush(&mut self, role: Role) {
+    // What one side says without an item in between is one message, also over a turn of which nothing is left.
+    fn say(&mut self, role: Role, parts: impl IntoIterator<Item = Piece<'a>>) {
+        for part in parts {
+            if self.role != role {
+                self.flush();
+                self.role = role;
+            }
+            self.parts.push(part);
+        }
+    }
+
+    fn flush(&mut self) {
         if self.parts.is_empty() {
             return;
         }
-        let role = match role {
+        let role = match self.role {
             Role::User => "user",
             Role::Assistant => "assistant",
             Role::System => "developer",
