@@ -13,6 +13,7 @@ use crate::{
     hub::{
         Block, Feature, Form, FormKind, Json, Losses, Media, MediaKind, Request, Role, Signature, Source, Text,
         ToolResult,
+        order::{NO_RESULT, OPENING},
     },
 };
 
@@ -29,6 +30,9 @@ pub(super) struct Writing<'a, 'l> {
     // Parts of a message that is not whole yet, and who says it.
     parts: Vec<Piece<'a>>,
     role: Role,
+    // The calls so far, and the results that there are, by id.
+    called: HashSet<&'a str>,
+    answered: HashSet<&'a str>,
     // Calls whose results have a form of their own.
     special: HashSet<(&'a str, &'static str)>,
     has_reasoning: bool,
@@ -43,6 +47,8 @@ impl<'a, 'l> Writing<'a, 'l> {
             items: Vec::with_capacity(request.turns.len()),
             parts: Vec::new(),
             role: Role::System,
+            called: HashSet::new(),
+            answered: request.turns.iter().flat_map(|turn| &turn.blocks).filter_map(answered).collect(),
             special: HashSet::new(),
             has_reasoning: false,
         }
@@ -63,6 +69,10 @@ impl<'a, 'l> Writing<'a, 'l> {
             turn.blocks.iter().for_each(|block| self.block(turn.role, block));
         }
         self.flush();
+        if self.items.is_empty() {
+            self.say(Role::User, [input_text(OPENING.into())]);
+            self.flush();
+        }
         (instructions, self.items, self.has_reasoning)
     }
 
@@ -85,6 +95,16 @@ impl<'a, 'l> Writing<'a, 'l> {
                 }
                 let item = say::call(form, &tool.id, &tool.name, tool.input.get());
                 self.item(item);
+                self.called.insert(&tool.id);
+                // The API refuses a call without a result, and a result without a call.
+                if !self.is_own && !self.answered.contains(&*tool.id) {
+                    let output = Some(Output::Text(NO_RESULT.into()));
+                    let call_id = Some(tool.id.lend());
+                    self.item(Item { kind: "function_call_output", call_id, output, ..Item::default() });
+                }
+            }
+            Block::ToolResult(result) if !self.is_own && !self.called.contains(&*result.tool_use_id) => {
+                result.blocks.iter().for_each(|block| self.block(role, block));
             }
             Block::ToolResult(result) => {
                 let item = self.result(result);
@@ -199,6 +219,9 @@ impl<'a, 'l> Writing<'a, 'l> {
                 None
             }
         };
+        if part.is_none() {
+            pieces.push(input_text(media.kind.left_out().into()));
+        }
         pieces.extend(part.map(|part| {
             let detail = media.detail.as_ref().map(Text::lend);
             let prompt_cache_breakpoint = self.breakpoint(media.cache.is_some());
@@ -229,7 +252,10 @@ impl<'a, 'l> Writing<'a, 'l> {
             Source::Url { url, .. } => Part { file_url: Some(url.lend()), filename: title, ..part },
             Source::File { id } => match self.file(id) {
                 Some(id) => Part { file_id: Some(id), filename: title, ..part },
-                None => return pieces,
+                None => {
+                    pieces.push(input_text(media.kind.left_out().into()));
+                    return pieces;
+                }
             },
             Source::Text { text } => {
                 self.losses.meet(Feature::DocumentText);
@@ -328,6 +354,13 @@ fn input_text(text: Text<'_>) -> Piece<'_> {
 
 fn data_url(media_type: &str, data: &str) -> Text<'static> {
     ["data:", media_type, ";base64,", data].concat().into()
+}
+
+fn answered<'a>(block: &'a Block<'a>) -> Option<&'a str> {
+    match block {
+        Block::ToolResult(result) => Some(&result.tool_use_id),
+        _ => None,
+    }
 }
 
 fn result_kind(form: &Form) -> Option<&'static str> {
