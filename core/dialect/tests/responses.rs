@@ -294,12 +294,13 @@ fn sealed_thinking_survives_a_client_of_this_dialect() {
     ];
     let answer = Answer { id: "msg_1".into(), blocks, stop: Some(Stop::EndTurn), ..Answer::default() };
     let told: Value = serde_json::from_slice(&OpenAiResponses.encode_answer(&answer)).unwrap();
-    let mut input = told["output"].as_array().unwrap().clone();
+    let mut input = vec![json!({"role": "user", "content": "Look there."})];
+    input.extend(told["output"].as_array().unwrap().clone());
     input.push(json!({"role": "user", "content": "And now?"}));
     let (sent, losses) = translated(OpenAiResponses, Anthropic, &json!({"model": "m", "input": input}));
     assert_eq!(losses, "");
     assert_eq!(
-        sent["messages"][0]["content"],
+        sent["messages"][1]["content"],
         json!([
             {"type": "thinking", "thinking": "Look.", "signature": "EqQB"},
             {"type": "redacted_thinking", "data": "EmwK"},

@@ -17,10 +17,10 @@ use super::{
     text::Text,
 };
 
-/// Where a conversation does not begin with the user.
-const OPENING: &str = "(The conversation begins in the middle.)";
+/// Where a conversation does not begin with the user, or nothing is left of it.
+pub(crate) const OPENING: &str = "(The conversation begins in the middle.)";
 /// What a tool answered that did not.
-const NO_RESULT: &str = "The tool gave no result.";
+pub(crate) const NO_RESULT: &str = "The tool gave no result.";
 
 /// A conversation in strict order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -136,7 +136,13 @@ impl<'a> Ordered<'a> {
 
 // === impl OrderedTurn ===
 
-impl OrderedTurn<'_> {
+impl<'a> OrderedTurn<'a> {
+    /// The blocks, whoever made them.
+    #[must_use]
+    pub fn given(&'a self) -> Vec<&'a Block<'a>> {
+        self.blocks.iter().map(|block| &**block).collect()
+    }
+
     fn text(role: Role, text: &'static str) -> Self {
         Self { role, blocks: vec![Placed::Made(Block::text(text))] }
     }

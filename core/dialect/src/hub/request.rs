@@ -138,6 +138,18 @@ pub enum MediaKind {
     Video,
 }
 
+impl MediaKind {
+    /// What the model is told in place of one that its provider does not take.
+    pub(crate) const fn left_out(self) -> &'static str {
+        match self {
+            Self::Image => "[An image that cannot be shown here was left out.]",
+            Self::Document => "[A file that cannot be read here was left out.]",
+            Self::Audio => "[A recording that cannot be heard here was left out.]",
+            Self::Video => "[A film that cannot be seen here was left out.]",
+        }
+    }
+}
+
 /// Where the content of a medium is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source<'a> {

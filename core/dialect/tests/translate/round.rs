@@ -43,6 +43,8 @@ fn any_dialect() -> impl Strategy<Value = Dialect> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_request_of_what_a_dialect_has_natively_comes_back_as_it_was(
         request in any_dialect().prop_flat_map(request),
@@ -160,6 +162,8 @@ impl Gathered {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_streamed_answer_of_what_a_dialect_has_natively_comes_back_as_it_was(
         (dialect, answer) in any_dialect().prop_flat_map(|dialect| (Just(dialect), answer(dialect))),

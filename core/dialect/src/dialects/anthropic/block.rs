@@ -106,26 +106,17 @@ impl Writing<'_> {
     }
 
     fn media<'a>(&mut self, role: Role, media: &'a Media<'a>) -> Option<Piece<'a>> {
+        // Its own clients have neither sound nor film.
         let lost = if self.is_own { None } else { refused(role, media) };
         if let Some(feature) = lost {
             self.losses.drop(feature);
-            return Some(Piece::Block(Box::new(text(note(media.kind)))));
+            return Some(Piece::Block(Box::new(text(media.kind.left_out()))));
         }
         if !self.is_own && media.detail.as_deref().is_some_and(|detail| detail != "auto") {
             self.losses.drop(Feature::Field("detail".to_owned()));
         }
-        let (kind, is_document) = match media.kind {
-            MediaKind::Image => ("image", false),
-            MediaKind::Document => ("document", true),
-            MediaKind::Audio => {
-                self.losses.meet(Feature::Audio);
-                return None;
-            }
-            MediaKind::Video => {
-                self.losses.meet(Feature::Video);
-                return None;
-            }
-        };
+        let is_document = media.kind == MediaKind::Document;
+        let kind = if is_document { "document" } else { "image" };
         let source = self.source(&media.source);
         Some(Piece::Block(Box::new(WireBlock {
             kind: kind.into(),
@@ -174,7 +165,8 @@ fn refused(role: Role, media: &Media<'_>) -> Option<Feature> {
     let is_image = media.kind == MediaKind::Image;
     let by_bytes = if is_image { Feature::ImageBytes } else { Feature::DocumentBytes };
     match (&media.source, media.kind) {
-        (_, MediaKind::Audio | MediaKind::Video) => None,
+        (_, MediaKind::Audio) => Some(Feature::Audio),
+        (_, MediaKind::Video) => Some(Feature::Video),
         (Source::File { .. }, _) => Some(Feature::File),
         (Source::Base64 { media_type, .. }, _) if is_image && !IMAGE_TYPES.contains(&image_type(media_type)) => {
             Some(by_bytes)
@@ -182,13 +174,6 @@ fn refused(role: Role, media: &Media<'_>) -> Option<Feature> {
         (Source::Base64 { media_type, .. }, _) if !is_image && &**media_type != PDF => Some(by_bytes),
         _ if role != Role::User => Some(by_bytes),
         _ => None,
-    }
-}
-
-const fn note(kind: MediaKind) -> &'static str {
-    match kind {
-        MediaKind::Image => "[An image that cannot be shown here was left out.]",
-        _ => "[A file that cannot be read here was left out.]",
     }
 }
 

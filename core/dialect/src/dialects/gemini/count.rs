@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{decode::members, encode::wire, generation::whole};
+use super::{decode::members, encode::{in_order, wire}, generation::whole};
 use crate::{
     dialects::{
         Called,
@@ -46,7 +46,8 @@ pub fn encode_count(request: &Request<'_>, form: CountForm, losses: &mut Losses)
     struct Whole<T> {
         generate_content_request: T,
     }
-    let mut counted = wire(request, losses);
+    let ordered = in_order(request);
+    let mut counted = wire(request, ordered.as_ref(), losses);
     match form {
         CountForm::Gemini => {
             counted.model = Some(resource(&request.model).into_owned());

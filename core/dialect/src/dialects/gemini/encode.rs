@@ -15,7 +15,8 @@ use crate::{
     dialects::{Dialect, Quirks},
     hub::{
         Block, Cache, Feature, Hosted, Json, Losses, Media, MediaKind, Request, Role, Signature, Source, Text, Tool,
-        ToolChoice, ToolResult, ToolUse, Turn,
+        ToolChoice, ToolResult, ToolUse,
+        order::{OPENING, Ordered, ordered},
     },
 };
 
@@ -67,18 +68,32 @@ struct Function<'a> {
 #[must_use]
 pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) -> Vec<u8> {
     // Texts, numbers and JSON have a JSON form.
-    serde_json::to_vec(&wire(request, losses)).unwrap_or_default()
+    let ordered = in_order(request);
+    serde_json::to_vec(&wire(request, ordered.as_ref(), losses)).unwrap_or_default()
 }
 
-pub(super) fn wire<'a>(request: &'a Request<'a>, losses: &mut Losses) -> WireRequest<'a> {
+/// The conversation in the order that the API demands; its own clients know it.
+pub(super) fn in_order<'a>(request: &'a Request<'a>) -> Option<Ordered<'a>> {
+    (request.dialect != Dialect::Gemini).then(|| ordered(&request.turns))
+}
+
+pub(super) fn wire<'a>(
+    request: &'a Request<'a>,
+    ordered: Option<&'a Ordered<'a>>,
+    losses: &mut Losses,
+) -> WireRequest<'a> {
     let mut writing = Writing {
         is_own: request.dialect == Dialect::Gemini,
         model: Model::named(&request.model),
         names: HashMap::new(),
         losses,
     };
-    let system: Vec<Piece<'a>> = request.system.iter().filter_map(|block| writing.plain(block)).collect();
-    let contents = writing.contents(&request.turns);
+    let ahead = ordered.into_iter().flat_map(|ordered| &ordered.system).map(|block| &**block);
+    let system: Vec<Piece<'a>> = request.system.iter().chain(ahead).filter_map(|block| writing.plain(block)).collect();
+    let contents = match ordered {
+        Some(ordered) => writing.contents(ordered.turns.iter().map(|turn| (turn.role, turn.given()))),
+        None => writing.contents(request.turns.iter().map(|turn| (turn.role, turn.blocks.iter().collect()))),
+    };
     let tools = writing.tools(&request.tools);
     let (generation_rest, rest) = writing.rest(&request.rest);
     let tool_config = writing.tool_config(request, &rest);
@@ -118,11 +133,11 @@ struct Writing<'a, 'l> {
 
 impl<'a> Writing<'a, '_> {
     // Turns of one role that follow each other are one content; a content without parts is refused by the API.
-    fn contents(&mut self, turns: &'a [Turn<'a>]) -> Vec<Said<'a>> {
+    fn contents(&mut self, turns: impl Iterator<Item = (Role, Vec<&'a Block<'a>>)>) -> Vec<Said<'a>> {
         let mut contents: Vec<Said<'a>> = Vec::new();
-        for turn in turns {
-            let role = if turn.role == Role::Assistant { "model" } else { "user" };
-            let (mut results, others) = self.turn(turn);
+        for (role, blocks) in turns {
+            let (mut results, others) = self.turn(role, blocks);
+            let role = if role == Role::Assistant { "model" } else { "user" };
             match contents.last_mut() {
                 _ if results.is_empty() && others.is_empty() => {}
                 Some(last) if last.role == Some(role) => {
@@ -135,6 +150,10 @@ impl<'a> Writing<'a, '_> {
                     contents.push(Said { role: Some(role), parts: results });
                 }
             }
+        }
+        if !self.is_own && contents.first().is_none_or(|first| first.role != Some("user")) {
+            let opening = WirePart { text: Some(OPENING.into()), ..WirePart::default() };
+            contents.insert(0, Said { role: Some("user"), parts: vec![piece(opening)] });
         }
         if !self.is_own && !self.model.is_before_3() {
             contents.iter_mut().filter(|content| content.role == Some("model")).for_each(|step| self.seal(step));
@@ -156,12 +175,12 @@ impl<'a> Writing<'a, '_> {
     }
 
     // The answers of functions, which follow the calls without anything between, and everything else.
-    fn turn(&mut self, turn: &'a Turn<'a>) -> (Vec<Piece<'a>>, Vec<Piece<'a>>) {
-        if turn.role == Role::System {
+    fn turn(&mut self, role: Role, blocks: Vec<&'a Block<'a>>) -> (Vec<Piece<'a>>, Vec<Piece<'a>>) {
+        if role == Role::System {
             self.losses.meet(Feature::MidConversationSystem);
         }
         let (mut results, mut behind, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        let mut blocks = turn.blocks.iter().peekable();
+        let mut blocks = blocks.into_iter().peekable();
         while let Some(block) = blocks.next() {
             match block {
                 Block::ToolResult(answered) => {
@@ -253,15 +272,15 @@ impl<'a> Writing<'a, '_> {
     }
 
     fn medium(&mut self, media: &'a Media<'a>, parts: &mut Vec<WirePart<'a>>) {
+        let text = |text: Text<'a>| WirePart { text: Some(text), ..WirePart::default() };
         self.cached(media.cache);
         if media.is_cited {
             self.losses.meet(Feature::DocumentCitations);
         }
         if matches!(media.source, Source::File { .. }) {
             self.losses.meet(Feature::File);
-            return;
+            return parts.push(text(media.kind.left_out().into()));
         }
-        let text = |text: Text<'a>| WirePart { text: Some(text), ..WirePart::default() };
         parts.extend(media::about(media, self.is_own).map(|about| text(about.into())));
         for block in media::pieces(media).unwrap_or_default() {
             match block {

@@ -11,7 +11,10 @@ use super::{
 };
 use crate::{
     dialects::{Dialect, Quirks},
-    hub::{Block, Effort, Feature, Format, Json, Losses, MediaKind, Request, Role, Sampling, Text},
+    hub::{
+        Block, Effort, Feature, Format, Json, Losses, MediaKind, Request, Role, Sampling, Text,
+        order::{OPENING, ordered},
+    },
 };
 
 const TEMPERATURE_MAX: f64 = 1.0;
@@ -59,7 +62,15 @@ pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) ->
     let mut writing = Writing { is_own, is_answer: false, losses, names: super::document::Names::default() };
     let mut system = writing.blocks(&request.system);
     let tools = tools::write(&mut writing, maker, request);
-    let messages = messages(&mut writing, maker, request);
+    // The clients of this dialect know what the API wants.
+    let ordered = (!is_own).then(|| ordered(&request.turns));
+    let messages = match &ordered {
+        Some(ordered) => {
+            system.extend(writing.blocks(ordered.system.iter().map(|block| &**block)));
+            messages(&mut writing, maker, ordered.turns.iter().map(|turn| (turn.role, turn.given())))
+        }
+        None => messages(&mut writing, maker, request.turns.iter().map(|turn| (turn.role, turn.blocks.iter().collect()))),
+    };
     let rest = Rest(writing.rest(&request.rest).0);
     system.extend(instructions(request, tools.is_forbidden, losses).map(|text| Piece::Text(text.into())));
     if request.user.is_some() {
@@ -99,10 +110,14 @@ fn instructions(
     said.into_iter().filter_map(|(is_said, text)| is_said.then_some(text))
 }
 
-fn messages<'a>(writing: &mut Writing<'_>, maker: Maker, request: &'a Request<'a>) -> Vec<Said<'a>> {
-    let mut turns: Vec<(Role, Vec<&'a Block<'a>>)> = Vec::new();
-    for turn in &request.turns {
-        let role = match turn.role {
+fn messages<'a>(
+    writing: &mut Writing<'_>,
+    maker: Maker,
+    turns: impl Iterator<Item = (Role, Vec<&'a Block<'a>>)>,
+) -> Vec<Said<'a>> {
+    let mut messages: Vec<Said<'a>> = Vec::new();
+    for (role, blocks) in turns {
+        let role = match role {
             // Models of other makers know no instructions in the middle.
             Role::System if maker != Maker::Anthropic && !writing.is_own => {
                 writing.losses.meet(Feature::MidConversationSystem);
@@ -110,16 +125,6 @@ fn messages<'a>(writing: &mut Writing<'_>, maker: Maker, request: &'a Request<'a
             }
             role => role,
         };
-        match turns.last_mut() {
-            Some((last, blocks)) if *last == role => blocks.extend(&turn.blocks),
-            _ => turns.push((role, turn.blocks.iter().collect())),
-        }
-    }
-    let mut messages: Vec<Said<'a>> = Vec::new();
-    for (role, mut blocks) in turns {
-        if role == Role::User && !writing.is_own {
-            blocks.sort_by_key(|block| !matches!(block, Block::ToolResult(_)));
-        }
         let mut content = writing.blocks(blocks.iter().copied());
         if content.is_empty() {
             continue;
@@ -129,10 +134,13 @@ fn messages<'a>(writing: &mut Writing<'_>, maker: Maker, request: &'a Request<'a
         }
         let role = word(role);
         match messages.last_mut() {
-            // What stood between them said nothing.
+            // Two of one role, or what stood between them said nothing.
             Some(last) if last.role == role => last.content.extend(content),
             _ => messages.push(Said { role, content }),
         }
+    }
+    if !writing.is_own && messages.first().is_none_or(|first| first.role != "user") {
+        messages.insert(0, Said { role: "user", content: vec![Piece::Text(OPENING.into())] });
     }
     messages
 }

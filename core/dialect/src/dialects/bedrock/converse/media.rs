@@ -7,13 +7,13 @@ use super::{
 };
 use crate::hub::{Block, Feature, Media, MediaKind, Source, Text};
 
-/// Writes a medium: a block, a link in the text, or nothing.
+/// Writes a medium: a block, a link in the text, or a note that it is left out.
 pub(super) fn media<'a>(writing: &mut Writing<'_>, media: &'a Media<'a>) -> Option<Piece<'a>> {
     let (source, format) = match &media.source {
         Source::Base64 { media_type, data } => {
             let Some(format) = formats::format(media.kind, media_type) else {
                 writing.losses.drop(by_bytes(media.kind));
-                return None;
+                return Some(Piece::Text(media.kind.left_out().into()));
             };
             (WireSource { bytes: Some(data.lend()), ..WireSource::default() }, format)
         }
@@ -25,7 +25,7 @@ pub(super) fn media<'a>(writing: &mut Writing<'_>, media: &'a Media<'a>) -> Opti
         }
         Source::File { .. } => {
             writing.losses.meet(Feature::File);
-            return None;
+            return Some(Piece::Text(media.kind.left_out().into()));
         }
     };
     let wire = WireMedia { format: Some(format.into()), source, ..WireMedia::default() };

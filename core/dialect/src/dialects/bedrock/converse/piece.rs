@@ -13,7 +13,7 @@ use super::{
     media, seal,
     wire::{WireCachePoint, WireCited, WireMedia, WireReasoning, WireReasoningText, WireText, WireToolUse},
 };
-use crate::hub::{Block, Cache, Feature, Json, Losses, Signature, Text, ToolResult, ToolUse};
+use crate::hub::{Block, Cache, Feature, Json, Losses, MediaKind, Signature, Text, ToolResult, ToolUse};
 
 /// The longest id of a call that the API takes.
 const ID_CHARS_MAX: usize = 64;
@@ -162,7 +162,10 @@ impl Writing<'_> {
                 Some(Piece::CitationsContent(cited)) => {
                     content.extend(cited.content.into_iter().map(|piece| Piece::Text(piece.text.0)));
                 }
-                Some(Piece::Audio(_)) => self.losses.drop(Feature::Audio),
+                Some(Piece::Audio(_)) => {
+                    self.losses.drop(Feature::Audio);
+                    content.push(Piece::Text(MediaKind::Audio.left_out().into()));
+                }
                 piece => content.extend(piece),
             }
         }

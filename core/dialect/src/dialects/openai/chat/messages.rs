@@ -2,10 +2,7 @@
 //! else before them all.
 
 use super::say::{Content, Message};
-use crate::hub::Text;
-
-/// What a tool answered that did not.
-const NO_RESULT: &str = "The tool gave no result.";
+use crate::hub::{Text, order::{NO_RESULT, OPENING}};
 
 /// The messages so far.
 #[derive(Debug, Default)]
@@ -52,6 +49,10 @@ impl<'a> Messages<'a> {
     /// All messages.
     pub(super) fn finish(mut self) -> Vec<Message<'a>> {
         self.settle();
+        if self.written.is_empty() {
+            let content = Some(Content::Text(OPENING.into()));
+            self.written.push(Message { role: "user", content, ..Message::default() });
+        }
         self.written
     }
 

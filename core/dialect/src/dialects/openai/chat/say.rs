@@ -327,10 +327,10 @@ impl Writing<'_> {
                 let file_id = Some(id.lend());
                 Some(PartKind::File { file: WireFile { file_id, ..WireFile::default() } })
             }
-            (_, Source::File { .. }) => self.lost(Feature::File),
+            (_, Source::File { .. }) => self.lost(media, Feature::File),
             (MediaKind::Image, _) => image(media),
             (MediaKind::Video, _) if self.is_own => video(media),
-            (MediaKind::Video, _) => self.lost(Feature::Video),
+            (MediaKind::Video, _) => self.lost(media, Feature::Video),
             (MediaKind::Audio, Source::Base64 { media_type, data }) => Some(audio(media_type, data)),
             (MediaKind::Document, Source::Base64 { .. }) => document(media),
             (_, Source::Url { url, .. }) => {
@@ -343,9 +343,9 @@ impl Writing<'_> {
         out.extend(kind.map(|kind| Piece::Part(Part { kind, mark })));
     }
 
-    fn lost<'a>(&mut self, feature: Feature) -> Option<PartKind<'a>> {
+    fn lost<'a>(&mut self, media: &Media<'_>, feature: Feature) -> Option<PartKind<'a>> {
         self.losses.meet(feature);
-        None
+        Some(PartKind::Text { text: media.kind.left_out().into() })
     }
 
     /// Says up to where the prompt is cached, where the vendor has it.

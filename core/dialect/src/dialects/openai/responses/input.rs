@@ -12,7 +12,8 @@ use crate::{
     dialects::Dialect,
     hub::{
         Block, Feature, Form, FormKind, Json, Losses, Media, MediaKind, Request, Role, Signature, Source, Text,
-        ToolResult, Turn,
+        ToolResult,
+        order::{NO_RESULT, OPENING},
     },
 };
 
@@ -26,8 +27,12 @@ pub(super) struct Writing<'a, 'l> {
     // The request came in this dialect: what only it has is written as it was.
     is_own: bool,
     items: Vec<Entry<'a>>,
-    // Parts of a message that is not whole yet.
+    // Parts of a message that is not whole yet, and who says it.
     parts: Vec<Piece<'a>>,
+    role: Role,
+    // The calls so far, and the results that there are, by id.
+    called: HashSet<&'a str>,
+    answered: HashSet<&'a str>,
     // Calls whose results have a form of their own.
     special: HashSet<(&'a str, &'static str)>,
     has_reasoning: bool,
@@ -41,6 +46,9 @@ impl<'a, 'l> Writing<'a, 'l> {
             is_own: request.dialect == Dialect::OpenAiResponses,
             items: Vec::with_capacity(request.turns.len()),
             parts: Vec::new(),
+            role: Role::System,
+            called: HashSet::new(),
+            answered: request.turns.iter().flat_map(|turn| &turn.blocks).filter_map(answered).collect(),
             special: HashSet::new(),
             has_reasoning: false,
         }
@@ -57,14 +65,15 @@ impl<'a, 'l> Writing<'a, 'l> {
             self.mark(cache.is_some());
         }
         system.for_each(|block| self.block(Role::System, block));
-        self.flush(Role::System);
-        self.request.turns.iter().for_each(|turn| self.turn(turn));
+        for turn in &self.request.turns {
+            turn.blocks.iter().for_each(|block| self.block(turn.role, block));
+        }
+        self.flush();
+        if self.items.is_empty() {
+            self.say(Role::User, [input_text(OPENING.into())]);
+            self.flush();
+        }
         (instructions, self.items, self.has_reasoning)
-    }
-
-    fn turn(&mut self, turn: &'a Turn<'a>) {
-        turn.blocks.iter().for_each(|block| self.block(turn.role, block));
-        self.flush(turn.role);
     }
 
     fn block(&mut self, role: Role, block: &'a Block<'a>) {
@@ -72,11 +81,11 @@ impl<'a, 'l> Writing<'a, 'l> {
             Block::Text { text, .. } if text.is_empty() => {}
             Block::Text { .. } => {
                 let part = self.text(role, block);
-                self.parts.extend(part);
+                self.say(role, part);
             }
             Block::Media(media) => {
                 let parts = self.media(media);
-                self.parts.extend(parts);
+                self.say(role, parts);
             }
             Block::ToolUse(tool) => {
                 self.mark(tool.cache.is_some());
@@ -85,13 +94,23 @@ impl<'a, 'l> Writing<'a, 'l> {
                     self.special.insert((&tool.id, kind));
                 }
                 let item = say::call(form, &tool.id, &tool.name, tool.input.get());
-                self.item(role, item);
+                self.item(item);
+                self.called.insert(&tool.id);
+                // The API refuses a call without a result, and a result without a call.
+                if !self.is_own && !self.answered.contains(&*tool.id) {
+                    let output = Some(Output::Text(NO_RESULT.into()));
+                    let call_id = Some(tool.id.lend());
+                    self.item(Item { kind: "function_call_output", call_id, output, ..Item::default() });
+                }
+            }
+            Block::ToolResult(result) if !self.is_own && !self.called.contains(&*result.tool_use_id) => {
+                result.blocks.iter().for_each(|block| self.block(role, block));
             }
             Block::ToolResult(result) => {
                 let item = self.result(result);
-                self.item(role, item);
+                self.item(item);
             }
-            Block::Thinking { text, signature } => self.thinking(role, text, signature.as_ref()),
+            Block::Thinking { text, signature } => self.thinking(text, signature.as_ref()),
             Block::RedactedThinking { .. } => self.losses.meet(Feature::ForeignThinking),
             Block::Other { kind, json } => self.other(role, kind, json),
         }
@@ -101,14 +120,14 @@ impl<'a, 'l> Writing<'a, 'l> {
         if !self.is_own {
             self.losses.drop(Feature::Block(kind.to_owned()));
         } else if kind.starts_with("input_") || kind.starts_with("output_") {
-            self.parts.push(Piece::Own(json.lend()));
+            self.say(role, [Piece::Own(json.lend())]);
         } else {
-            self.flush(role);
+            self.flush();
             self.items.push(Entry::Own(json.lend()));
         }
     }
 
-    fn thinking(&mut self, role: Role, text: &'a str, signature: Option<&'a Signature<'a>>) {
+    fn thinking(&mut self, text: &'a str, signature: Option<&'a Signature<'a>>) {
         let seal = signature.and_then(|seal| seal.for_provider(Dialect::OpenAiResponses)).map(open);
         // The API takes back no reasoning that it did not encrypt; only who kept it there can do with its id alone.
         let Some(Opened { id, encrypted }) = seal.filter(|seal| self.is_own || !seal.encrypted.is_empty()) else {
@@ -116,7 +135,7 @@ impl<'a, 'l> Writing<'a, 'l> {
         };
         self.has_reasoning = true;
         let encrypted = Some(encrypted).filter(|encrypted| !encrypted.is_empty());
-        self.item(role, say::reasoning(text, id.map(Into::into), encrypted.map(Into::into)));
+        self.item(say::reasoning(text, id.map(Into::into), encrypted.map(Into::into)));
     }
 
     fn result(&mut self, result: &'a ToolResult<'a>) -> Item<'a> {
@@ -200,6 +219,9 @@ impl<'a, 'l> Writing<'a, 'l> {
                 None
             }
         };
+        if part.is_none() {
+            pieces.push(input_text(media.kind.left_out().into()));
+        }
         pieces.extend(part.map(|part| {
             let detail = media.detail.as_ref().map(Text::lend);
             let prompt_cache_breakpoint = self.breakpoint(media.cache.is_some());
@@ -230,7 +252,10 @@ impl<'a, 'l> Writing<'a, 'l> {
             Source::Url { url, .. } => Part { file_url: Some(url.lend()), filename: title, ..part },
             Source::File { id } => match self.file(id) {
                 Some(id) => Part { file_id: Some(id), filename: title, ..part },
-                None => return pieces,
+                None => {
+                    pieces.push(input_text(media.kind.left_out().into()));
+                    return pieces;
+                }
             },
             Source::Text { text } => {
                 self.losses.meet(Feature::DocumentText);
@@ -292,16 +317,27 @@ impl<'a, 'l> Writing<'a, 'l> {
         self.request.forms.get(name).filter(|_| self.is_own)
     }
 
-    fn item(&mut self, role: Role, item: Item<'a>) {
-        self.flush(role);
+    fn item(&mut self, item: Item<'a>) {
+        self.flush();
         self.items.push(Entry::Item(Box::new(item)));
     }
 
-    fn flush(&mut self, role: Role) {
+    // What one side says without an item in between is one message, also over a turn of which nothing is left.
+    fn say(&mut self, role: Role, parts: impl IntoIterator<Item = Piece<'a>>) {
+        for part in parts {
+            if self.role != role {
+                self.flush();
+                self.role = role;
+            }
+            self.parts.push(part);
+        }
+    }
+
+    fn flush(&mut self) {
         if self.parts.is_empty() {
             return;
         }
-        let role = match role {
+        let role = match self.role {
             Role::User => "user",
             Role::Assistant => "assistant",
             Role::System => "developer",
@@ -318,6 +354,13 @@ fn input_text(text: Text<'_>) -> Piece<'_> {
 
 fn data_url(media_type: &str, data: &str) -> Text<'static> {
     ["data:", media_type, ";base64,", data].concat().into()
+}
+
+fn answered<'a>(block: &'a Block<'a>) -> Option<&'a str> {
+    match block {
+        Block::ToolResult(result) => Some(&result.tool_use_id),
+        _ => None,
+    }
 }
 
 fn result_kind(form: &Form) -> Option<&'static str> {
