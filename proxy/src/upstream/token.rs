@@ -77,13 +77,13 @@ pub(crate) enum NoToken {
 #[derive(Deserialize)]
 struct Account {
     client_email: String,
-    private_key: Zeroizing<String>,
+    private_key: String,
     token_uri: String,
 }
 
 #[derive(Deserialize)]
 struct Granted {
-    access_token: Zeroizing<String>,
+    access_token: String,
     expires_in: u64,
 }
 
@@ -107,14 +107,15 @@ impl Tokens {
         }
         let slot = Arc::clone(self.lock().entry(credential.clone()).or_default());
         let mut held = slot.lock().await;
-        if let Some(held) = held.as_ref().filter(|held| Instant::now() < held.until && *held.secret == secret.expose()) {
+        if let Some(held) = held.as_ref().filter(|held| Instant::now() < held.until && *held.secret == secret.expose())
+        {
             return Ok(held.token.clone());
         }
         let Granted { access_token, expires_in } = match provider.auth {
             Auth::Google => self.google(secret.expose().trim(), provider.allow_private, now).await?,
             _ => self.entra(ENTRA, secret.expose().trim()).await?,
         };
-        let token = Secret::new(access_token.to_string());
+        let token = Secret::new(access_token);
         let life = Duration::from_secs(expires_in).min(LIFE_MAX).saturating_sub(EARLY);
         let secret = Zeroizing::new(secret.expose().to_owned());
         *held = Some(Held { secret, token: token.clone(), until: Instant::now() + life });

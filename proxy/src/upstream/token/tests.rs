@@ -45,7 +45,8 @@ impl Cloud {
                         let body = request.into_body().collect().await.unwrap().to_bytes();
                         seen.lock().unwrap().push((path, String::from_utf8_lossy(&body).into_owned()));
                         let number = count.fetch_add(1, Ordering::Relaxed);
-                        let text = format!(r#"{{"access_token":"token-{number}","expires_in":3600,"token_type":"Bearer"}}"#);
+                        let text =
+                            format!(r#"{{"access_token":"token-{number}","expires_in":3600,"token_type":"Bearer"}}"#);
                         let answer = Response::builder().status(status).body(Full::new(Bytes::from(text))).unwrap();
                         Ok::<_, Infallible>(answer)
                     }
@@ -99,10 +100,14 @@ async fn a_service_account_is_exchanged_for_a_token_once() {
     let asked = cloud.asked.lock().unwrap().clone();
     let [(path, body)] = asked.as_slice() else { panic!("{asked:?}") };
     assert_eq!(path, "/token");
-    let assertion = body.split("assertion=").nth(1).unwrap().replace("%2E", ".").replace("%2D", "-").replace("%5F", "_");
+    let assertion =
+        body.split("assertion=").nth(1).unwrap().replace("%2E", ".").replace("%2D", "-").replace("%5F", "_");
     let parts: Vec<&str> = assertion.split('.').collect();
     let claims: serde_json::Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(parts[1]).unwrap()).unwrap();
-    assert_eq!((&claims["iss"], &claims["iat"], &claims["exp"]), (&json!("gate@acme.example"), &json!(1_700_000_000), &json!(1_700_003_600)));
+    assert_eq!(
+        (&claims["iss"], &claims["iat"], &claims["exp"]),
+        (&json!("gate@acme.example"), &json!(1_700_000_000), &json!(1_700_003_600))
+    );
     assert_eq!(claims["aud"], format!("{}/token", cloud.url));
     let key = PrivatePkcs8KeyDer::from_pem_slice(KEY.as_bytes()).unwrap();
     let pair = RsaKeyPair::from_pkcs8(key.secret_pkcs8_der()).unwrap();
@@ -119,7 +124,8 @@ async fn a_rotated_secret_has_another_token_and_a_static_one_none() {
     let rotated = Secret::new(cloud.account().expose().replace("gate@", "other@"));
     let second = tokens.shown(&google, &credential(), &rotated, NOW).await.unwrap();
     assert_eq!((first.expose(), second.expose()), ("token-0", "token-1"));
-    let plain = tokens.shown(&provider(Auth::Bearer, true), &credential(), &Secret::new("sk".into()), NOW).await.unwrap();
+    let plain =
+        tokens.shown(&provider(Auth::Bearer, true), &credential(), &Secret::new("sk".into()), NOW).await.unwrap();
     assert_eq!(plain.expose(), "sk");
 }
 
@@ -127,8 +133,8 @@ async fn a_rotated_secret_has_another_token_and_a_static_one_none() {
 async fn the_machine_and_an_application_are_asked_for_as_their_clouds_say() {
     let cloud = Cloud::start(200).await;
     let tokens = Tokens::default();
-    assert_eq!(*tokens.of_machine(&cloud.url).await.unwrap().access_token, "token-0");
-    assert_eq!(*tokens.entra(&cloud.url, "acme.example:app:s:e&cret").await.unwrap().access_token, "token-1");
+    assert_eq!(tokens.of_machine(&cloud.url).await.unwrap().access_token, "token-0");
+    assert_eq!(tokens.entra(&cloud.url, "acme.example:app:s:e&cret").await.unwrap().access_token, "token-1");
     let asked = cloud.asked.lock().unwrap().clone();
     assert_eq!(asked[0].0, "/computeMetadata/v1/instance/service-accounts/default/token");
     assert_eq!(asked[1].0, "/acme.example/oauth2/v2.0/token");
