@@ -48,6 +48,8 @@ async fn furnish(cluster: &Cluster) -> BTreeMap<Dialect, Provider> {
             base_url: format!("http://{}{}", cluster.simulator.addr(), base(dialect)),
             allow_private: true,
             models: vec![format!("{}-*", dialect.word())],
+            // Ahead of the cluster's own, which serves every model.
+            priority: -1,
             credentials: vec![credential],
             ..Default::default()
         };
@@ -84,6 +86,18 @@ async fn send(cluster: &Cluster, key: &str, client: Dialect, request: &Request<'
     let url = format!("{}{}", cluster.replicas[0].url, path(client, &request.model, request.stream));
     let http = cluster.http.post(url).header("content-type", "application/json").bearer_auth(key);
     client::read(http.header("anthropic-version", "2023-06-01").body(body)).await
+}
+
+// The path that a provider was last called at.
+async fn called_last(cluster: &Cluster) -> String {
+    let ledger = format!("http://{}/simulator/ledger", cluster.simulator.addr());
+    let ledger = client::read(cluster.http.get(ledger)).await.json();
+    ledger["entries"].as_array().unwrap().last().unwrap()["path"].as_str().unwrap().to_owned()
+}
+
+// Where a provider of a dialect is called.
+fn upstream(dialect: Dialect, model: &str, stream: bool) -> String {
+    path(dialect, model, stream).split('?').next().unwrap().to_owned()
 }
 
 // What an answer says, in one form for all: texts, calls with their arguments, and why it ended.
@@ -163,6 +177,8 @@ async fn each_client_is_answered_by_each_provider_in_its_own_dialect() {
                     ("Bash", serde_json::json!({"command": "echo \"hi\""})),
                     "{name}"
                 );
+
+                assert_eq!(called_last(&cluster).await, upstream(provider, &model, stream), "{name}");
 
                 // The call goes back with its result, and the model speaks.
                 let answer = send(&cluster, &key, client, &answered(client, &request, stream, &answer.body)).await;
