@@ -17,7 +17,9 @@ pub mod dialects;
 pub mod asked;
 
 pub use asked::Asked;
-pub use dialects::{CacheForm, Called, Dialect, Enveloped, Quirks, ThinkingForm, anthropic, bedrock, gemini, openai, vertex};
+pub use dialects::{
+    CacheForm, Called, Dialect, Enveloped, Quirks, ThinkingForm, anthropic, bedrock, gemini, openai, vertex,
+};
 pub use error::{DecodeError, ErrorClass, Failure, Malformed};
 pub use meter::{Counters, Metered, meter_answer};
 pub use models::ListedModel;

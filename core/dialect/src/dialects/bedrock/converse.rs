@@ -21,7 +21,6 @@ mod formats;
 mod seal;
 mod citation;
 mod additional;
-mod effort;
 mod support;
 mod block;
 mod decode;
