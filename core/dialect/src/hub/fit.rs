@@ -1,6 +1,6 @@
 //! What a client's request leaves open to the answer: names of tools that the provider would refuse, an id, a model.
 //!
-//! Providers take names of 64 letters, digits, `_` and `-`; some clients have others. Such a name goes to the provider [`shortened`],
+//! Providers take names of 64 letters, digits, `_` and `-`; some clients have others. Such a name goes to the provider shortened,
 //! always alike, and comes back as the client wrote it. Where a provider gives an answer no id, or does not name the model, the
 //! client is told an id made of its request, and the model that it asked for.
 
