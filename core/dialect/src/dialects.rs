@@ -14,7 +14,10 @@ pub use envelope::Enveloped;
 
 use crate::{
     error::{DecodeError, ErrorClass, Failure},
-    hub::{Answer, Feature, Forms, Losses, Request, StreamDecoder, StreamEncoder, Support},
+    hub::{
+        Answer, Feature, Fit, Forms, Losses, Request, StreamDecoder, StreamEncoder, Support,
+        fit::{self, Fitting},
+    },
 };
 
 /// What a request is besides its body: some dialects name the model and the stream in the path.
@@ -62,6 +65,8 @@ pub struct Quirks {
     pub lacks_sampling: bool,
     /// Anthropic: thinking has no budget, the model decides by itself; so it is with models from Opus 4.7 on.
     pub lacks_thinking_budget: bool,
+    /// Anthropic: thinking has a budget, the model does not decide by itself; so it is with models before Opus 4.6.
+    pub lacks_adaptive_thinking: bool,
     /// Anthropic: there are no instructions in the middle of the conversation; so it is with models before Opus 4.8.
     pub lacks_system_turns: bool,
     /// `top_k` is taken although the dialect's author has none.
@@ -129,7 +134,9 @@ macro_rules! dialects {
             /// # Errors
             /// When it is not one of this dialect; the text is a sentence for the client.
             pub fn decode_request<'a>(self, called: &Called<'a>, body: &'a [u8]) -> Result<Request<'a>, DecodeError> {
-                match self { $(Self::$variant => $($module)::+::decode_request(called, body),)+ }
+                let mut request = match self { $(Self::$variant => $($module)::+::decode_request(called, body),)+ }?;
+                request.forms.fit = Fit::of(&request, body);
+                Ok(request)
             }
 
             /// Writes a request. What the dialect cannot express is noted.
@@ -138,6 +145,9 @@ macro_rules! dialects {
                 if request.dialect != self {
                     request.forms.approximate(losses);
                 }
+                // Anthropic takes longer names, and spells what letters it does not take.
+                let named = (request.dialect != self && self != Self::Anthropic).then(|| fit::named(request)).flatten();
+                let request = named.as_ref().unwrap_or(request);
                 match self { $(Self::$variant => $($module)::+::encode_request(request, quirks, losses),)+ }
             }
 
@@ -200,6 +210,8 @@ impl Dialect {
     /// Writes a whole answer to a request of this dialect with these forms of tools ([`Request::forms`]).
     #[must_use]
     pub fn encode_answer_in(self, forms: &Forms, answer: &Answer<'_>) -> Vec<u8> {
+        let told = forms.fit.answer(self, answer);
+        let answer = told.as_ref().unwrap_or(answer);
         match self {
             Self::OpenAiResponses => openai::responses::encode_answer_in(forms, answer),
             _ => self.encode_answer(answer),
@@ -209,9 +221,11 @@ impl Dialect {
     /// Writes a streamed answer to a request of this dialect with these forms of tools ([`Request::forms`]).
     #[must_use]
     pub fn stream_encoder_in(self, forms: Forms) -> Box<dyn StreamEncoder> {
-        match self {
+        let fit = forms.fit.clone();
+        let inner = match self {
             Self::OpenAiResponses => Box::new(openai::responses::Encoder::new(forms)),
             _ => self.stream_encoder(),
-        }
+        };
+        Box::new(Fitting::new(fit, self, inner))
     }
 }

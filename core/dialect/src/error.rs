@@ -50,7 +50,7 @@ const TOO_LONG: &str = "prompt is too long";
 const CONTEXT_TOKENS_MIN: u64 = 1_000;
 
 /// In what words providers say it.
-const TOO_LONG_WORDS: [&str; 9] = [
+const TOO_LONG_WORDS: [&str; 11] = [
     TOO_LONG,
     "maximum context length",
     "context length exceeded",
@@ -59,6 +59,8 @@ const TOO_LONG_WORDS: [&str; 9] = [
     "exceed context limit",
     "input is too long",
     "exceeds the maximum number of tokens",
+    "maximum number of input tokens",
+    "too many input tokens",
     "longer than the model's context length",
 ];
 
@@ -146,15 +148,17 @@ impl DecodeError {
 // === impl Failure ===
 
 impl Failure {
-    /// The conversation does not fit the model: the sentence begins with the words by which agents know that, and keeps the provider's
-    /// numbers.
+    /// What a provider says. Where it says that the conversation exceeds what the model can read, the code is
+    /// [`CONTEXT_LENGTH_EXCEEDED`], whatever its own word.
     #[must_use]
-    pub fn too_long(said: &str) -> Self {
-        let message = match said.find(TOO_LONG).and_then(|at| said.get(at..)) {
-            Some(told) => told.to_owned(),
-            None => format!("{TOO_LONG}: {said}"),
-        };
-        Self { class: ErrorClass::InvalidRequest, message, code: CONTEXT_LENGTH_EXCEEDED.to_owned() }
+    pub fn told(class: ErrorClass, message: impl Into<String>, code: impl Into<String>) -> Self {
+        let (message, code) = (message.into(), code.into());
+        let is_too_long = code == CONTEXT_LENGTH_EXCEEDED || Self::says_too_long(&message);
+        // Those who are out of money or too fast are told of other limits in the same words.
+        if is_too_long && !matches!(class, ErrorClass::RateLimit | ErrorClass::Billing) {
+            return Self { class: ErrorClass::InvalidRequest, message, code: CONTEXT_LENGTH_EXCEEDED.to_owned() };
+        }
+        Self { class, message, code }
     }
 
     /// What is left to say when the body is not in the dialect's shape: its text, where it is short and in one line.
@@ -177,8 +181,12 @@ impl Failure {
     /// told them: agents compact the conversation at these words.
     #[must_use]
     pub fn sentence(&self) -> Cow<'_, str> {
-        if self.code != CONTEXT_LENGTH_EXCEEDED || self.message.starts_with(TOO_LONG) {
+        if self.code != CONTEXT_LENGTH_EXCEEDED {
             return Cow::Borrowed(&self.message);
+        }
+        // Some put their own words ahead.
+        if let Some(told) = self.message.find(TOO_LONG).and_then(|at| self.message.get(at..)) {
+            return Cow::Borrowed(told);
         }
         let mut numbers =
             self.message.split(|letter: char| !letter.is_ascii_digit() && letter != ',').filter_map(|word| {
@@ -241,6 +249,11 @@ mod tests {
             (
                 CONTEXT_LENGTH_EXCEEDED,
                 "prompt is too long: 9 tokens > 8 maximum",
+                "prompt is too long: 9 tokens > 8 maximum",
+            ),
+            (
+                CONTEXT_LENGTH_EXCEEDED,
+                "The model said: prompt is too long: 9 tokens > 8 maximum",
                 "prompt is too long: 9 tokens > 8 maximum",
             ),
             ("", "Try again in 12000 of 13000 seconds.", "Try again in 12000 of 13000 seconds."),

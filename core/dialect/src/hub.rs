@@ -9,7 +9,7 @@
 //!
 //! Reading order: [`request`], [`answer`], [`event`] (a streamed answer), [`signature`] (what a provider seals and wants back),
 //! [`spelling`] (ids and names that not everybody takes), [`order`] (in which strict providers want a conversation),
-//! [`forms`] (what a client's tools are where they are no functions),
+//! [`forms`] (what a client's tools are where they are no functions), [`fit`] (what a provider does not take, or tell),
 //! [`support`] (what each dialect can express), [`tally`] and [`weigh`] (what an answer came to, and what it may come to).
 
 pub mod text;
@@ -20,12 +20,14 @@ pub mod signature;
 pub mod spelling;
 pub mod order;
 pub mod forms;
+pub mod fit;
 pub mod support;
 pub mod tally;
 pub mod weigh;
 
 pub use answer::{Answer, Citation, Stop, Usage};
 pub use event::{Begin, Delta, Event, StreamDecoder, StreamEncoder};
+pub use fit::Fit;
 pub use forms::{Form, FormKind, Forms, Namespace};
 pub use request::{
     Block, Cache, Effort, Format, Hosted, Media, MediaKind, Request, Role, Sampling, Source, Thinking, ThinkingMode,

@@ -338,7 +338,12 @@ fn a_request_of_another_dialect_is_asked_as_the_api_wants_it() {
             "thinking_adaptive=approximated",
         ),
         (json!({"thinking": {"type": "disabled"}}), "reasoning", json!({"effort": "none"}), ""),
-        (json!({"metadata": {"user_id": long}}), "safety_identifier", json!("u".repeat(64)), "user=approximated"),
+        (
+            json!({"metadata": {"user_id": long}}),
+            "safety_identifier",
+            json!("user_baf863963edced95"),
+            "user=approximated",
+        ),
         (
             json!({"tools": tools}),
             "tools",

@@ -16,4 +16,5 @@ mod translate {
     pub(crate) mod mutated;
     pub(crate) mod chat;
     pub(crate) mod gemini;
+    pub(crate) mod agents;
 }

@@ -8,11 +8,11 @@
 //!
 //! | here | in the hub |
 //! |---|---|
-//! | `functionDeclarations[].parameters` (a subset of `OpenAPI`, types in capitals) | a JSON schema ([`schema`]); written as `parametersJsonSchema`, which takes any JSON schema as it is and so loses nothing |
+//! | `functionDeclarations[].parameters` (a subset of `OpenAPI`, types in capitals) | a JSON schema (`schema`); written as `parametersJsonSchema`, which takes any JSON schema as it is and so loses nothing |
 //! | a call without an id | an id made of the answer's id, or of the call's place in the conversation |
 //! | `thoughtSignature` of a call | the call's own seal, or thinking without text directly ahead of the call, where the conversation passed through a client that keeps seals only in thinking |
 //! | `thoughtSignature` of a text | thinking without text directly behind it; written as an empty text with the seal, as streams have it |
-//! | a call without any seal, from elsewhere | [`seal::NONE`] on the first call of a step: Gemini 3 refuses a step without one |
+//! | a call without any seal, from elsewhere | `seal::NONE` on the first call of a step: Gemini 3 refuses a step without one |
 //! | a seal of another provider | base64 of its envelope, on the thought and on the first call behind it, since some clients forget thoughts |
 //! | a function's `response` | text: `output`, `error` (the tool failed), `result`, the texts of MCP's `content`, or all of its JSON |
 //! | `executableCode`, `toolCall`, a video's `videoMetadata`, .. | blocks that only this dialect has |

@@ -1,6 +1,7 @@
 //! The OpenAI API: its list of models, its errors, embeddings, and its dialects, one folder each.
 
 mod error;
+mod media;
 mod rest;
 mod usage;
 pub mod chat;

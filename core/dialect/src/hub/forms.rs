@@ -5,11 +5,17 @@
 
 use std::collections::BTreeMap;
 
-use super::support::{Feature, Losses};
+use super::{
+    fit::Fit,
+    support::{Feature, Losses},
+};
 
 /// The forms of a request's tools, by the names that the hub has for them. It borrows nothing, so that it lives as long as the answer.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Forms(BTreeMap<String, Form>);
+pub struct Forms {
+    forms: BTreeMap<String, Form>,
+    pub(crate) fit: Fit,
+}
 
 /// What a function is in the client's dialect.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,18 +58,18 @@ pub enum FormKind {
 impl Forms {
     /// Notes the form of a function.
     pub fn add(&mut self, function: String, form: Form) {
-        self.0.insert(function, form);
+        self.forms.insert(function, form);
     }
 
     /// The form of a function; `None`: it is a function for the client, too.
     #[must_use]
     pub fn get(&self, function: &str) -> Option<&Form> {
-        self.0.get(function)
+        self.forms.get(function)
     }
 
     /// Says that the tools are sent in another form.
     pub(crate) fn approximate(&self, losses: &mut Losses) {
-        for form in self.0.values() {
+        for form in self.forms.values() {
             let word = match form.kind {
                 FormKind::Function => "namespace_tool",
                 FormKind::Freeform { .. } => "custom_tool",

@@ -47,6 +47,27 @@ pub struct Request<'a> {
     pub rest: Vec<(Text<'a>, Json<'a>)>,
 }
 
+impl Request<'_> {
+    /// Whether the conversation of an agent comes without marks of what is cached, because its client's provider caches unasked.
+    /// Where a provider caches nothing without a mark, two are set: behind tools and instructions, and behind what was said last.
+    #[must_use]
+    pub fn is_cached_unasked(&self) -> bool {
+        let is_marked = |block: &Block<'_>| match block {
+            Block::ToolResult(result) => {
+                result.cache.is_some() || result.blocks.iter().any(|block| block.cache().is_some())
+            }
+            block => block.cache().is_some(),
+        };
+        let has_mark = |tool: &Tool<'_>| matches!(tool, Tool::Function { cache: Some(_), .. });
+        let said = || self.turns.iter().flat_map(|turn| &turn.blocks);
+        // What is asked but once is not worth what it costs to keep.
+        (!self.tools.is_empty() || self.turns.len() > 1)
+            && matches!(self.dialect, Dialect::OpenAiChat | Dialect::OpenAiResponses | Dialect::Gemini)
+            && !self.tools.iter().any(has_mark)
+            && !self.system.iter().chain(said()).any(is_marked)
+    }
+}
+
 /// One turn of the conversation. Two of one role may follow each other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Turn<'a> {
@@ -333,6 +354,66 @@ pub enum Effort {
     ExtraHigh,
     /// As hard as it can.
     Max,
+}
+
+/// Up to so many tokens of thinking are a low effort, and up to so many a medium one.
+const LOW_BUDGET_MAX: u64 = 4_096;
+const MEDIUM_BUDGET_MAX: u64 = 16_384;
+
+impl Effort {
+    /// Its word, with all who have one for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::ExtraHigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
+
+    /// The effort of that word.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Minimal, Self::Low, Self::Medium, Self::High, Self::ExtraHigh, Self::Max]
+            .into_iter()
+            .find(|effort| effort.word() == word)
+    }
+
+    /// The effort that comes near a limit of thinking.
+    #[must_use]
+    pub const fn of_budget(tokens: u64) -> Self {
+        if tokens <= LOW_BUDGET_MAX {
+            Self::Low
+        } else if tokens <= MEDIUM_BUDGET_MAX {
+            Self::Medium
+        } else {
+            Self::High
+        }
+    }
+
+    /// The limit of thinking that comes near it, as Google's translation of OpenAI's API has it:
+    /// <https://ai.google.dev/gemini-api/docs/openai>.
+    #[must_use]
+    pub const fn budget(self) -> u64 {
+        match self {
+            Self::Minimal | Self::Low => 1_024,
+            Self::Medium => 8_192,
+            Self::High => 24_576,
+            Self::ExtraHigh | Self::Max => 32_768,
+        }
+    }
+
+    /// The same, where there is nothing below low.
+    #[must_use]
+    pub const fn at_least_low(self) -> Self {
+        match self {
+            Self::Minimal => Self::Low,
+            effort => effort,
+        }
+    }
 }
 
 /// The form of the answer.

@@ -44,6 +44,22 @@ pub fn original(word: &str) -> Cow<'_, str> {
     unspelled(word).filter(|original| *spelled(original) == *word).map_or(Cow::Borrowed(word), Cow::Owned)
 }
 
+/// The word in letters, digits and those marks, of at most so many; another one, always the same, where it is not so itself.
+pub(crate) fn shortened<'a>(word: &'a str, marks: &str, most: usize) -> Cow<'a, str> {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || marks.contains(letter);
+    if (1..=most).contains(&word.len()) && word.chars().all(is_plain) {
+        return Cow::Borrowed(word);
+    }
+    let kept: String = word.chars().filter(|letter| is_plain(*letter)).take(most.saturating_sub(17)).collect();
+    format!("{kept}_{:016x}", mark(&[word.as_bytes()])).into()
+}
+
+/// FNV-1a in 64 bits: tells texts apart that nobody made to collide, and is the same in every process.
+pub(crate) fn mark(pieces: &[&[u8]]) -> u64 {
+    let step = |mark: u64, byte: &u8| (mark ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    pieces.iter().flat_map(|piece| piece.iter()).fold(0xcbf2_9ce4_8422_2325, step)
+}
+
 fn unspelled(word: &str) -> Option<String> {
     let mut rest = word.strip_suffix(MARK)?.as_bytes();
     let mut original = Vec::with_capacity(rest.len());

@@ -30,8 +30,8 @@ pub fn weigh(request: &Request<'_>, body_bytes: usize, answers: u64) -> Weight {
         is_unresolvable: seen.is_unresolvable || seen.loops,
         samples: if seen.loops { LOOP_SAMPLES } else { 1 }.saturating_mul(answers.max(1)),
         web_searches: if seen.searches { SEARCHES } else { 0 },
-        // Providers that cache unasked do not bill it; with the others the marks say it.
-        cache_write_5m: seen.caches,
+        // Providers that cache unasked do not bill it; with the others the marks say it, the client's or those that are set for it.
+        cache_write_5m: seen.caches || request.is_cached_unasked(),
         cache_write_1h: seen.caches,
         output_tokens: request.output_tokens_max,
         is_fast: false,

@@ -159,12 +159,12 @@ fn results_name_their_functions_and_follow_the_calls_ahead_of_other_text() {
     assert_eq!(
         request["contents"][2]["parts"],
         json!([
-            answered("c", "list", &json!({"error": "no"})),
             answered("a", "list", &json!({"content": content})),
             answered("b", "read", &json!({"output": ""})),
-            {"text": "in between"},
+            answered("c", "list", &json!({"error": "no"})),
             // Models before Gemini 3 take no media within a response.
             {"inlineData": {"mimeType": "image/png", "data": "AAEC"}},
+            {"text": "in between"},
             {"text": "go on"},
         ])
     );
@@ -259,6 +259,7 @@ fn what_gemini_does_not_have_is_said() {
                 {"text": "hi"},
                 {"text": "The title of the document that follows: Plan\nOf last year."},
                 {"inlineData": {"mimeType": "text/plain", "data": "w7w="}},
+                {"text": "[An image that cannot be shown here was left out.]"},
             ]}],
             "tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": {"type": "object"}}]}],
             "generationConfig": {"maxOutputTokens": 9},

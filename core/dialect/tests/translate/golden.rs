@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tollgate_dialect::{
     Dialect, Quirks,
-    hub::{Event, Losses},
+    hub::{Event, Forms, Losses},
 };
 
 use super::shapes::{Shape, root, shapes, streams};
@@ -33,6 +33,7 @@ fn pretty(body: &[u8]) -> Value {
 
 fn translated(shape: &Shape, source: Dialect, target: Dialect) -> Value {
     let mut found = serde_json::Map::new();
+    let mut forms = Forms::default();
     if let Some(raw) = &shape.request {
         let called = shape.called();
         let request = source.decode_request(&called, raw.get().as_bytes()).unwrap_or_else(|error| panic!("{error}"));
@@ -40,10 +41,11 @@ fn translated(shape: &Shape, source: Dialect, target: Dialect) -> Value {
         let body = target.encode_request(&request, &Quirks::default(), &mut losses);
         found.insert("request".into(), pretty(&body));
         found.insert("losses".into(), json!(losses.to_string()));
+        forms = request.forms;
     }
     if let Some(raw) = &shape.answer {
         let answer = source.decode_answer(raw.get().as_bytes()).unwrap_or_else(|error| panic!("{error}"));
-        found.insert("answer".into(), pretty(&target.encode_answer(&answer)));
+        found.insert("answer".into(), pretty(&target.encode_answer_in(&forms, &answer)));
     }
     found.into()
 }
@@ -66,7 +68,8 @@ fn each_conversation_becomes_what_its_golden_file_says() {
 
 // The bytes that the target's client gets when the source's provider sends these pieces.
 fn streamed<'a>(source: Dialect, target: Dialect, pieces: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
-    let (mut decoder, mut encoder, mut out) = (source.stream_decoder(), target.stream_encoder(), Vec::new());
+    let (mut decoder, mut encoder, mut out) =
+        (source.stream_decoder(), target.stream_encoder_in(Forms::default()), Vec::new());
     let mut sink = |event: Event<'_>| encoder.push(&event, &mut out);
     pieces.for_each(|piece| decoder.push(piece, &mut sink));
     decoder.end(&mut sink);

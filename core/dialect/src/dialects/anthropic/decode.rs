@@ -310,7 +310,11 @@ fn thinking<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
 fn output<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
     for (name, raw) in nested_members("output_config", raw)? {
         match &*name {
-            "effort" => request.thinking.effort = effort(&field::<Text<'a>>("output_config.effort", raw)?),
+            "effort" => {
+                let word: Text<'a> = field("output_config.effort", raw)?;
+                // The API has nothing below low.
+                request.thinking.effort = Effort::from_word(&word).filter(|effort| *effort != Effort::Minimal);
+            }
             "format" => request.format = format(raw)?.unwrap_or_default(),
             _ => {}
         }
@@ -358,15 +362,4 @@ fn nested_members<'a>(name: &str, raw: &'a RawValue) -> Read<impl Iterator<Item 
 fn leave<'a>(of: &str, name: &str, raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
     request.rest.push(([of, name].concat().into(), field("", raw)?));
     Ok(())
-}
-
-fn effort(word: &str) -> Option<Effort> {
-    Some(match word {
-        "low" => Effort::Low,
-        "medium" => Effort::Medium,
-        "high" => Effort::High,
-        "xhigh" => Effort::ExtraHigh,
-        "max" => Effort::Max,
-        _ => return None,
-    })
 }

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     dialects::{Dialect, Quirks},
     hub::{
-        Effort, Feature, Format, Hosted, Json, Losses, Request, Role, Text, ThinkingMode, Tool, ToolChoice,
-        order::ordered, spelling::spelled,
+        Cache, Effort, Feature, Format, Hosted, Json, Losses, Request, Role, Text, ThinkingMode, Tool, ToolChoice,
+        fit::object_schema, order::ordered, spelling::spelled,
     },
 };
 
@@ -108,7 +108,7 @@ fn write(request: &Request<'_>, is_own: bool, quirks: &Quirks, losses: &mut Loss
         writing.losses.meet(Feature::JsonFormat);
         system.push(Piece::Block(Box::new(text(JSON_INSTRUCTION))));
     }
-    let messages = match &ordered {
+    let mut messages = match &ordered {
         Some(ordered) => {
             messages(ordered.turns.iter().map(|turn| (turn.role, writing.turn(turn.role, &turn.blocks))), quirks)
         }
@@ -117,7 +117,10 @@ fn write(request: &Request<'_>, is_own: bool, quirks: &Quirks, losses: &mut Loss
     if quirks.lacks_system_turns && request.turns.iter().any(|turn| turn.role == Role::System) {
         writing.losses.approximate(Feature::MidConversationSystem);
     }
-    let tools: Vec<_> = request.tools.iter().filter_map(|tool| writing.tool(tool)).collect();
+    let mut tools: Vec<_> = request.tools.iter().filter_map(|tool| writing.tool(tool)).collect();
+    if request.is_cached_unasked() {
+        mark(&mut system, &mut tools, &mut messages);
+    }
     let fields = writing.rest(&request.rest);
     let rest = |of| Rest { of, fields };
     let wire = WireRequest {
@@ -156,6 +159,19 @@ fn messages<'a>(turns: impl Iterator<Item = (Role, Vec<Piece<'a>>)>, quirks: &Qu
         }
     }
     messages
+}
+
+// Nothing is cached here that is not marked.
+fn mark(system: &mut [Piece<'_>], tools: &mut [WireTool<'_>], messages: &mut [Said<'_>]) {
+    match (system.last_mut(), tools.last_mut()) {
+        (Some(Piece::Block(last)), _) => last.cache_control = Some(cache(Cache::Default)),
+        (_, Some(WireTool::Function(last))) => last.cache_control = Some(cache(Cache::Default)),
+        _ => {}
+    }
+    let said = messages.iter_mut().rfind(|said| said.role == "user").and_then(|said| said.content.last_mut());
+    if let Some(Piece::Block(last)) = said {
+        last.cache_control = Some(cache(Cache::Default));
+    }
 }
 
 impl Writing<'_> {
@@ -228,7 +244,8 @@ fn thinking(mode: Option<ThinkingMode>, is_shown: Option<bool>, rest: Rest<'_>) 
 }
 
 fn output<'a>(effort: Option<Effort>, format: &'a Format<'a>, rest: Rest<'a>) -> Option<WireOutput<'a>> {
-    let effort = effort.map(effort_word);
+    // The API has nothing below low.
+    let effort = effort.map(|effort| effort.at_least_low().word());
     let format = match format {
         Format::Schema { schema, .. } => Some(WireFormat { kind: "json_schema".into(), schema: schema.lend() }),
         Format::Text | Format::Json => None,
@@ -239,33 +256,6 @@ fn output<'a>(effort: Option<Effort>, format: &'a Format<'a>, rest: Rest<'a>) ->
 
 fn metadata<'a>(user_id: Option<&'a str>, rest: Rest<'a>) -> Option<WireMetadata<'a>> {
     (user_id.is_some() || !rest.is_empty()).then_some(WireMetadata { user_id, rest })
-}
-
-// The API wants to be told that the arguments are an object. Only the names of the schema's members are looked at.
-fn object_schema<'a>(schema: &'a Json<'a>) -> Json<'a> {
-    #[derive(serde::Deserialize)]
-    struct Typed {
-        #[serde(rename = "type")]
-        kind: Option<serde::de::IgnoredAny>,
-    }
-    let members = schema.get().trim().strip_prefix('{').map(str::trim_start);
-    let Some(members) = members.filter(|_| schema.read::<Typed>().is_some_and(|typed| typed.kind.is_none())) else {
-        return schema.lend();
-    };
-    let members = if members == "}" { r#""properties":{}}"# } else { members };
-    serde_json::value::RawValue::from_string([r#"{"type":"object","#, members].concat())
-        .map_or_else(|_| schema.lend(), |raw| Json::of(&raw))
-}
-
-// The API has nothing below low.
-const fn effort_word(effort: Effort) -> &'static str {
-    match effort {
-        Effort::Minimal | Effort::Low => "low",
-        Effort::Medium => "medium",
-        Effort::High => "high",
-        Effort::ExtraHigh => "xhigh",
-        Effort::Max => "max",
-    }
 }
 
 #[cfg(test)]

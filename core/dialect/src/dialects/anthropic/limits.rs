@@ -58,6 +58,9 @@ pub(super) fn limits<'a>(
         losses.meet(Feature::HighTemperature);
         limits.temperature = Some(TEMPERATURE_MAX);
     }
+    if turns.is_some() {
+        limits.think(quirks, losses);
+    }
     limits.fit_model(quirks, losses);
     if let Some(turns) = turns {
         limits.fit_thinking(request, turns, losses);
@@ -75,6 +78,17 @@ pub(super) fn limits<'a>(
 }
 
 impl Limits<'_> {
+    // Elsewhere who says how hard the model tries means that it thinks.
+    fn think(&mut self, quirks: &Quirks, losses: &mut Losses) {
+        if self.mode.is_none() && self.effort > Some(Effort::Minimal) {
+            self.mode = Some(ThinkingMode::Adaptive);
+        }
+        if self.mode == Some(ThinkingMode::Adaptive) && quirks.lacks_adaptive_thinking {
+            losses.approximate(Feature::ThinkingAdaptive);
+            self.mode = Some(ThinkingMode::Budget(self.effort.unwrap_or(Effort::Medium).budget()));
+        }
+    }
+
     fn fit_model(&mut self, quirks: &Quirks, losses: &mut Losses) {
         if quirks.lacks_sampling {
             self.drop_temperature(losses);
@@ -89,7 +103,7 @@ impl Limits<'_> {
         {
             losses.approximate(Feature::ThinkingBudget);
             self.mode = Some(ThinkingMode::Adaptive);
-            self.effort = self.effort.or_else(|| (!quirks.lacks_effort).then(|| effort(budget)));
+            self.effort = self.effort.or_else(|| (!quirks.lacks_effort).then(|| Effort::of_budget(budget)));
         }
         if self.effort == Some(Effort::Minimal) {
             losses.approximate(Feature::Effort);
@@ -113,6 +127,8 @@ impl Limits<'_> {
             mode => mode,
         };
         match mode {
+            // It was not asked for by itself.
+            None if request.thinking.mode.is_none() => {}
             None => losses.drop(feature),
             mode if mode != self.mode => losses.approximate(feature),
             _ => {}
@@ -186,12 +202,4 @@ fn names_somebody(user: &str) -> bool {
     let is_number = user.bytes().filter(u8::is_ascii_digit).count() >= 7
         && user.bytes().all(|byte| byte.is_ascii_digit() || b"+-() ".contains(&byte));
     user.contains('@') || is_number || user.len() > USER_ID_BYTES_MAX
-}
-
-const fn effort(budget: u64) -> Effort {
-    match budget {
-        ..4_096 => Effort::Low,
-        4_096..16_384 => Effort::Medium,
-        _ => Effort::High,
-    }
 }

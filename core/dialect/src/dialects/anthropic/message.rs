@@ -17,9 +17,6 @@ use crate::{
     meter::Counters,
 };
 
-/// What the API says of a conversation that does not fit into the model's context window.
-const TOO_LONG: [&str; 2] = ["prompt is too long", "exceed context limit"];
-
 #[derive(Deserialize)]
 struct Read<'a> {
     #[serde(borrow, default)]
@@ -149,16 +146,8 @@ pub fn decode_error(status: u16, body: &[u8]) -> Failure {
     }
     let class = ErrorClass::of_status(status);
     match serde_json::from_slice(body) {
-        // Clients of other dialects know such a conversation by the code.
-        Ok(Envelope { error: Said { message, .. } }) if TOO_LONG.iter().any(|words| message.contains(words)) => {
-            Failure {
-                class: ErrorClass::InvalidRequest,
-                message: message.to_string(),
-                code: "context_length_exceeded".to_owned(),
-            }
-        }
         Ok(Envelope { error: Said { kind, message } }) => {
-            Failure { class: class_of(&kind).unwrap_or(class), message: message.to_string(), code: kind.to_string() }
+            Failure::told(class_of(&kind).unwrap_or(class), &*message, &*kind)
         }
         Err(_) => Failure::bare(class, body),
     }

@@ -1,4 +1,8 @@
 //! What the Messages API can express of the hub.
+//!
+//! Nothing is cached here that is not marked. The conversation of an agent whose own provider caches unasked (OpenAI, Gemini) gets two
+//! marks, behind the instructions or tools and behind what the user said last; no loss is counted for it. An effort without a word
+//! about thinking means that the model thinks, as it does with those who have no other word.
 
 use crate::hub::{Feature, Support};
 

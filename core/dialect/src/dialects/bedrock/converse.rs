@@ -5,15 +5,16 @@
 //! | in the API | in the hub |
 //! |---|---|
 //! | `cachePoint`, a block behind what it covers; a tool's result has none inside, and none may follow reasoning | a mark on the block; one inside a result goes behind the result |
-//! | `signature` and `redactedContent` | a seal of Anthropic's where it looks like one, since Claude's are good on every platform; otherwise one of Bedrock's ([`seal`]) |
+//! | `signature` and `redactedContent` | a seal of Anthropic's where it looks like one, since Claude's are good on every platform; otherwise one of Bedrock's (`seal`) |
 //! | a document's `name`, which must be there, be neutral and occur once | the title; `Document 1` stands for none |
 //! | `toolResult.content[].json` | text |
 //! | `guardContent` | the text or image in it: without `guardrailConfig`, which is left out elsewhere, it means no more |
-//! | `additionalModelRequestFields` | `top_k` and thinking, in the form of the model's maker ([`additional`]) |
+//! | `additionalModelRequestFields` | `top_k` and thinking, in the form of the model's maker (`additional`) |
 //! | `outputConfig.textFormat`, whose schema is a text of JSON | the schema |
 //! | no `toolChoice` of none, and no calls in the history without `toolConfig` | tools are left out, or an instruction says so |
 //! | roles alternate | turns of one role are joined, results of tools ahead |
-//! | an answer has no id and names no model | both are empty |
+//! | an answer has no id and names no model | both are empty; [`Fit`](crate::hub::Fit) fills them |
+//! | nothing is cached that is not marked, for Claude | the conversation of an agent whose own provider caches unasked gets two marks |
 //! | the usage comes behind the end of a streamed message | the end waits for it |
 
 mod wire;
@@ -21,7 +22,6 @@ mod formats;
 mod seal;
 mod citation;
 mod additional;
-mod effort;
 mod support;
 mod block;
 mod decode;

@@ -4,7 +4,11 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{decode::members, encode::{in_order, wire}, generation::whole};
+use super::{
+    decode::members,
+    encode::{in_order, wire},
+    generation::whole,
+};
 use crate::{
     dialects::{
         Called,

@@ -4,7 +4,7 @@ use super::{
     error,
     framing::Chunks,
     grounding::{WireGrounding, attach},
-    message::{WireAnswer, WireCandidate, call_prefix, cited, first, grounding, stop},
+    message::{MALFORMED, WireAnswer, WireCandidate, call_prefix, cited, first, grounding, is_malformed, stop},
     part::{self, Calls},
     partial::Arguments,
     seal,
@@ -103,6 +103,10 @@ impl State {
         }
         self.grounding = grounding_metadata.map(Json::into_owned).or(self.grounding.take());
         self.citations = citation_metadata.map(Json::into_owned).or(self.citations.take());
+        if finish_reason.as_deref().is_some_and(is_malformed) {
+            self.fail(ErrorClass::Api, MALFORMED, sink);
+            return Some(());
+        }
         self.finished = finish_reason.map(|word| word.to_string()).or(self.finished.take());
         Some(())
     }

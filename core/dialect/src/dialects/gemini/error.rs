@@ -7,10 +7,6 @@ use crate::{
     hub::{Json, Text},
 };
 
-/// How the API says that a prompt exceeds the context window; the numbers stand between.
-const TOO_LONG: &str = "exceeds the maximum number of tokens allowed";
-const TOO_LONG_CODE: &str = "context_length_exceeded";
-
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct WireError<'a> {
@@ -71,18 +67,17 @@ pub(super) fn failure(status: u16, error: &WireError<'_>) -> Failure {
     let status = if status == 0 { *code } else { status };
     let is_bad_key = details.iter().any(|detail| detail.reason.as_deref() == Some("API_KEY_INVALID"));
     let (class, code) = match () {
-        () if message.contains(TOO_LONG) => (ErrorClass::InvalidRequest, TOO_LONG_CODE),
         () if is_bad_key => (ErrorClass::Authentication, &**word),
         () => (class_of(word).unwrap_or(ErrorClass::of_status(status)), &**word),
     };
-    Failure { class, message: message.to_string(), code: code.to_owned() }
+    Failure::told(class, &**message, code)
 }
 
 /// Reads the error in a chunk of a stream.
 pub(super) fn streamed(json: &Json<'_>) -> (ErrorClass, String) {
     let error = json.read::<WireError<'_>>().unwrap_or_default();
-    let Failure { class, message, code: _ } = failure(0, &error);
-    (class, message)
+    let failure = failure(0, &error);
+    (failure.class, failure.sentence().into_owned())
 }
 
 fn class_of(word: &str) -> Option<ErrorClass> {
@@ -150,6 +145,7 @@ pub fn encode_error(class: ErrorClass, message: &str, request_id: &str) -> Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::CONTEXT_LENGTH_EXCEEDED;
 
     #[test]
     fn an_error_is_read_with_its_class_and_word() {
@@ -185,7 +181,10 @@ mod tests {
         let message = "The input token count (1054016) exceeds the maximum number of tokens allowed (1048576).";
         let body = format!(r#"{{"error":{{"code":400,"message":"{message}","status":"INVALID_ARGUMENT"}}}}"#);
         let Failure { class, message: told, code } = decode_error(400, body.as_bytes());
-        assert_eq!((class, told.as_str(), code.as_str()), (ErrorClass::InvalidRequest, message, TOO_LONG_CODE));
+        assert_eq!(
+            (class, told.as_str(), code.as_str()),
+            (ErrorClass::InvalidRequest, message, CONTEXT_LENGTH_EXCEEDED)
+        );
     }
 
     #[test]

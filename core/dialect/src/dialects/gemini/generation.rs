@@ -192,9 +192,12 @@ fn written_thinking<'a>(request: &Request<'_>, losses: &mut Losses) -> WireThink
             if let Some(ThinkingMode::Budget(_)) = mode {
                 losses.drop(Feature::ThinkingBudget);
             }
+            if effort > Effort::High {
+                losses.approximate(Feature::Effort);
+            }
             level(level_word(effort, model))
         }
-        (_, Some(effort)) => budget(model.thinking_tokens(effort_tokens(effort))),
+        (_, Some(effort)) => budget(model.thinking_tokens(effort.budget())),
         (Some(ThinkingMode::Budget(tokens)), None) => budget(model.thinking_tokens(tokens)),
         // Later models think so anyway.
         (Some(ThinkingMode::Adaptive), None) if model.is_3_or_later() => WireThinking::default(),
@@ -215,15 +218,5 @@ const fn level_word(effort: Effort, model: Model) -> &'static str {
         Effort::Low => "LOW",
         Effort::Medium => "MEDIUM",
         Effort::High | Effort::ExtraHigh | Effort::Max => "HIGH",
-    }
-}
-
-// As Google's own translation of OpenAI's API has it: <https://ai.google.dev/gemini-api/docs/openai>.
-const fn effort_tokens(effort: Effort) -> u64 {
-    match effort {
-        Effort::Minimal | Effort::Low => 1_024,
-        Effort::Medium => 8_192,
-        Effort::High => 24_576,
-        Effort::ExtraHigh | Effort::Max => 32_768,
     }
 }

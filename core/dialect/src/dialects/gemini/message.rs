@@ -1,7 +1,5 @@
 //! Reads and writes a whole `GenerateContentResponse`.
 
-use std::hash::{DefaultHasher, Hasher as _};
-
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -15,7 +13,7 @@ use super::{
 use crate::{
     dialects::read::object,
     error::DecodeError,
-    hub::{Answer, Block, Citation, Json, Signature, Stop, Text},
+    hub::{Answer, Block, Citation, Json, Signature, Stop, Text, spelling::mark},
 };
 
 /// An answer, or a chunk of one.
@@ -94,6 +92,12 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer<'_>, DecodeError> {
         return Err(DecodeError::invalid("candidates", "there"));
     }
     let WireCandidate { content, finish_reason, grounding_metadata, citation_metadata, .. } = first.unwrap_or_default();
+    if finish_reason.as_deref().is_some_and(is_malformed) {
+        return Err(DecodeError::invalid(
+            "candidates[0].finishReason",
+            "another: the model wrote a call that cannot be read",
+        ));
+    }
     let mut calls = Calls::new(call_prefix(&id, body));
     let mut blocks = Vec::new();
     part::content(content.unwrap_or_default(), &mut calls, &mut blocks)
@@ -128,9 +132,7 @@ pub(super) fn call_prefix(answer_id: &str, bytes: &[u8]) -> String {
     let letters = answer_id.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(40);
     let letters: String = letters.collect();
     if letters.is_empty() {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(bytes);
-        return format!("call_{:016x}", hasher.finish());
+        return format!("call_{:016x}", mark(&[bytes]));
     }
     format!("call_{letters}")
 }
@@ -144,6 +146,14 @@ pub(super) fn grounding<'a>(json: Option<&'a str>) -> Option<WireGrounding<'a>> 
 pub(super) fn cited<'a>(json: Option<&'a str>) -> impl Iterator<Item = Citation<'a>> {
     let read = |json: &'a str| serde_json::from_str::<WireCited<'a>>(json).ok();
     json.and_then(read).into_iter().flat_map(WireCited::citations)
+}
+
+/// What a client is told of a call that cannot be read: the next try mostly succeeds.
+pub(super) const MALFORMED: &str = "The model wrote a call of a tool that cannot be read. Try again.";
+
+/// Whether the model failed to call a tool: there is an answer, and nothing in it that a client could go on with.
+pub(super) fn is_malformed(finish_reason: &str) -> bool {
+    finish_reason == "MALFORMED_FUNCTION_CALL"
 }
 
 /// Reads `finishReason`.

@@ -33,6 +33,7 @@ mod decoder;
 mod encoder;
 
 pub use super::error::{decode_error, encode_error};
+pub(super) use call::short_user;
 pub use decode::decode_request;
 pub use decoder::Decoder;
 pub use encode::encode_request;

@@ -100,11 +100,7 @@ fn made(class: ErrorClass, message: &str, kind: Option<&Json<'_>>, code: Option<
         .next()
         .unwrap_or(class);
     let message = if message.is_empty() { Failure::bare(class, &[]).message } else { message.to_owned() };
-    let is_too_long = word == CONTEXT_LENGTH_EXCEEDED || Failure::says_too_long(&message);
-    if is_too_long && !matches!(class, ErrorClass::RateLimit | ErrorClass::Billing) {
-        return Failure { class: ErrorClass::InvalidRequest, message, code: CONTEXT_LENGTH_EXCEEDED.to_owned() };
-    }
-    Failure { class, message, code: if word.is_empty() { kind } else { word } }
+    Failure::told(class, message, if word.is_empty() { kind } else { word })
 }
 
 /// The class of a `code` or a `type`. `invalid_request_error` says nothing: OpenAI writes it with nearly every status.

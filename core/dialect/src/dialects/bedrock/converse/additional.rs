@@ -7,18 +7,17 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
-use super::effort;
 use crate::{
-    dialects::read::{Members, field},
+    dialects::{
+        Dialect,
+        read::{Members, field},
+    },
     error::DecodeError,
     hub::{Effort, Feature, Json, Losses, Request, Text, ThinkingMode},
 };
 
 /// How a field that the hub does not model is called among those of the request.
 const PREFIX: &str = "additionalModelRequestFields.";
-/// Up to so many tokens of thinking are little, and medium, where a model knows only that.
-const LOW_BUDGET_MAX: u64 = 4_096;
-const MEDIUM_BUDGET_MAX: u64 = 16_384;
 
 /// Ids of models that have none of what is written here.
 const PLAIN: [&str; 14] = [
@@ -115,7 +114,7 @@ fn read_field<'a>(name: &str, raw: &'a RawValue, request: &mut Request<'a>) -> O
         "thinking" => read_thinking(serde_json::from_str(text).ok()?, request)?,
         "reasoning_effort" => {
             let word: Text<'_> = serde_json::from_str(text).ok()?;
-            request.thinking.effort = Some(effort::read(&word)?);
+            request.thinking.effort = Some(Effort::from_word(&word)?);
         }
         "reasoningConfig" => {
             let Reasoning { kind, max_reasoning_effort } = serde_json::from_str(text).ok()?;
@@ -124,7 +123,7 @@ fn read_field<'a>(name: &str, raw: &'a RawValue, request: &mut Request<'a>) -> O
                 "enabled" => Some(ThinkingMode::Adaptive),
                 _ => return None,
             };
-            request.thinking.effort = max_reasoning_effort.as_deref().and_then(effort::read);
+            request.thinking.effort = max_reasoning_effort.as_deref().and_then(Effort::from_word);
         }
         _ => return None,
     }
@@ -174,7 +173,7 @@ pub(super) fn write<'a>(
         }
         Maker::OpenAi => {
             if let Some(effort) = coarse(request, losses) {
-                add("reasoning_effort", Json::of(effort::word(effort)));
+                add("reasoning_effort", Json::of(effort.at_least_low().word()));
             }
         }
         Maker::Other => without(request, losses),
@@ -194,7 +193,9 @@ pub(super) fn is_of_model(name: &str) -> bool {
 fn thinking(request: &Request<'_>) -> Option<WireThinking<'static>> {
     let display = request.thinking.is_shown.map(|shown| if shown { "summarized" } else { "omitted" }.into());
     let wire = |kind: &'static str, budget_tokens| WireThinking { kind: kind.into(), budget_tokens, display };
-    Some(match request.thinking.mode? {
+    // Elsewhere who says how hard the model tries means that it thinks.
+    let thinks = request.dialect != Dialect::BedrockConverse && request.thinking.effort > Some(Effort::Minimal);
+    Some(match request.thinking.mode.or(thinks.then_some(ThinkingMode::Adaptive))? {
         ThinkingMode::Off => WireThinking { kind: "disabled".into(), budget_tokens: None, display: None },
         ThinkingMode::Adaptive => wire("adaptive", None),
         ThinkingMode::Budget(tokens) => wire("enabled", Some(tokens)),
@@ -213,7 +214,7 @@ fn nova(request: &Request<'_>, losses: &mut Losses) -> Option<Json<'static>> {
     if effort > most {
         losses.approximate(Feature::Effort);
     }
-    Some(Json::of(&json!({"type": "enabled", "maxReasoningEffort": effort::word(effort.min(most))})))
+    Some(Json::of(&json!({"type": "enabled", "maxReasoningEffort": effort.min(most).at_least_low().word()})))
 }
 
 // How hard a model shall try that knows only that of its thinking.
@@ -221,11 +222,7 @@ fn coarse(request: &Request<'_>, losses: &mut Losses) -> Option<Effort> {
     let of_budget = match request.thinking.mode {
         Some(ThinkingMode::Budget(tokens)) => {
             losses.approximate(Feature::ThinkingBudget);
-            Some(match () {
-                () if tokens <= LOW_BUDGET_MAX => Effort::Low,
-                () if tokens <= MEDIUM_BUDGET_MAX => Effort::Medium,
-                () => Effort::High,
-            })
+            Some(Effort::of_budget(tokens))
         }
         Some(ThinkingMode::Adaptive) => Some(Effort::Medium),
         Some(ThinkingMode::Off) => {

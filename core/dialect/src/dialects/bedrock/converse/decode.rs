@@ -3,7 +3,7 @@
 use super::{
     additional,
     block::blocks,
-    effort, tools,
+    tools,
     wire::{WireFormat, WireInference, WireOutput, WireSchema},
 };
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         read::{Members, each, field, is_null, object},
     },
     error::{DecodeError, Malformed},
-    hub::{Format, Json, Request, Role, Text, Turn},
+    hub::{Effort, Format, Json, Request, Role, Text, Turn},
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -75,7 +75,7 @@ fn inference<'a>(wire: WireInference<'a>, request: &mut Request<'a>) {
 
 fn output<'a>(wire: WireOutput<'a>, request: &mut Request<'a>) -> Read<()> {
     let WireOutput { text_format, effort: word } = wire;
-    if let Some(effort) = word.as_deref().and_then(effort::read) {
+    if let Some(effort) = word.as_deref().and_then(Effort::from_word) {
         request.thinking.effort = Some(effort);
     }
     if let Some(WireFormat { structure, .. }) = text_format {

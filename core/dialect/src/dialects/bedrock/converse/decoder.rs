@@ -142,7 +142,7 @@ impl State {
         let read = frame.ok().and_then(|frame| match frame.text(":message-type") {
             Some("exception" | "error") => {
                 let failure = error::failure_of(frame)?;
-                self.fail(failure.class, &failure.message, sink);
+                self.fail(failure.class, &failure.sentence(), sink);
                 Some(())
             }
             _ => self.event(frame, sink),

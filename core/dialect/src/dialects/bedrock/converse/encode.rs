@@ -4,15 +4,14 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
     additional::{self, Fields, Maker},
-    effort,
-    piece::{Piece, Writing},
+    piece::{Piece, Writing, cache_point},
     tools::{self, Config},
     wire::{WireFormat, WireInference, WireOutput, WireSchema, WireStructure},
 };
 use crate::{
     dialects::{Dialect, Quirks},
     hub::{
-        Block, Effort, Feature, Format, Json, Losses, MediaKind, Request, Role, Sampling, Text,
+        Block, Cache, Effort, Feature, Format, Json, Losses, MediaKind, Request, Role, Sampling, Text,
         order::{OPENING, ordered},
     },
 };
@@ -61,20 +60,25 @@ pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) ->
     let (fields, told) = additional::write(maker, is_own, request, losses);
     let mut writing = Writing { is_own, is_answer: false, losses, names: super::document::Names::default() };
     let mut system = writing.blocks(&request.system);
-    let tools = tools::write(&mut writing, maker, request);
+    let mut tools = tools::write(&mut writing, maker, request);
     // The clients of this dialect know what the API wants.
     let ordered = (!is_own).then(|| ordered(&request.turns));
-    let messages = match &ordered {
+    let mut messages = match &ordered {
         Some(ordered) => {
             system.extend(writing.blocks(ordered.system.iter().map(|block| &**block)));
             messages(&mut writing, maker, ordered.turns.iter().map(|turn| (turn.role, turn.given())))
         }
-        None => messages(&mut writing, maker, request.turns.iter().map(|turn| (turn.role, turn.blocks.iter().collect()))),
+        None => {
+            messages(&mut writing, maker, request.turns.iter().map(|turn| (turn.role, turn.blocks.iter().collect())))
+        }
     };
     let rest = Rest(writing.rest(&request.rest).0);
     system.extend(instructions(request, tools.is_forbidden, losses).map(|text| Piece::Text(text.into())));
     if request.user.is_some() {
         losses.meet(Feature::User);
+    }
+    if request.is_cached_unasked() && maker == Maker::Anthropic {
+        mark(&mut system, tools.config.as_mut(), &mut messages);
     }
     let wire = WireRequest {
         messages,
@@ -87,6 +91,18 @@ pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) ->
     };
     // Texts, numbers and JSON have a JSON form.
     serde_json::to_vec(&wire).unwrap_or_default()
+}
+
+// Nothing is cached here that is not marked.
+fn mark(system: &mut Vec<Piece<'_>>, tools: Option<&mut Config<'_>>, messages: &mut [Said<'_>]) {
+    if system.is_empty() {
+        tools.into_iter().for_each(Config::mark);
+    } else {
+        system.push(Piece::CachePoint(cache_point(Cache::Default)));
+    }
+    if let Some(said) = messages.iter_mut().rfind(|said| said.role == "user") {
+        said.content.push(Piece::CachePoint(cache_point(Cache::Default)));
+    }
 }
 
 // What the API has no field for.
@@ -195,7 +211,7 @@ fn output<'a>(request: &'a Request<'a>, told: Option<Effort>) -> Option<WireOutp
         }),
         Format::Text | Format::Json => None,
     };
-    let effort = told.map(|told| effort::word(told).into());
+    let effort = told.map(|told| told.at_least_low().word().into());
     (effort.is_some() || text_format.is_some()).then_some(WireOutput { text_format, effort })
 }
 

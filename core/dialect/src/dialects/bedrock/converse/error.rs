@@ -8,16 +8,6 @@ use crate::{
     hub::Text,
 };
 
-/// How providers say that a conversation does not fit their model.
-const TOO_LONG: [&str; 6] = [
-    "prompt is too long",
-    "input is too long",
-    "too many input tokens",
-    "exceed context limit",
-    "maximum context length",
-    "maximum number of input tokens",
-];
-
 /// The body of an error.
 #[derive(Deserialize)]
 struct Wire<'a> {
@@ -51,7 +41,7 @@ pub fn failure_of(frame: Frame<'_>) -> Option<Failure> {
         "error" => {
             let code = frame.text(":error-code").unwrap_or_default();
             let message = frame.text(":error-message").unwrap_or(code).to_owned();
-            Some(Failure { class: class_of(code).unwrap_or(ErrorClass::Api), message, code: code.to_owned() })
+            Some(failure(class_of(code).unwrap_or(ErrorClass::Api), code, &message))
         }
         _ => None,
     }
@@ -66,11 +56,7 @@ fn exception(kind: &str, payload: &[u8]) -> Failure {
 }
 
 fn failure(class: ErrorClass, kind: &str, message: &str) -> Failure {
-    let said = message.to_ascii_lowercase();
-    if class == ErrorClass::InvalidRequest && TOO_LONG.iter().any(|words| said.contains(words)) {
-        return Failure::too_long(message);
-    }
-    Failure { class, message: message.to_owned(), code: kind.to_owned() }
+    Failure::told(class, message, kind)
 }
 
 /// The class of the API's word; in streams it begins with a small letter.
@@ -166,7 +152,7 @@ mod tests {
         let check = |said: &str, message: &str| {
             let body = serde_json::json!({"message": said}).to_string();
             let failure = decode_error(400, body.as_bytes());
-            assert_eq!((&*failure.code, &*failure.message), ("context_length_exceeded", message));
+            assert_eq!((&*failure.code, &*failure.sentence()), ("context_length_exceeded", message));
             assert_eq!(exception("validationException", body.as_bytes()), failure);
         };
         check(

@@ -1,9 +1,6 @@
 //! Writes content blocks, of a request or an answer.
 
-use std::{
-    borrow::Cow,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-};
+use std::borrow::Cow;
 
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
@@ -13,7 +10,9 @@ use super::{
     media, seal,
     wire::{WireCachePoint, WireCited, WireMedia, WireReasoning, WireReasoningText, WireText, WireToolUse},
 };
-use crate::hub::{Block, Cache, Feature, Json, Losses, MediaKind, Signature, Text, ToolResult, ToolUse};
+use crate::hub::{
+    Block, Cache, Feature, Json, Losses, MediaKind, Signature, Text, ToolResult, ToolUse, spelling::shortened,
+};
 
 /// The longest id of a call that the API takes.
 const ID_CHARS_MAX: usize = 64;
@@ -181,14 +180,7 @@ impl Writing<'_> {
 
     // The API takes ids of letters, digits and a few marks; what it would refuse is replaced alike in call and result.
     fn id<'a>(&self, id: &'a str) -> Cow<'a, str> {
-        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "_.:-".contains(letter);
-        if (1..=ID_CHARS_MAX).contains(&id.len()) && id.chars().all(is_plain) {
-            return id.into();
-        }
-        let mut hasher = DefaultHasher::new();
-        id.hash(&mut hasher);
-        let kept: String = id.chars().filter(|letter| is_plain(*letter)).take(ID_CHARS_MAX - 17).collect();
-        format!("{kept}_{:016x}", hasher.finish()).into()
+        shortened(id, "_.:-", ID_CHARS_MAX)
     }
 
     /// What only this dialect has, where the request came in it.

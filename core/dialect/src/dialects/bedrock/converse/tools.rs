@@ -12,7 +12,7 @@ use super::{
 use crate::{
     dialects::read::{Members, each, field, is_null},
     error::DecodeError,
-    hub::{Block, Cache, Feature, Hosted, Json, Request, Text, Tool, ToolChoice},
+    hub::{Block, Cache, Feature, Hosted, Json, Request, Text, Tool, ToolChoice, fit::object_schema},
 };
 
 type Read<T> = Result<T, DecodeError>;
@@ -64,6 +64,13 @@ pub(super) struct Config<'a> {
     tools: Vec<Written<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_choice: Option<Choice<'a>>,
+}
+
+impl Config<'_> {
+    /// Marks that the prompt is cached up to behind the tools.
+    pub(super) fn mark(&mut self) {
+        self.tools.push(Written::CachePoint(cache_point(Cache::Default)));
+    }
 }
 
 #[derive(Serialize)]
@@ -221,7 +228,9 @@ fn one<'a>(writing: &mut Writing<'_>, maker: Maker, tool: &'a Tool<'a>, out: &mu
             out.push(Written::ToolSpec(Spec {
                 name,
                 description: description.as_deref().filter(|text| !text.is_empty()),
-                input_schema: Schema { json: input_schema.lend() },
+                input_schema: Schema {
+                    json: if writing.is_own { input_schema.lend() } else { object_schema(input_schema) },
+                },
                 strict: *strict,
                 rest: writing.rest(rest),
             }));

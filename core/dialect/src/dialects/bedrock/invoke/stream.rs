@@ -82,7 +82,7 @@ fn event(frame: Result<Frame<'_>, Broken>, out: &mut Vec<u8>) -> Result<(), (Err
     let frame = frame.map_err(unreadable)?;
     if frame.text(":message-type") != Some("event") {
         let failure = converse::failure_of(frame).ok_or_else(|| unreadable(()))?;
-        return Err((failure.class, failure.message));
+        return Err((failure.class, failure.sentence().into_owned()));
     }
     // Events may be added.
     if frame.text(":event-type") != Some("chunk") {

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use crate::{
     dialects::{Dialect, read::field},
     error::DecodeError,
-    hub::{Block, Json, Signature, Text, ToolUse},
+    hub::{Block, Json, Signature, Text, ToolUse, spelling::mark},
 };
 
 /// The API takes no longer id of a call.
@@ -83,6 +83,19 @@ pub(super) fn call<'a>(raw: &'a RawValue, id: impl FnOnce() -> String) -> Result
     })))
 }
 
+/// Reads a call in the form that was before there were tools.
+pub(super) fn called_before<'a>(raw: &'a RawValue, id: String) -> Result<Block<'a>, DecodeError> {
+    let WireFunction { name, arguments } = field("", raw)?;
+    let name = name.ok_or_else(|| DecodeError::invalid("name", "there"))?;
+    Ok(Block::ToolUse(Box::new(ToolUse {
+        id: id.into(),
+        name,
+        input: input(arguments)?,
+        signature: None,
+        cache: None,
+    })))
+}
+
 /// Whether it is the call of a tool whose argument is no JSON.
 pub(super) fn is_custom(kind: &str) -> bool {
     kind == "custom"
@@ -126,18 +139,12 @@ pub(super) fn short_id(id: &str) -> Text<'_> {
 }
 
 /// The user as the API and its vendors take it, and whether that is still the same text.
-pub(super) fn short_user(user: &str) -> (Text<'_>, bool) {
+pub(in crate::dialects::openai) fn short_user(user: &str) -> (Text<'_>, bool) {
     let is_plain = user.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if user.len() <= USER_BYTES_MAX && is_plain {
         return (user.into(), true);
     }
     (format!("user_{:016x}", mark(&[user.as_bytes()])).into(), false)
-}
-
-/// FNV-1a in 64 bits: tells texts apart that nobody made to collide, and is the same in every process.
-fn mark(pieces: &[&[u8]]) -> u64 {
-    let step = |mark: u64, byte: &u8| (mark ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    pieces.iter().flat_map(|piece| piece.iter()).fold(0xcbf2_9ce4_8422_2325, step)
 }
 
 #[cfg(test)]

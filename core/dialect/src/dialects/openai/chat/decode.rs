@@ -47,6 +47,8 @@ pub fn decode_request<'a>(called: &Called<'a>, body: &'a [u8]) -> Read<Request<'
                 request.output_tokens_max.get_or_insert(most);
             }
             "tools" => request.tools.extend(each("tools", raw, tool)?),
+            // What tools were before.
+            "functions" => request.tools.extend(each("functions", raw, |raw| function(raw, None))?),
             "web_search_options" => request.tools.push(Tool::Hosted {
                 hosted: Hosted::WebSearch,
                 json: field("web_search_options", raw)?,
@@ -131,12 +133,12 @@ fn thinking(name: &str, raw: &RawValue, request: &mut Request<'_>) -> Read<bool>
     match name {
         "reasoning_effort" => match &*field::<Text<'_>>(name, raw)? {
             "none" => thinking.mode = Some(ThinkingMode::Off),
-            word => thinking.effort = effort(word).or(thinking.effort),
+            word => thinking.effort = Effort::from_word(word).or(thinking.effort),
         },
         "reasoning" => {
             let Reasoning { effort: word, max_tokens, enabled, exclude } = field(name, raw)?;
             let is_off = word.as_deref() == Some("none");
-            thinking.effort = word.as_deref().and_then(effort).or(thinking.effort);
+            thinking.effort = word.as_deref().and_then(Effort::from_word).or(thinking.effort);
             thinking.mode = enabled.or(is_off.then_some(false)).map(on).or(thinking.mode);
             thinking.mode = max_tokens.map(ThinkingMode::Budget).or(thinking.mode);
             thinking.is_shown = exclude.map(|exclude| !exclude).or(thinking.is_shown);
@@ -151,18 +153,6 @@ fn thinking(name: &str, raw: &RawValue, request: &mut Request<'_>) -> Read<bool>
         _ => return Ok(false),
     }
     Ok(true)
-}
-
-fn effort(word: &str) -> Option<Effort> {
-    Some(match word {
-        "minimal" => Effort::Minimal,
-        "low" => Effort::Low,
-        "medium" => Effort::Medium,
-        "high" => Effort::High,
-        "xhigh" => Effort::ExtraHigh,
-        "max" => Effort::Max,
-        _ => return None,
-    })
 }
 
 fn tool<'a>(raw: &'a RawValue) -> Read<Tool<'a>> {

@@ -13,7 +13,7 @@ use crate::{
     dialects::{Dialect, Quirks, ThinkingForm},
     hub::{
         Effort, Feature, Format, Hosted, Json, Losses, Request, Sampling, Text, Thinking, ThinkingMode, Tool,
-        ToolChoice,
+        ToolChoice, fit::object_schema,
     },
 };
 
@@ -21,9 +21,6 @@ use crate::{
 const STOPS_MAX: usize = 4;
 /// The API wants a name for a schema: what one without is called, and read as being without.
 pub(super) const SCHEMA_NAME: &str = "answer";
-/// Up to so many tokens of thinking the effort is low, and up to so many it is medium.
-const LOW_BUDGET_MAX: u64 = 4_096;
-const MEDIUM_BUDGET_MAX: u64 = 16_384;
 
 #[derive(Serialize)]
 struct WireRequest<'a> {
@@ -96,7 +93,7 @@ struct Function<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a Text<'a>>,
-    parameters: &'a Json<'a>,
+    parameters: Json<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     strict: Option<bool>,
     #[serde(flatten)]
@@ -239,7 +236,7 @@ fn tools<'a>(tools: &'a [Tool<'a>], writing: &mut Writing<'_>) -> Tools<'a> {
                 let function = Function {
                     name,
                     description: description.as_ref(),
-                    parameters: input_schema,
+                    parameters: if writing.is_own { input_schema.lend() } else { object_schema(input_schema) },
                     strict: *strict,
                     rest: rest(more, writing),
                 };
@@ -327,7 +324,7 @@ fn thinking(thinking: &Thinking, writing: &mut Writing<'_>) -> WireThinking {
         }
         ThinkingForm::Reasoning => {
             // The limit of tokens and the effort exclude each other.
-            let effort = effort.filter(|_| budget.is_none()).map(effort_word);
+            let effort = effort.filter(|_| budget.is_none()).map(Effort::word);
             let enabled = is_on.filter(|on| !on || (effort.is_none() && budget.is_none()));
             let reasoning = Reasoning { enabled, effort, max_tokens: budget, exclude: is_shown.map(|shown| !shown) };
             let is_said = is_on.is_some() || effort.is_some() || is_shown.is_some();
@@ -374,24 +371,11 @@ fn say_losses(thinking: &Thinking, is_said: bool, writing: &mut Writing<'_>) {
 /// One word says whether the model thinks, how hard and how much.
 const fn effort_of(mode: Option<ThinkingMode>, effort: Option<Effort>, quirks: &Quirks) -> Option<&'static str> {
     Some(match (mode, effort) {
-        (Some(ThinkingMode::Off), _) if quirks.cannot_stop_thinking => effort_word(Effort::Low),
+        (Some(ThinkingMode::Off), _) if quirks.cannot_stop_thinking => Effort::Low.word(),
         (Some(ThinkingMode::Off), _) => "none",
-        (_, Some(effort)) => effort_word(effort),
-        (Some(ThinkingMode::Adaptive), None) => effort_word(Effort::Medium),
-        (Some(ThinkingMode::Budget(..=LOW_BUDGET_MAX)), None) => effort_word(Effort::Low),
-        (Some(ThinkingMode::Budget(..=MEDIUM_BUDGET_MAX)), None) => effort_word(Effort::Medium),
-        (Some(ThinkingMode::Budget(_)), None) => effort_word(Effort::High),
+        (_, Some(effort)) => effort.word(),
+        (Some(ThinkingMode::Adaptive), None) => Effort::Medium.word(),
+        (Some(ThinkingMode::Budget(tokens)), None) => Effort::of_budget(tokens).word(),
         (None, None) => return None,
     })
-}
-
-const fn effort_word(effort: Effort) -> &'static str {
-    match effort {
-        Effort::Minimal => "minimal",
-        Effort::Low => "low",
-        Effort::Medium => "medium",
-        Effort::High => "high",
-        Effort::ExtraHigh => "xhigh",
-        Effort::Max => "max",
-    }
 }

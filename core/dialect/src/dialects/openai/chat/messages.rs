@@ -2,7 +2,10 @@
 //! else before them all.
 
 use super::say::{Content, Message};
-use crate::hub::{Text, order::{NO_RESULT, OPENING}};
+use crate::hub::{
+    Text,
+    order::{NO_RESULT, OPENING},
+};
 
 /// The messages so far.
 #[derive(Debug, Default)]

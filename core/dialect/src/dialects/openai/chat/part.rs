@@ -7,7 +7,10 @@ use serde_json::value::RawValue;
 
 use super::wire::{WireAudio, WireBreakpoint, WireCache, WireFile, WirePart, WireUrl};
 use crate::{
-    dialects::read::{each, field, is_text},
+    dialects::{
+        openai::media::{data_url, inline},
+        read::{each, field, is_text},
+    },
     error::DecodeError,
     hub::{Block, Json, Media, MediaKind, Source, Text},
 };
@@ -106,22 +109,7 @@ fn file(wire: WireFile<'_>) -> Read<Media<'_>> {
 
 /// Where a URL points: a `data:` URL has the content in itself.
 fn source(url: Text<'_>) -> Source<'_> {
-    let found = match &url.0 {
-        Cow::Borrowed(url) => data_url(url).map(|(media_type, data)| (media_type.into(), data.into())),
-        Cow::Owned(url) => {
-            data_url(url).map(|(media_type, data)| (media_type.to_owned().into(), data.to_owned().into()))
-        }
-    };
-    match found {
-        Some((media_type, data)) => Source::Base64 { media_type, data },
-        None => Source::Url { url, media_type: None },
-    }
-}
-
-fn data_url(url: &str) -> Option<(&str, &str)> {
-    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
-    let media_type = head.strip_suffix(";base64")?;
-    Some((media_type.split(';').next().unwrap_or_default(), data))
+    inline(&url).unwrap_or(Source::Url { url, media_type: None })
 }
 
 /// A part, as it is written.
@@ -212,7 +200,7 @@ pub(super) fn document<'a>(media: &'a Media<'a>) -> Option<PartKind<'a>> {
 
 fn url<'a>(source: &'a Source<'a>) -> Option<Cow<'a, str>> {
     match source {
-        Source::Base64 { media_type, data } => Some(["data:", media_type, ";base64,", data].concat().into()),
+        Source::Base64 { media_type, data } => Some(data_url(media_type, data).into()),
         Source::Url { url, .. } => Some(Cow::Borrowed(url)),
         Source::Text { .. } | Source::Blocks { .. } | Source::File { .. } => None,
     }

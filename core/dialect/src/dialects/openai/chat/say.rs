@@ -12,13 +12,12 @@ use super::{
     wire::{Annotation, WireCache, WireFile},
 };
 use crate::{
-    dialects::{CacheForm, Dialect, Quirks},
+    dialects::{CacheForm, Dialect, Quirks, openai::media::FAILED},
     hub::{
         Block, Cache, Feature, Json, Losses, Media, MediaKind, Role, Signature, Source, Text, ToolResult, ToolUse, Turn,
     },
 };
 
-const ERROR: &str = "Error: ";
 const BETWEEN_TEXTS: &str = "\n\n";
 const BEHIND: &str = "What the tool gave stands in the next message of the user.";
 
@@ -429,10 +428,10 @@ const fn is_behind(media: &Media<'_>) -> bool {
 
 fn say_error(pieces: &mut Vec<Piece<'_>>) {
     if let Some(Piece::Part(Part { kind: PartKind::Text { text: said }, .. })) = pieces.first_mut() {
-        if !said.starts_with(ERROR) {
-            said.to_mut().insert_str(0, ERROR);
+        if !said.starts_with(FAILED) {
+            said.to_mut().insert_str(0, FAILED);
         }
         return;
     }
-    pieces.insert(0, text(ERROR.trim_end()));
+    pieces.insert(0, text(FAILED.trim_end()));
 }

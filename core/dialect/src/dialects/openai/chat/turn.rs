@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde_json::value::RawValue;
 
 use super::{
-    call::{call, id_of_place},
+    call::{call, called_before, id_of_place},
     part::content,
     reasoning,
     wire::WireMessage,
@@ -51,7 +51,7 @@ impl<'a> Reading<'a> {
                 self.unanswered = blocks.iter().filter_map(called).collect();
                 self.push(Role::Assistant, blocks);
             }
-            "tool" => {
+            "tool" | "function" => {
                 let result = self.result(&message)?;
                 match self.turns.last_mut().filter(|_| was_answering) {
                     Some(turn) => turn.blocks.push(result),
@@ -128,6 +128,9 @@ pub(super) fn answer<'a>(message: &mut WireMessage<'a>, id: impl Fn(usize) -> St
             }
             blocks.push(block);
         }
+    }
+    if let Some(raw) = message.function_call.take().filter(|raw| !is_null(raw)) {
+        blocks.push(called_before(raw, id(0)).map_err(|error| error.within("function_call", None))?);
     }
     // A seal whose call is not there is kept as thinking.
     let kept = seals.into_iter().map(|(_, data)| Block::RedactedThinking { data });

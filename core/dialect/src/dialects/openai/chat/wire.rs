@@ -18,6 +18,9 @@ pub(super) struct WireMessage<'a> {
     pub(super) refusal: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) tool_calls: Option<&'a RawValue>,
+    /// A call as it was before there were tools: without an id, and one at a time.
+    #[serde(borrow)]
+    pub(super) function_call: Option<&'a RawValue>,
     pub(super) tool_call_id: Option<Text<'a>>,
     pub(super) annotations: Option<Vec<WireAnnotation<'a>>>,
     pub(super) audio: Option<Json<'a>>,

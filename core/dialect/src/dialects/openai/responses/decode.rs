@@ -171,7 +171,7 @@ fn reasoning<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
             _ if is_null(raw) => {}
             "effort" => {
                 let word: Text<'a> = field("reasoning.effort", raw)?;
-                match effort(&word) {
+                match Effort::from_word(&word) {
                     Some(effort) => request.thinking.effort = Some(effort),
                     None if &*word == "none" => request.thinking.mode = Some(ThinkingMode::Off),
                     None => request.rest.push(("reasoning.effort".into(), field("", raw)?)),
@@ -187,18 +187,6 @@ fn reasoning<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
         }
     }
     Ok(())
-}
-
-fn effort(word: &str) -> Option<Effort> {
-    Some(match word {
-        "minimal" => Effort::Minimal,
-        "low" => Effort::Low,
-        "medium" => Effort::Medium,
-        "high" => Effort::High,
-        "xhigh" => Effort::ExtraHigh,
-        "max" => Effort::Max,
-        _ => return None,
-    })
 }
 
 fn text<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {

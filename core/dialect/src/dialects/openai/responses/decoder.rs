@@ -386,7 +386,7 @@ impl State {
     fn failed(&mut self, error: &WireError<'_>, sink: Sink<'_>) {
         self.is_over = true;
         let failure = error.failure(ErrorClass::Api);
-        sink(Event::Failed { class: failure.class, message: failure.message.into() });
+        sink(Event::Failed { class: failure.class, message: failure.sentence().into_owned().into() });
     }
 }
 

@@ -8,21 +8,15 @@ use super::{
     wire::{Entry, WireFormat},
 };
 use crate::{
-    dialects::{Dialect, Quirks},
+    dialects::{Dialect, Quirks, openai::chat::short_user},
     hub::{
         Effort, Feature, Form, FormKind, Format, Hosted, Json, Losses, Request, Sampling, Text, Thinking, ThinkingMode,
-        Tool, ToolChoice,
+        Tool, ToolChoice, fit::object_schema,
     },
 };
 
 /// The API takes no lower limit of output.
 const OUTPUT_TOKENS_MIN: u64 = 16;
-/// A user's name is no longer.
-const USER_CHARS_MAX: usize = 64;
-/// Up to so many tokens of thinking are a low effort.
-const LOW_BUDGET_MAX: u64 = 4_096;
-/// Up to so many are a medium one.
-const MEDIUM_BUDGET_MAX: u64 = 16_384;
 
 #[derive(Serialize)]
 struct WireRequest<'a> {
@@ -50,7 +44,7 @@ struct WireRequest<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     top_k: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    safety_identifier: Option<&'a str>,
+    safety_identifier: Option<Text<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +75,7 @@ struct Function<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     execution: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    parameters: Option<&'a Json<'a>>,
+    parameters: Option<Json<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     format: Option<Json<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,13 +182,16 @@ fn output_tokens_max(request: &Request<'_>, losses: &mut Losses) -> Option<u64> 
     Some(most)
 }
 
-fn user<'a>(request: &'a Request<'a>, losses: &mut Losses) -> Option<&'a str> {
-    let user = request.user.as_deref()?;
-    if request.dialect == Dialect::OpenAiResponses || user.len() <= USER_CHARS_MAX {
-        return Some(user);
+fn user<'a>(request: &'a Request<'a>, losses: &mut Losses) -> Option<Text<'a>> {
+    let user = request.user.as_ref()?;
+    if request.dialect == Dialect::OpenAiResponses {
+        return Some(user.lend());
     }
-    losses.approximate(Feature::User);
-    user.get(..user.floor_char_boundary(USER_CHARS_MAX))
+    let (user, is_same) = short_user(user);
+    if !is_same {
+        losses.approximate(Feature::User);
+    }
+    Some(user)
 }
 
 // Models that reason refuse both, and everybody's default is 1: to leave that out is the same.
@@ -230,8 +227,8 @@ fn reasoning<'a>(request: &Request<'_>, rest: Rest<'a>, losses: &mut Losses) -> 
     }
     let effort = match mode {
         Some(ThinkingMode::Off) => Some("none"),
-        Some(ThinkingMode::Budget(tokens)) => Some(effort_word(effort.unwrap_or_else(|| effort_of(tokens)))),
-        Some(ThinkingMode::Adaptive) | None => effort.map(effort_word),
+        Some(ThinkingMode::Budget(tokens)) => Some(effort.unwrap_or(Effort::of_budget(tokens)).word()),
+        Some(ThinkingMode::Adaptive) | None => effort.map(Effort::word),
     };
     // Who asks for thinking elsewhere is shown it, unless they say otherwise.
     let is_asked = matches!(mode, Some(ThinkingMode::Adaptive | ThinkingMode::Budget(_)));
@@ -239,27 +236,6 @@ fn reasoning<'a>(request: &Request<'_>, rest: Rest<'a>, losses: &mut Losses) -> 
     let has_summary = rest.0.iter().any(|(name, _)| *name == "summary");
     let summary = (is_shown && !has_summary && mode != Some(ThinkingMode::Off)).then_some("auto");
     (effort.is_some() || summary.is_some() || !rest.0.is_empty()).then_some(WireReasoning { effort, summary, rest })
-}
-
-const fn effort_of(tokens: u64) -> Effort {
-    if tokens <= LOW_BUDGET_MAX {
-        Effort::Low
-    } else if tokens <= MEDIUM_BUDGET_MAX {
-        Effort::Medium
-    } else {
-        Effort::High
-    }
-}
-
-const fn effort_word(effort: Effort) -> &'static str {
-    match effort {
-        Effort::Minimal => "minimal",
-        Effort::Low => "low",
-        Effort::Medium => "medium",
-        Effort::High => "high",
-        Effort::ExtraHigh => "xhigh",
-        Effort::Max => "max",
-    }
 }
 
 fn text<'a>(request: &'a Request<'a>, rest: Rest<'a>) -> Option<WireText<'a>> {
@@ -342,7 +318,7 @@ fn function<'a>(request: &'a Request<'a>, tool: &'a Tool<'a>, losses: &mut Losse
         name: Some(form.map_or(name, |form| &form.name)),
         description: description.as_ref(),
         execution: None,
-        parameters: Some(input_schema),
+        parameters: Some(if is_own { input_schema.lend() } else { object_schema(input_schema) }),
         format: None,
         // Without a word the API takes every schema to the letter, and refuses most that others know.
         strict: if is_own { *strict } else { Some(strict.unwrap_or_default()) },

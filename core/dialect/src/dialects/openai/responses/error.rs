@@ -3,14 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{ErrorClass, Failure},
+    error::{CONTEXT_LENGTH_EXCEEDED, ErrorClass, Failure},
     hub::Text,
 };
-
-/// The API's word for a conversation that is longer than the model's context window.
-const CONTEXT_LENGTH: &str = "context_length_exceeded";
-/// By these words an agent knows that it has to shorten the conversation.
-const PROMPT_TOO_LONG: &str = "prompt is too long";
 
 /// What went wrong, of a body or an event.
 #[derive(Debug, Default, Deserialize)]
@@ -28,19 +23,9 @@ impl WireError<'_> {
     pub(super) fn failure(&self, class: ErrorClass) -> Failure {
         let code = self.code.as_deref().or(self.kind.as_deref()).unwrap_or_default();
         let said = self.message.as_deref().unwrap_or("The model provider gave no reason.");
-        if code == CONTEXT_LENGTH || is_too_long(said) {
-            let message =
-                if said.starts_with(PROMPT_TOO_LONG) { said.to_owned() } else { format!("{PROMPT_TOO_LONG}: {said}") };
-            return Failure { class: ErrorClass::InvalidRequest, message, code: CONTEXT_LENGTH.to_owned() };
-        }
         let known = self.code.as_deref().and_then(class_of).or_else(|| self.kind.as_deref().and_then(class_of));
-        Failure { class: known.unwrap_or(class), message: said.to_owned(), code: code.to_owned() }
+        Failure::told(known.unwrap_or(class), said, code)
     }
-}
-
-// Not every vendor has a code for it.
-fn is_too_long(message: &str) -> bool {
-    ["maximum context length", "exceeds the context window"].iter().any(|words| message.contains(words))
 }
 
 /// The class of the API's word, a code or a type.
@@ -98,8 +83,8 @@ pub fn encode_error(class: ErrorClass, message: &str, _request_id: &str) -> Vec<
 // The type and the code.
 fn words(class: ErrorClass, message: &str) -> (&'static str, Option<&'static str>) {
     match class {
-        ErrorClass::InvalidRequest if message.starts_with(PROMPT_TOO_LONG) => {
-            ("invalid_request_error", Some(CONTEXT_LENGTH))
+        ErrorClass::InvalidRequest if Failure::says_too_long(message) => {
+            ("invalid_request_error", Some(CONTEXT_LENGTH_EXCEEDED))
         }
         ErrorClass::InvalidRequest | ErrorClass::RequestTooLarge | ErrorClass::NotSupported => {
             ("invalid_request_error", None)
@@ -138,7 +123,7 @@ mod tests {
                 r#"{"error":{"message":"Your input exceeds the context window of this model.","type":"invalid_request_error","param":"input","code":"context_length_exceeded"}}"#,
                 failure(
                     ErrorClass::InvalidRequest,
-                    "prompt is too long: Your input exceeds the context window of this model.",
+                    "Your input exceeds the context window of this model.",
                     "context_length_exceeded",
                 ),
             ),
@@ -147,7 +132,7 @@ mod tests {
                 r#"{"error":{"message":"This model's maximum context length is 8 tokens.","type":"BadRequestError","code":null}}"#,
                 failure(
                     ErrorClass::InvalidRequest,
-                    "prompt is too long: This model's maximum context length is 8 tokens.",
+                    "This model's maximum context length is 8 tokens.",
                     "context_length_exceeded",
                 ),
             ),

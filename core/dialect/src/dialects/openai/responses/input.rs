@@ -9,16 +9,16 @@ use super::{
     wire::{Breakpoint, Entry, Item, Output, Part, Piece, WireAudio},
 };
 use crate::{
-    dialects::Dialect,
+    dialects::{
+        Dialect,
+        openai::media::{FAILED, data_url},
+    },
     hub::{
         Block, Feature, Form, FormKind, Json, Losses, Media, MediaKind, Request, Role, Signature, Source, Text,
         ToolResult,
         order::{NO_RESULT, OPENING},
     },
 };
-
-/// Ahead of what a tool said when it failed.
-const FAILED: &str = "Error: ";
 
 /// What is written, and what is lost of it.
 pub(super) struct Writing<'a, 'l> {
@@ -233,7 +233,7 @@ impl<'a, 'l> Writing<'a, 'l> {
     fn image(&mut self, source: &'a Source<'a>) -> Option<Part<'a>> {
         let part = Part { kind: "input_image", ..Part::default() };
         Some(match source {
-            Source::Base64 { media_type, data } => Part { image_url: Some(data_url(media_type, data)), ..part },
+            Source::Base64 { media_type, data } => Part { image_url: Some(data_url(media_type, data).into()), ..part },
             Source::Url { url, .. } => Part { image_url: Some(url.lend()), ..part },
             Source::File { id } => Part { file_id: Some(self.file(id)?), ..part },
             Source::Text { .. } | Source::Blocks { .. } => return None,
@@ -246,7 +246,7 @@ impl<'a, 'l> Writing<'a, 'l> {
         let part = match &media.source {
             Source::Base64 { media_type, data } => Part {
                 filename: Some(title.unwrap_or_else(|| FILE_NAME.into())),
-                file_data: Some(data_url(media_type, data)),
+                file_data: Some(data_url(media_type, data).into()),
                 ..part
             },
             Source::Url { url, .. } => Part { file_url: Some(url.lend()), filename: title, ..part },
@@ -350,10 +350,6 @@ impl<'a, 'l> Writing<'a, 'l> {
 
 fn input_text(text: Text<'_>) -> Piece<'_> {
     Piece::Part(Box::new(Part { kind: "input_text", text: Some(text), ..Part::default() }))
-}
-
-fn data_url(media_type: &str, data: &str) -> Text<'static> {
-    ["data:", media_type, ";base64,", data].concat().into()
 }
 
 fn answered<'a>(block: &'a Block<'a>) -> Option<&'a str> {

@@ -1,7 +1,5 @@
 //! Reads the parts of messages and results.
 
-use std::borrow::Cow;
-
 use serde_json::value::RawValue;
 
 use super::{
@@ -9,7 +7,10 @@ use super::{
     wire::{ReadAnnotation, ReadPart},
 };
 use crate::{
-    dialects::read::{each, field, is_text},
+    dialects::{
+        openai::media::inline,
+        read::{each, field, is_text},
+    },
     hub::{Block, Cache, Citation, Json, Media, MediaKind, Source, Text},
 };
 
@@ -51,7 +52,7 @@ pub(super) fn part<'a>(raw: &'a RawValue) -> Read<(Block<'a>, bool)> {
         }
         "input_file" => {
             let source = match (wire.file_data, wire.file_url, wire.file_id) {
-                (Some(data), _, _) => inline(data),
+                (Some(data), _, _) => bytes(data),
                 (None, Some(url), _) => Source::Url { url, media_type: None },
                 (None, None, Some(id)) => Source::File { id },
                 (None, None, None) => return needed("file_data", None),
@@ -104,35 +105,9 @@ pub(super) fn annotation<'a>(raw: &'a RawValue) -> Read<Option<Citation<'a>>> {
 }
 
 fn link(url: Text<'_>) -> Source<'_> {
-    match data_url(&url) {
-        Some(source) => source,
-        None => Source::Url { url, media_type: None },
-    }
+    inline(&url).unwrap_or(Source::Url { url, media_type: None })
 }
 
-fn inline(data: Text<'_>) -> Source<'_> {
-    match data_url(&data) {
-        Some(source) => source,
-        None => Source::Base64 { media_type: DOCUMENT_TYPE.into(), data },
-    }
-}
-
-// `data:image/png;base64,…`, borrowed where the text is.
-fn data_url<'a>(url: &Text<'a>) -> Option<Source<'a>> {
-    match &url.0 {
-        Cow::Borrowed(text) => {
-            let (media_type, data) = split_data_url(text)?;
-            Some(Source::Base64 { media_type: media_type.into(), data: data.into() })
-        }
-        Cow::Owned(text) => {
-            let (media_type, data) = split_data_url(text)?;
-            Some(Source::Base64 { media_type: media_type.to_owned().into(), data: data.to_owned().into() })
-        }
-    }
-}
-
-fn split_data_url(url: &str) -> Option<(&str, &str)> {
-    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
-    let media_type = head.strip_suffix(";base64")?;
-    Some((media_type.split_once(';').map_or(media_type, |(media_type, _)| media_type), data))
+fn bytes(data: Text<'_>) -> Source<'_> {
+    inline(&data).unwrap_or(Source::Base64 { media_type: DOCUMENT_TYPE.into(), data })
 }

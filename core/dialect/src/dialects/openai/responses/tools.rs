@@ -80,7 +80,8 @@ impl<'a> Tools<'a> {
             "local_shell" => self.function(Described { name: Some(SHELL.into()), ..described }, None, FormKind::Shell),
             _ => {
                 let kind = needed("type", Some(described.kind).filter(|kind| !kind.is_empty()))?;
-                self.list.push(Tool::Hosted { hosted: hosted(&kind), json: field("", raw)?, kind });
+                let json: Json<'a> = field("", raw)?;
+                self.list.push(Tool::Hosted { hosted: hosted(&kind, &json), json, kind });
                 Ok(())
             }
         }
@@ -182,9 +183,15 @@ fn freeform(format: Option<&str>) -> Json<'static> {
     }))
 }
 
-// Some types end with the date of their version.
-fn hosted(kind: &str) -> Hosted {
-    if kind.starts_with("web_search") {
+// Some types end with the date of their version. A search of nothing but what the provider has kept is one that no other has.
+fn hosted(kind: &str, json: &Json<'_>) -> Hosted {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Access {
+        external_web_access: Option<bool>,
+    }
+    let is_kept = || json.read::<Access>().unwrap_or_default().external_web_access == Some(false);
+    if kind.starts_with("web_search") && !is_kept() {
         Hosted::WebSearch
     } else if kind == "code_interpreter" {
         Hosted::CodeExecution

@@ -194,7 +194,7 @@ fn what_the_api_has_no_field_for_is_told_in_words_or_left_out() {
     let (found, losses) = of(&request);
     assert_eq!(
         found,
-        json!({"messages": [], "system": [{"text": JSON_INSTRUCTION}], "inferenceConfig": {"temperature": 1.0}})
+        json!({"messages": [{"role": "user", "content": [{"text": OPENING}]}], "system": [{"text": JSON_INSTRUCTION}], "inferenceConfig": {"temperature": 1.0}})
     );
     assert_eq!(
         losses,
@@ -218,9 +218,9 @@ fn ids_that_the_api_refuses_are_replaced_alike_in_call_and_result() {
         Turn { role: Role::User, blocks: vec![Block::ToolResult(Box::new(result))] },
     ];
     let (found, _) = of(&Request { turns, ..Request::default() });
-    let sent = found.pointer("/messages/0/content/0/toolUse/toolUseId").and_then(Value::as_str).unwrap();
-    assert_eq!(found.pointer("/messages/1/content/0/toolResult/toolUseId"), Some(&json!(sent)));
-    assert_eq!(found.pointer("/messages/1/content/0/toolResult/status"), Some(&json!("error")));
+    let sent = found.pointer("/messages/1/content/0/toolUse/toolUseId").and_then(Value::as_str).unwrap();
+    assert_eq!(found.pointer("/messages/2/content/0/toolResult/toolUseId"), Some(&json!(sent)));
+    assert_eq!(found.pointer("/messages/2/content/0/toolResult/status"), Some(&json!("error")));
     assert!(
         sent.len() <= 64 && sent.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.:-".contains(&byte)),
         "{sent}"
@@ -246,7 +246,14 @@ fn what_nobody_else_can_read_is_left_out() {
     let (found, losses) = of(&request);
     assert_eq!(
         found,
-        json!({"messages": [{"role": "assistant", "content": [{"reasoningContent": {"redactedContent": "Zm9v"}}]}]})
+        json!({"messages": [
+            {"role": "user", "content": [{"text": OPENING}]},
+            {"role": "assistant", "content": [
+                {"text": MediaKind::Image.left_out()},
+                {"text": MediaKind::Image.left_out()},
+                {"reasoningContent": {"redactedContent": "Zm9v"}},
+            ]},
+        ]})
     );
     assert_eq!(losses, "image=dropped, file=dropped, hosted_tool=dropped, thinking_budget=dropped, effort=dropped");
 }
