@@ -93,6 +93,8 @@ pub enum Quirk {
     NoSystemTurns,
     /// `prompt_cache_breakpoint` is taken, as OpenAI has it from GPT-5.6 on.
     CacheBreakpoint,
+    /// A model thinks within a budget, and not as much as it deems right: Anthropic's models before Opus 4.6.
+    NoAdaptiveThinking,
 }
 
 /// A provider.
@@ -243,7 +245,7 @@ impl Auth {
 
 impl Quirk {
     /// Every quirk.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::MaxTokens,
         Self::SystemRole,
         Self::ReasoningContent,
@@ -263,6 +265,7 @@ impl Quirk {
         Self::NoThinkingBudget,
         Self::NoSystemTurns,
         Self::CacheBreakpoint,
+        Self::NoAdaptiveThinking,
     ];
 
     /// The word for it in configuration and records.
@@ -288,6 +291,7 @@ impl Quirk {
             Self::NoThinkingBudget => "no_thinking_budget",
             Self::NoSystemTurns => "no_system_turns",
             Self::CacheBreakpoint => "cache_breakpoint",
+            Self::NoAdaptiveThinking => "no_adaptive_thinking",
         }
     }
 

@@ -92,6 +92,7 @@ pub(crate) fn quirks(provider: &Provider) -> Quirks {
         lacks_sampling: has(Quirk::NoSampling),
         lacks_thinking_budget: has(Quirk::NoThinkingBudget),
         lacks_system_turns: has(Quirk::NoSystemTurns),
+        lacks_adaptive_thinking: has(Quirk::NoAdaptiveThinking),
         takes_web_search: has(Quirk::WebSearch),
     }
 }
