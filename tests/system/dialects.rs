@@ -1,7 +1,5 @@
 //! Any client reaches any provider: each dialect in, each dialect out, whole and streamed, with tools and across a fallback.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 use tollgate_dialect::{
     Called, Dialect, Quirks,
@@ -13,6 +11,7 @@ use tollgate_proto::admin::v1::{
 use tollgate_tests::{
     client::{self, Answer},
     cluster::{Cluster, PROVIDER_SECRET},
+    until,
 };
 
 // Where a simulator speaks a dialect, behind its address.
@@ -38,8 +37,7 @@ fn path(dialect: Dialect, model: &str, stream: bool) -> String {
 }
 
 // A provider of each dialect; the model `<word>-model` is the one that it alone serves.
-async fn furnish(cluster: &Cluster) -> BTreeMap<Dialect, Provider> {
-    let mut providers = BTreeMap::new();
+async fn furnish(cluster: &Cluster, key: &str) {
     for dialect in Dialect::ALL {
         let credential = Credential { name: "one".into(), secret: PROVIDER_SECRET.into(), ..Default::default() };
         let provider = Provider {
@@ -54,11 +52,18 @@ async fn furnish(cluster: &Cluster) -> BTreeMap<Dialect, Provider> {
             ..Default::default()
         };
         let request = CreateProviderRequest { provider: Some(provider) };
-        let created = cluster.admin.providers().create_provider(request).await.unwrap();
-        providers.insert(dialect, created.into_inner());
+        cluster.admin.providers().create_provider(request).await.unwrap();
     }
     cluster.admin.converged(1).await;
-    providers
+    // Secrets come beside the snapshot: until one is there, the cluster's own provider answers in its place.
+    for dialect in Dialect::ALL {
+        let model = format!("{}-model", dialect.word());
+        until("the provider to be used", || async {
+            send(cluster, key, Dialect::Anthropic, &asked(&model, "hi", false)).await;
+            (called_last(cluster).await == upstream(dialect, &model, false)).then_some(())
+        })
+        .await;
+    }
 }
 
 fn asked(model: &str, text: &str, stream: bool) -> Request<'static> {
@@ -152,7 +157,7 @@ fn arguments(text: &str) -> Value {
 async fn each_client_is_answered_by_each_provider_in_its_own_dialect() {
     let cluster = Cluster::small().await;
     let key = cluster.key("dev").await;
-    furnish(&cluster).await;
+    furnish(&cluster, &key).await;
     for client in Dialect::ALL {
         for provider in Dialect::ALL {
             for stream in [false, true] {
@@ -239,7 +244,7 @@ fn answered<'a>(client: Dialect, request: &Request<'a>, stream: bool, body: &[u8
 async fn what_a_provider_says_is_wrong_reaches_the_client_in_its_own_words() {
     let cluster = Cluster::small().await;
     let key = cluster.key("dev").await;
-    furnish(&cluster).await;
+    furnish(&cluster, &key).await;
     for client in Dialect::ALL {
         for provider in Dialect::ALL {
             let name = format!("{} -> {}", client.word(), provider.word());
@@ -261,7 +266,7 @@ async fn what_a_provider_says_is_wrong_reaches_the_client_in_its_own_words() {
 async fn a_provider_that_is_overloaded_is_passed_over_without_the_client_knowing() {
     let cluster = Cluster::small().await;
     let key = cluster.key("dev").await;
-    furnish(&cluster).await;
+    furnish(&cluster, &key).await;
     let target = |dialect: Dialect| RouteTarget {
         provider: format!("up-{}", dialect.word()),
         model: format!("{}-model", dialect.word()),
@@ -304,7 +309,7 @@ async fn a_provider_that_is_overloaded_is_passed_over_without_the_client_knowing
 async fn what_a_dialect_cannot_express_is_named_and_refused_by_a_strict_route() {
     let cluster = Cluster::small().await;
     let key = cluster.key("dev").await;
-    furnish(&cluster).await;
+    furnish(&cluster, &key).await;
     let mut request = asked("openai_chat-model", "Say hello.", false);
     request.sampling.top_k = Some(5);
     let answer = send(&cluster, &key, Dialect::Anthropic, &request).await;
