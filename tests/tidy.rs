@@ -29,7 +29,7 @@ const GUESTS: &[(&str, &[&str])] = &[
     ("sqlx", &["control-plane", "tests"]),
     ("hyper", &["proxy", "simulator", "bench/floor", "tests"]),
     // telemetry: the exporter of traces sends by it. control-plane: webhooks. admin-cli: signing in.
-    ("reqwest", &["telemetry", "control-plane", "admin-cli", "tests"]),
+    ("reqwest", &["telemetry", "control-plane", "proxy", "admin-cli", "tests"]),
     ("tonic", &["proto", "control-plane", "proxy", "admin-cli", "standalone", "tests"]),
     ("axum", &["control-plane"]),
     ("fjall", &["proxy"]),

@@ -195,7 +195,9 @@ impl Journey {
                 None => Conditions::default().iter().any(|usual| target.on.contain(usual)),
             };
             let speaks = self.only.is_none_or(|only| target.provider.dialect == only);
-            speaks && (target.tier == self.tier || (target.tier > self.tier && follows))
+            // What may have been carried out, and what another credential cannot mend, is not repeated beside where it failed.
+            let is_beside = target.tier == self.tier && after.is_none_or(|after| Conditions::default().contain(after));
+            speaks && (is_beside || (target.tier > self.tier && follows))
         };
         let mut targets: Vec<&Target> = self.grant.targets().iter().filter(may_follow).collect();
         for tier in targets.chunk_by_mut(|one, other| one.tier == other.tier) {
