@@ -5,12 +5,15 @@
 
 use std::sync::Arc;
 
+use tollgate_rule::Facts;
+
 use crate::{
     credential::{Claims, Untimely, Verified},
-    id::CredentialId,
+    id::{CredentialId, ProviderId},
+    pattern::Patterns,
     refusal::{Refusal, RefusalKind},
     route::{Conditions, Route},
-    snapshot::{Dialect, Key, Model, Provider, Quota, Snapshot},
+    snapshot::{Dialect, Key, Model, Provider, Quota, Snapshot, Team},
     time::UnixMillis,
     token::KeyHash,
     usage::Attribution,
@@ -32,6 +35,10 @@ pub struct Ask<'a> {
     pub dialect: Dialect,
     /// The model that it names.
     pub model: &'a str,
+    /// Where the replica runs; empty: it does not say.
+    pub region: &'a str,
+    /// What the rules of routes are about.
+    pub facts: &'a dyn Facts,
 }
 
 /// What was granted: where the request may go. Only [`authorize`] makes one.
@@ -145,8 +152,10 @@ pub fn readmit(snapshot: &Snapshot, now: UnixMillis, caller: &Caller) -> Result<
 /// Decides where the request may go.
 ///
 /// # Errors
-/// Refuses a model that the key may not use, and a model that no reachable provider serves.
+/// Refuses a region in which the key may not be used, a model that it may not use, a model that no reachable provider serves, and what
+/// a route's rule cannot be decided for.
 pub fn authorize(snapshot: &Snapshot, caller: &Caller, ask: &Ask<'_>) -> Result<Granted, Refusal> {
+    admit_region(snapshot, caller, ask.region)?;
     if !caller.key.models.admit(ask.model) {
         return Err(Refusal::new(
             RefusalKind::ModelDenied,
@@ -158,10 +167,11 @@ pub fn authorize(snapshot: &Snapshot, caller: &Caller, ask: &Ask<'_>) -> Result<
             ),
         ));
     }
-    let route = route(snapshot, caller, ask.model);
+    let route = route(snapshot, caller, ask)?;
+    let reach = Reach::of(snapshot, caller);
     let targets: Vec<Target> = match route {
-        Some(route) => routed(snapshot, caller, ask.model, route).collect(),
-        None => targets(snapshot, &caller.key, ask).collect(),
+        Some(route) => routed(snapshot, &reach, ask.model, route).collect(),
+        None => targets(snapshot, &reach, ask).collect(),
     };
     if targets.is_empty() {
         return Err(Refusal::new(
@@ -175,6 +185,26 @@ pub fn authorize(snapshot: &Snapshot, caller: &Caller, ask: &Ask<'_>) -> Result<
         ));
     }
     Ok(Granted { targets, route: route.cloned() })
+}
+
+/// Decides whether a request of the caller may be received in a region; empty: in one that nobody named.
+///
+/// # Errors
+/// Refuses a region that the key or its team does not admit.
+pub fn admit_region(snapshot: &Snapshot, caller: &Caller, region: &str) -> Result<(), Refusal> {
+    let reach = Reach::of(snapshot, caller);
+    if reach.admits(region) {
+        return Ok(());
+    }
+    let here = if region.is_empty() { "here".to_owned() } else { format!("in the region \"{}\"", shown(region)) };
+    Err(Refusal::new(
+        RefusalKind::RegionDenied,
+        format!(
+            "The Tollgate key \"{}\" may not be used {here}: its data stays in {}. Call a replica there, or ask your platform team.",
+            caller.key.name,
+            reach.regions(),
+        ),
+    ))
 }
 
 /// The quotas that hold for a caller, the outermost first: those of its customer, its team, its user and its key. An owner
@@ -201,7 +231,8 @@ pub fn quotas<'s>(snapshot: &'s Snapshot, caller: &'s Caller) -> Vec<Owned<'s>> 
 /// route gives a name to.
 #[must_use]
 pub fn models(snapshot: &Snapshot, caller: &Caller) -> Vec<Arc<Model>> {
-    let served = reachable(snapshot, &caller.key).flat_map(|provider| {
+    let reach = Reach::of(snapshot, caller);
+    let served = reach.providers(snapshot).flat_map(|provider| {
         let served = move |model: &&Arc<Model>| provider.models.admit(&model.name);
         snapshot.models().of_vendor(&provider.vendor).filter(served).cloned()
     });
@@ -347,49 +378,93 @@ fn revoked(key: &Key) -> String {
     format!("The Tollgate key \"{}\" was revoked. Ask your platform team for a new one.", key.name)
 }
 
-fn reachable<'s>(snapshot: &'s Snapshot, key: &'s Key) -> impl Iterator<Item = &'s Arc<Provider>> {
-    snapshot.providers().iter().filter(move |provider| may_reach(key, provider))
+// What a caller may reach: what its key allows, within what the key's team does.
+struct Reach<'s> {
+    key: &'s Key,
+    team: Option<&'s Team>,
 }
 
-fn may_reach(key: &Key, provider: &Provider) -> bool {
-    !provider.disabled && (key.providers.is_empty() || key.providers.contains(&provider.id))
+impl<'s> Reach<'s> {
+    fn of(snapshot: &'s Snapshot, caller: &'s Caller) -> Self {
+        Self { key: &caller.key, team: snapshot.team(&caller.key.team) }
+    }
+
+    fn providers(&self, snapshot: &'s Snapshot) -> impl Iterator<Item = &'s Arc<Provider>> {
+        snapshot.providers().iter().filter(move |provider| self.has(provider))
+    }
+
+    fn has(&self, provider: &Provider) -> bool {
+        let lists = [Some(&self.key.providers), self.team.map(|team| &team.providers)];
+        let is_listed = |list: &Arc<[ProviderId]>| list.is_empty() || list.contains(&provider.id);
+        !provider.disabled && lists.into_iter().flatten().all(is_listed) && self.admits(&provider.region)
+    }
+
+    // What does not say where it is, is in none of the regions that a list names.
+    fn admits(&self, region: &str) -> bool {
+        self.lists().all(|list| list.is_empty() || (!region.is_empty() && list.admit(region)))
+    }
+
+    fn lists(&self) -> impl Iterator<Item = &'s Patterns> {
+        [Some(&self.key.regions), self.team.map(|team| &team.regions)].into_iter().flatten()
+    }
+
+    fn regions(&self) -> String {
+        let lists = self.lists().filter(|list| !list.is_empty()).map(|list| list.texts().join(", "));
+        lists.collect::<Vec<_>>().join(", and within ")
+    }
 }
 
 fn is_for(route: &Route, caller: &Caller) -> bool {
     route.scope.has(&caller.customer, &caller.key.team, &caller.key.id)
 }
 
-// The route that decides about a model.
-fn route<'s>(snapshot: &'s Snapshot, caller: &Caller, model: &str) -> Option<&'s Arc<Route>> {
-    snapshot.routes().iter().find(|route| !route.disabled && route.models.admit(model) && is_for(route, caller))
+// The route that decides about a model. A rule that cannot be decided is not passed over: the request would go where nobody wanted it.
+fn route<'s>(snapshot: &'s Snapshot, caller: &Caller, ask: &Ask<'_>) -> Result<Option<&'s Arc<Route>>, Refusal> {
+    let may_decide = |route: &&Arc<Route>| !route.disabled && route.models.admit(ask.model) && is_for(route, caller);
+    for route in snapshot.routes().iter().filter(may_decide) {
+        match route.rule.as_ref().map_or(Ok(true), |rule| rule.holds(ask.facts)) {
+            Ok(true) => return Ok(Some(route)),
+            Ok(false) => {}
+            Err(undecided) => {
+                return Err(Refusal::new(
+                    RefusalKind::NoProvider,
+                    format!(
+                        "The rule of the route \"{}\" cannot be decided for this request: {undecided}. Ask your platform team.",
+                        route.name,
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(None)
 }
 
 fn routed<'s>(
     snapshot: &'s Snapshot,
-    caller: &'s Caller,
+    reach: &'s Reach<'s>,
     asked: &'s str,
     route: &'s Route,
 ) -> impl Iterator<Item = Target> + 's {
     let all =
         route.tiers.iter().enumerate().flat_map(|(at, tier)| tier.targets.iter().map(move |to| (at, tier.on, to)));
     all.filter_map(move |(tier, on, to)| {
-        let provider = reachable(snapshot, &caller.key).find(|provider| provider.id == to.provider)?;
+        let provider = reach.providers(snapshot).find(|provider| provider.id == to.provider)?;
         let name = to.model.clone().unwrap_or_else(|| asked.into());
         provider.models.admit(&name).then_some(())?;
-        target(snapshot, &caller.key, provider, name, Place { tier, weight: to.weight, on })
+        target(snapshot, reach.key, provider, name, Place { tier, weight: to.weight, on })
     })
 }
 
 // Without a route: each provider that serves the model, one after the other. A provider of another dialect does so only where its
 // row or the catalogue names the model: that it says nothing does not mean that it has everything.
-fn targets<'s>(snapshot: &'s Snapshot, key: &'s Key, ask: &'s Ask<'_>) -> impl Iterator<Item = Target> {
+fn targets<'s>(snapshot: &'s Snapshot, reach: &'s Reach<'s>, ask: &'s Ask<'_>) -> impl Iterator<Item = Target> {
     let serves = |provider: &&Arc<Provider>| {
         let is_named = || !provider.models.is_empty() || snapshot.models().find(&provider.vendor, ask.model).is_some();
         provider.models.admit(ask.model) && (provider.dialect == ask.dialect || is_named())
     };
-    let places = reachable(snapshot, key).filter(serves).enumerate();
+    let places = reach.providers(snapshot).filter(serves).enumerate();
     places.filter_map(|(tier, provider)| {
-        target(snapshot, key, provider, ask.model.into(), Place { tier, weight: 1, on: Conditions::default() })
+        target(snapshot, reach.key, provider, ask.model.into(), Place { tier, weight: 1, on: Conditions::default() })
     })
 }
 

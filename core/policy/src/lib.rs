@@ -22,6 +22,7 @@ pub mod runaway;
 pub mod provider;
 pub mod preset;
 pub mod route;
+pub use tollgate_rule as rule;
 pub mod snapshot;
 pub mod decide;
 pub mod refusal;

@@ -27,6 +27,8 @@ pub enum RefusalKind {
     ModelDenied,
     /// No provider that the key may reach serves the model.
     NoProvider,
+    /// The key may not be used where the replica runs.
+    RegionDenied,
     /// The model has no price, or the cost of the request no bound, and a budget would have to pay for it.
     Unpriced,
     /// What the request may cost does not fit in what is left of a budget.
@@ -64,7 +66,7 @@ pub struct Refusal {
 
 impl RefusalKind {
     /// Every kind.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::UnknownRoute,
         Self::MethodNotAllowed,
         Self::Malformed,
@@ -76,6 +78,7 @@ impl RefusalKind {
         Self::OwnerDisabled,
         Self::ModelDenied,
         Self::NoProvider,
+        Self::RegionDenied,
         Self::Unpriced,
         Self::BudgetExhausted,
         Self::BudgetBusy,
@@ -106,6 +109,7 @@ impl RefusalKind {
             Self::OwnerDisabled => "owner_disabled",
             Self::ModelDenied => "model_denied",
             Self::NoProvider => "no_provider",
+            Self::RegionDenied => "region_denied",
             Self::Unpriced => "unpriced",
             Self::BudgetExhausted => "budget_exhausted",
             Self::BudgetBusy => "budget_busy",
@@ -133,6 +137,7 @@ impl RefusalKind {
                 | Self::OwnerDisabled
                 | Self::ModelDenied
                 | Self::NoProvider
+                | Self::RegionDenied
                 | Self::Unpriced
                 | Self::BudgetExhausted
                 | Self::SessionLimited

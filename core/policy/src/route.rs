@@ -3,7 +3,9 @@
 //! The first route, by priority, that is for the caller and for the model decides alone. Where none of its targets can be
 //! reached, the request is refused: what an administrator has routed is never sent elsewhere.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+
+use tollgate_rule::Rule;
 
 use crate::{
     id::{CustomerId, KeyId, ProviderId, RouteId, TeamId},
@@ -18,6 +20,14 @@ pub const TARGETS_MAX: usize = 32;
 pub const SCOPE_MAX: usize = 1_000;
 /// The largest weight of a target, so that no sum of weights overflows.
 pub const WEIGHT_MAX: u32 = 1_000;
+/// The shortest time that an answer may have to begin: below it, every attempt would fail.
+pub const FIRST_BYTE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// The longest.
+pub const FIRST_BYTE_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
+/// The shortest time that a request may have in all.
+pub const DEADLINE_MIN: Duration = Duration::from_secs(1);
+/// The longest.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3_600);
 
 /// A route.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,6 +48,24 @@ pub struct Route {
     pub strict: bool,
     /// Where to, and where to after that; never empty.
     pub tiers: Vec<Tier>,
+    /// It decides only where this holds; `None`: always.
+    pub rule: Option<Rule>,
+    /// How is chosen within a tier.
+    pub balance: Balance,
+    /// How long an attempt may take until its answer begins; `None`: as the replica is configured.
+    pub first_byte_timeout: Option<Duration>,
+    /// How long the whole request may take; `None`: as long as it takes.
+    pub deadline: Option<Duration>,
+}
+
+/// How a target is chosen within a tier. A session stays with its choice while that answers.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Balance {
+    /// In proportion to the weights.
+    #[default]
+    Weight,
+    /// Whichever begins to answer soonest, as this replica has seen it.
+    Latency,
 }
 
 /// Whom a route is for: for everybody where all lists are empty, otherwise for whoever is in one of them.
@@ -103,6 +131,28 @@ impl Scope {
         let Self { customers, teams, keys } = self;
         let is_open = customers.is_empty() && teams.is_empty() && keys.is_empty();
         is_open || keys.contains(key) || teams.contains(team) || customers.contains(customer)
+    }
+}
+
+// === impl Balance ===
+
+impl Balance {
+    /// Every way.
+    pub const ALL: [Self; 2] = [Self::Weight, Self::Latency];
+
+    /// The word for it in configuration and records.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Weight => "weight",
+            Self::Latency => "latency",
+        }
+    }
+
+    /// The way of that word.
+    #[must_use]
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|balance| balance.word() == word)
     }
 }
 

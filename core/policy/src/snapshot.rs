@@ -55,6 +55,10 @@ pub struct Team {
     pub disabled: bool,
     /// What it may spend; `None`: no limit.
     pub quota: Option<Arc<Quota>>,
+    /// The providers that its keys may reach; empty: all.
+    pub providers: Arc<[ProviderId]>,
+    /// Where its requests may be received and answered.
+    pub regions: Patterns,
 }
 
 /// A user.
@@ -97,6 +101,8 @@ pub struct Key {
     pub quota: Option<Arc<Quota>>,
     /// Whether its requests go on that the audit log may miss.
     pub audit: AuditMode,
+    /// Where its requests may be received and answered, within what its team allows.
+    pub regions: Patterns,
 }
 
 /// Whether a request goes on that the audit log may miss.
@@ -447,6 +453,7 @@ mod tests {
             credentials: Arc::new([]),
             quota: None,
             audit: AuditMode::Required,
+            regions: Patterns::default(),
         }
     }
 

@@ -60,9 +60,30 @@ pub enum InvalidRule {
 
 // What a rule may call, beside the operators and what macros become. What is missing would be found only when a request comes.
 const FUNCTIONS: [&str; 24] = [
-    "size", "contains", "startsWith", "endsWith", "matches", "string", "int", "uint", "double", "bool", "duration", "timestamp",
-    "getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfYear", "getDayOfWeek", "getHours", "getMinutes", "getSeconds",
-    "min", "max", "lowerAscii",
+    "size",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "matches",
+    "string",
+    "int",
+    "uint",
+    "double",
+    "bool",
+    "duration",
+    "timestamp",
+    "getFullYear",
+    "getMonth",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfYear",
+    "getDayOfWeek",
+    "getHours",
+    "getMinutes",
+    "getSeconds",
+    "min",
+    "max",
+    "lowerAscii",
 ];
 
 /// Checks an expression, and returns what it is about.
@@ -144,7 +165,11 @@ impl<'e> Walk<'e> {
         if name != name.to_ascii_lowercase() {
             return Err(InvalidRule::HeaderName);
         }
-        if is_asked { self.asked.insert(name) } else { self.read.insert(name) };
+        if is_asked {
+            self.asked.insert(name)
+        } else {
+            self.read.insert(name)
+        };
         Ok(())
     }
 

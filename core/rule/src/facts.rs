@@ -1,6 +1,6 @@
 //! What a rule may be about.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use cel::{
     Value,
@@ -62,7 +62,7 @@ pub struct Who {
 }
 
 /// Tells a rule what it is about. Each is asked for only if the rule is about it.
-pub trait Facts {
+pub trait Facts: fmt::Debug {
     /// What is asked for.
     fn request(&self) -> Request;
     /// Who asks.
@@ -79,8 +79,7 @@ pub trait Facts {
 
 impl Variable {
     /// Every variable.
-    pub const ALL: [Self; 6] =
-        [Self::Request, Self::Caller, Self::Headers, Self::Budget, Self::Region, Self::Now];
+    pub const ALL: [Self; 6] = [Self::Request, Self::Caller, Self::Headers, Self::Budget, Self::Region, Self::Now];
 
     /// The name in a rule.
     #[must_use]
@@ -146,7 +145,9 @@ pub(crate) fn value(variable: Variable, facts: &dyn Facts) -> Value {
         Variable::Budget => fields([("used", Value::Float(facts.budget_used()))]),
         Variable::Region => text(&facts.region()),
         // What lies beyond the calendar is no time that a replica's clock shows.
-        Variable::Now => Value::Timestamp(DateTime::from_timestamp_millis(facts.now_ms()).unwrap_or_default().fixed_offset()),
+        Variable::Now => {
+            Value::Timestamp(DateTime::from_timestamp_millis(facts.now_ms()).unwrap_or_default().fixed_offset())
+        }
     }
 }
 

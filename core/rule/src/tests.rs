@@ -78,7 +78,11 @@ fn what_a_request_does_not_have_is_told_without_its_values() {
     let said = Rule::parse(rule).unwrap_err();
     assert_eq!(said, InvalidRule::Undecided(Undecided::Absent));
     let rule = "request.bytes < 10 || 'x-two' in headers && headers['x-two'] == 'a' && 10 / (request.bytes - 77) > 0";
-    let odd = Sample { request: Request { bytes: 77, ..Request::default() }, headers: vec![("x-two".into(), "a".into())], ..sample() };
+    let odd = Sample {
+        request: Request { bytes: 77, ..Request::default() },
+        headers: vec![("x-two".into(), "a".into())],
+        ..sample()
+    };
     assert_eq!(decided(rule, &odd), Err(Undecided::Computation));
 }
 

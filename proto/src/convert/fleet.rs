@@ -201,6 +201,7 @@ impl Decoder {
             credentials,
             quota,
             audit: mode,
+            regions,
         } = body;
         let hash: [u8; 32] = hash.as_ref().try_into().map_err(|_| problem("hash", "is not of 32 bytes"))?;
         let user = match user.as_str() {
@@ -225,6 +226,7 @@ impl Decoder {
             })?,
             quota: allowed(quota)?,
             audit: audit(&mode)?,
+            regions: shared(&mut self.models, regions, |list| patterns("regions", list))?,
         })
     }
 }
@@ -236,13 +238,15 @@ fn customer(id: &str, body: v1::CustomerItem) -> Field<Customer> {
 }
 
 fn team(id: &str, body: v1::TeamItem) -> Field<Team> {
-    let v1::TeamItem { name, customer, disabled, quota } = body;
+    let v1::TeamItem { name, customer, disabled, quota, providers, regions } = body;
     Ok(Team {
         id: parsed("id", id, TeamId::parse)?,
         name: text("name", &name)?,
         customer: parsed("customer", &customer, CustomerId::parse)?,
         disabled,
         quota: allowed(quota)?,
+        providers: ids("providers", &providers, ProviderId::parse)?,
+        regions: patterns("regions", &regions)?,
     })
 }
 

@@ -260,7 +260,15 @@ fn world() -> Snapshot {
         1,
         vec![
             Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),
-            Object::Team(Team { id: team, name: "platform".into(), customer, disabled: false, quota: None }),
+            Object::Team(Team {
+                id: team,
+                name: "platform".into(),
+                customer,
+                disabled: false,
+                quota: None,
+                providers: [].into(),
+                regions: Patterns::default(),
+            }),
             Object::User(User { id: claims().user, name: "ada".into(), disabled: false, quota: None }),
             Object::Key(key()),
             Object::TokenKey(token_key("one", 1)),
@@ -284,6 +292,7 @@ fn key() -> Key {
         credentials: Arc::new([]),
         quota: None,
         audit: AuditMode::Required,
+        regions: Patterns::default(),
     }
 }
 

@@ -1,11 +1,13 @@
 //! Decisions over a small world.
 
+use tollgate_rule::Rule;
+
 use super::*;
 use crate::{
     id::{CustomerId, KeyId, ProviderId, TeamId, UserId},
     pattern::Patterns,
     provider::Auth,
-    route::{RouteTarget, Scope, Tier},
+    route::{Balance, RouteTarget, Scope, Tier},
     snapshot::{AuditMode, Credential, Customer, Object, ObjectRef, Team, User},
 };
 
@@ -29,6 +31,7 @@ fn key() -> Key {
         credentials: Arc::new([]),
         quota: None,
         audit: AuditMode::Required,
+        regions: Patterns::default(),
     }
 }
 
@@ -59,8 +62,15 @@ fn provider(last: char, priority: i32) -> Provider {
 
 fn world() -> Snapshot {
     let customer = CustomerId::from_ulid(&ulid('c')).unwrap();
-    let team =
-        Team { id: key().team, name: "platform".into(), customer: customer.clone(), disabled: false, quota: None };
+    let team = Team {
+        id: key().team,
+        name: "platform".into(),
+        customer: customer.clone(),
+        disabled: false,
+        quota: None,
+        providers: Arc::new([]),
+        regions: Patterns::default(),
+    };
     let objects = vec![
         Object::Customer(Customer { id: customer, name: "acme".into(), disabled: false, quota: None }),
         Object::Team(team),
@@ -113,7 +123,7 @@ fn put(world: &Snapshot, object: Object) -> Snapshot {
 
 fn granted(snapshot: &Snapshot, model: &str) -> Result<Vec<String>, RefusalKind> {
     let caller = authenticate(snapshot, NOW, &KeyHash::new([1; 32])).unwrap();
-    let granted = authorize(snapshot, &caller, &Ask { dialect: Dialect::Anthropic, model });
+    let granted = authorize(snapshot, &caller, &ask(model));
     granted
         .map(|granted| granted.targets().iter().map(|target| target.provider.name.to_string()).collect())
         .map_err(|r| r.kind())
@@ -161,13 +171,51 @@ fn routed_to(name: char, models: &[&str], tiers: Vec<Vec<RouteTarget>>) -> Route
         disabled: false,
         strict: false,
         tiers: tiers.into_iter().map(tier).collect(),
+        rule: None,
+        balance: Balance::Weight,
+        first_byte_timeout: None,
+        deadline: None,
     }
+}
+
+// A request from the north, of a budget that is nearly used up, with one header.
+#[derive(Debug)]
+struct Nearly;
+
+impl Facts for Nearly {
+    fn request(&self) -> tollgate_rule::Request {
+        tollgate_rule::Request { model: "claude-x".into(), stream: true, ..tollgate_rule::Request::default() }
+    }
+
+    fn caller(&self) -> tollgate_rule::Who {
+        tollgate_rule::Who::default()
+    }
+
+    fn headers(&self) -> Vec<(String, String)> {
+        vec![("x-tier".into(), "low".into())]
+    }
+
+    fn budget_used(&self) -> f64 {
+        0.95
+    }
+
+    fn region(&self) -> Arc<str> {
+        "north".into()
+    }
+
+    fn now_ms(&self) -> i64 {
+        NOW.get()
+    }
+}
+
+fn ask(model: &str) -> Ask<'_> {
+    Ask { dialect: Dialect::Anthropic, model, region: "north", facts: &Nearly }
 }
 
 // Provider, model and tier of each target.
 fn places(snapshot: &Snapshot, model: &str) -> Result<Vec<String>, RefusalKind> {
     let caller = authenticate(snapshot, NOW, &KeyHash::new([1; 32])).unwrap();
-    let granted = authorize(snapshot, &caller, &Ask { dialect: Dialect::Anthropic, model });
+    let granted = authorize(snapshot, &caller, &ask(model));
     let place = |target: &Target| format!("{} {} {}", target.provider.name, target.name, target.tier);
     granted.map(|granted| granted.targets().iter().map(place).collect()).map_err(|refusal| refusal.kind())
 }
@@ -244,4 +292,77 @@ fn a_list_has_the_models_of_providers_and_the_names_of_routes() {
     let listed = models(&snapshot, &caller);
     let listed: Vec<_> = listed.iter().map(|model| (&*model.name, model.context_window)).collect();
     assert_eq!(listed, [("claude-fast", 9), ("claude-x", 9)]);
+}
+
+#[test]
+fn a_rule_decides_whether_its_route_does() {
+    let world = world();
+    let with = |rule: &str| {
+        let route = Route {
+            rule: Some(Rule::parse(rule).unwrap()),
+            ..routed_to('r', &["*"], vec![vec![to('b', Some("cheap"), 1)]])
+        };
+        places(&put(&world, Object::Route(route)), "claude-x")
+    };
+    let cheap = Ok(vec!["provider-b cheap 0".to_owned()]);
+    let usual = Ok(vec!["provider-a claude-x 0".to_owned(), "provider-b claude-x 1".to_owned()]);
+    assert_eq!(with("budget.used >= 0.9"), cheap);
+    assert_eq!(with("'x-tier' in headers && headers['x-tier'] == 'low' && region == 'north'"), cheap);
+    assert_eq!(with("budget.used >= 0.96"), usual);
+    assert_eq!(with("!request.stream"), usual);
+    // Not sent elsewhere than where an administrator may have wanted it.
+    assert_eq!(
+        with("10 / (request.images - 0) > 0 || true || request.images > 0"),
+        cheap,
+        "an error beside what holds is none"
+    );
+    assert_eq!(with("request.model == 'claude-x' && 1 / int(budget.used - 0.95) > 0"), Err(RefusalKind::NoProvider));
+}
+
+#[test]
+fn a_key_stays_within_its_regions_and_within_those_of_its_team() {
+    let world = world();
+    let in_region = |last: char, priority, region: &str| {
+        Object::Provider(Provider { region: region.into(), ..provider(last, priority) })
+    };
+    let objects = vec![in_region('a', 1, "eu-west-1"), in_region('b', 2, "us-east-1"), in_region('c', 3, "")];
+    let world = world.next(2, objects, vec![]);
+    let asked = |of_key: &[&str], of_team: &[&str], region: &str| {
+        let team = Team { regions: Patterns::parse(of_team).unwrap(), ..world.team(&key().team).unwrap().clone() };
+        let key = Key { regions: Patterns::parse(of_key).unwrap(), ..key() };
+        let world = world.next(3, vec![Object::Key(key), Object::Team(team)], vec![]);
+        let caller = authenticate(&world, NOW, &KeyHash::new([1; 32])).unwrap();
+        let granted = authorize(&world, &caller, &Ask { region, ..ask("claude-x") });
+        granted
+            .map(|granted| {
+                granted.targets().iter().map(|target| target.provider.name.to_string()).collect::<Vec<_>>().join(" ")
+            })
+            .map_err(|refusal| (refusal.kind(), refusal.public().to_owned()))
+    };
+    assert_eq!(asked(&[], &[], "").unwrap(), "provider-a provider-b provider-c");
+    assert_eq!(asked(&["eu-*"], &[], "eu-north").unwrap(), "provider-a");
+    assert_eq!(asked(&[], &["!us-*"], "eu-north").unwrap(), "provider-a", "what does not say where it is, is nowhere");
+    assert_eq!(asked(&["eu-*", "us-*"], &["us-*"], "us-west").unwrap(), "provider-b");
+    for (of_key, of_team, region) in
+        [(&["eu-*"][..], &[][..], "us-west"), (&["eu-*"], &[], ""), (&["eu-*"], &["us-*"], "us-west")]
+    {
+        let (kind, said) = asked(of_key, of_team, region).unwrap_err();
+        assert_eq!(kind, RefusalKind::RegionDenied, "{said}");
+        assert!(said.contains("its data stays in eu-*"), "{said}");
+    }
+    assert_eq!(asked(&["eu-*"], &[], "eu-x").unwrap(), "provider-a");
+}
+
+#[test]
+fn a_team_bounds_the_providers_of_its_keys() {
+    let world = world();
+    let with = |of_team: &[char], of_key: &[char]| {
+        let ids = |list: &[char]| list.iter().map(|last| provider(*last, 0).id).collect::<Arc<[ProviderId]>>();
+        let team = Team { providers: ids(of_team), ..world.team(&key().team).unwrap().clone() };
+        let key = Key { providers: ids(of_key), ..key() };
+        granted(&world.next(2, vec![Object::Key(key), Object::Team(team)], vec![]), "claude-x")
+    };
+    assert_eq!(with(&['b'], &[]), Ok(vec!["provider-b".into()]));
+    assert_eq!(with(&['a', 'b'], &['a']), Ok(vec!["provider-a".into()]));
+    assert_eq!(with(&['b'], &['a']), Err(RefusalKind::NoProvider));
 }

@@ -184,6 +184,7 @@ mod tests {
             credentials: Arc::new([]),
             quota: None,
             audit: AuditMode::Required,
+            regions: Patterns::default(),
         }
     }
 

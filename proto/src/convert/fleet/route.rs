@@ -1,8 +1,14 @@
 //! Routes, as a snapshot has them.
 
+use std::time::Duration;
+
 use tollgate_policy::{
     id::{CustomerId, KeyId, ProviderId, RouteId, TeamId},
-    route::{Condition, Route, RouteTarget, SCOPE_MAX, Scope, TARGETS_MAX, TIERS_MAX, Tier, WEIGHT_MAX},
+    route::{
+        Balance, Condition, DEADLINE_MAX, DEADLINE_MIN, FIRST_BYTE_TIMEOUT_MAX, FIRST_BYTE_TIMEOUT_MIN, Route,
+        RouteTarget, SCOPE_MAX, Scope, TARGETS_MAX, TIERS_MAX, Tier, WEIGHT_MAX,
+    },
+    rule::Rule,
 };
 
 use super::{Field, parsed, patterns, problem, provider::in_order, text};
@@ -10,7 +16,20 @@ use crate::fleet::v1;
 
 impl From<&Route> for v1::RouteItem {
     fn from(route: &Route) -> Self {
-        let Route { id: _, name, models, scope, priority, disabled, strict, tiers } = route;
+        let Route {
+            id: _,
+            name,
+            models,
+            scope,
+            priority,
+            disabled,
+            strict,
+            tiers,
+            rule,
+            balance,
+            first_byte_timeout,
+            deadline,
+        } = route;
         let Scope { customers, teams, keys } = scope;
         Self {
             name: name.to_string(),
@@ -22,6 +41,11 @@ impl From<&Route> for v1::RouteItem {
             disabled: *disabled,
             strict: *strict,
             tiers: tiers.iter().map(v1::RouteTierItem::from).collect(),
+            rule: rule.as_ref().map(Rule::text).unwrap_or_default().to_owned(),
+            // What is usual is not sent: a replica that does not know the field takes the route all the same.
+            balance: if *balance == Balance::default() { String::new() } else { balance.word().to_owned() },
+            first_byte_timeout_ms: millis(*first_byte_timeout),
+            deadline_ms: millis(*deadline),
         }
     }
 }
@@ -48,7 +72,21 @@ impl From<&RouteTarget> for v1::RouteTargetItem {
 }
 
 pub(super) fn read(id: &str, body: v1::RouteItem) -> Field<Route> {
-    let v1::RouteItem { name, models, customers, teams, keys, priority, disabled, strict, tiers } = body;
+    let v1::RouteItem {
+        name,
+        models,
+        customers,
+        teams,
+        keys,
+        priority,
+        disabled,
+        strict,
+        tiers,
+        rule,
+        balance,
+        first_byte_timeout_ms,
+        deadline_ms,
+    } = body;
     if customers.len() + teams.len() + keys.len() > SCOPE_MAX {
         return Err(problem("keys", "has too many owners, together with customers and teams"));
     }
@@ -72,7 +110,36 @@ pub(super) fn read(id: &str, body: v1::RouteItem) -> Field<Route> {
         disabled,
         strict,
         tiers: tiers.into_iter().map(tier).collect::<Field<_>>()?,
+        rule: match rule.as_str() {
+            "" => None,
+            text => Some(Rule::parse(text).map_err(|invalid| problem("rule", invalid))?),
+        },
+        balance: match balance.as_str() {
+            "" => Balance::default(),
+            word => Balance::of_word(word)
+                .filter(|balance| *balance != Balance::default())
+                .ok_or_else(|| problem("balance", "is not known to this version"))?,
+        },
+        first_byte_timeout: duration(
+            "first_byte_timeout_ms",
+            first_byte_timeout_ms,
+            (FIRST_BYTE_TIMEOUT_MIN, FIRST_BYTE_TIMEOUT_MAX),
+        )?,
+        deadline: duration("deadline_ms", deadline_ms, (DEADLINE_MIN, DEADLINE_MAX))?,
     })
+}
+
+fn millis(duration: Option<Duration>) -> i64 {
+    duration.map_or(0, |duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX))
+}
+
+fn duration(field: &'static str, millis: i64, (least, most): (Duration, Duration)) -> Field<Option<Duration>> {
+    if millis == 0 {
+        return Ok(None);
+    }
+    let duration = u64::try_from(millis).ok().map(Duration::from_millis);
+    let bounded = duration.filter(|duration| (least..=most).contains(duration));
+    bounded.map(Some).ok_or_else(|| problem(field, "is out of its bounds"))
 }
 
 fn tier(wire: v1::RouteTierItem) -> Field<Tier> {
@@ -123,6 +190,10 @@ mod tests {
                 Tier { targets: vec![target, plain.clone()], on: Conditions::default() },
                 Tier { targets: vec![plain], on: [Condition::Timeout].into_iter().collect() },
             ],
+            rule: Some(Rule::parse("budget.used > 0.9").unwrap()),
+            balance: Balance::Latency,
+            first_byte_timeout: Some(Duration::from_millis(1_500)),
+            deadline: Some(Duration::from_secs(600)),
         }
     }
 
@@ -152,6 +223,11 @@ mod tests {
             (&|wire| wire.tiers[1].on.push("timeout".into()), "tiers.on"),
             (&|wire| wire.teams.push("key-x".into()), "teams"),
             (&|wire| wire.name.clear(), "name"),
+            (&|wire| wire.rule = "colour == 'red'".into(), "rule"),
+            (&|wire| wire.balance = "weight".into(), "balance"),
+            (&|wire| wire.first_byte_timeout_ms = 99, "first_byte_timeout_ms"),
+            (&|wire| wire.first_byte_timeout_ms = -1, "first_byte_timeout_ms"),
+            (&|wire| wire.deadline_ms = 86_400_001, "deadline_ms"),
         ] {
             assert_eq!(refused(change), Some(field));
         }
