@@ -28,6 +28,7 @@ use crate::{
     store::{
         Store, StoreError, Txn,
         replicas::{Acknowledged, Opened, Refused},
+        resting::Resting,
     },
 };
 
@@ -67,6 +68,7 @@ struct Report {
     closed: Option<String>,
     acknowledged: Option<Acknowledged>,
     refused: Option<Refused>,
+    resting: Option<Vec<Resting>>,
     seen: i64,
 }
 
@@ -99,7 +101,8 @@ impl Roster {
     }
 
     pub(crate) fn opened(&self, replica: &ReplicaId, opened: Opened) {
-        self.report(replica, |report| report.opened = Some(opened));
+        // What an earlier stream said is said again on this one.
+        self.report(replica, |report| (report.opened, report.resting) = (Some(opened), None));
     }
 
     pub(crate) fn seen(&self, replica: &ReplicaId) {
@@ -112,6 +115,11 @@ impl Roster {
 
     pub(crate) fn refused(&self, replica: &ReplicaId, refused: Refused) {
         self.report(replica, |report| report.refused = Some(refused));
+    }
+
+    /// What the replica leaves alone, all of it.
+    pub(crate) fn resting(&self, replica: &ReplicaId, resting: Vec<Resting>) {
+        self.report(replica, |report| report.resting = Some(resting));
     }
 
     pub(crate) fn closed(&self, replica: &ReplicaId, stream: String) {
@@ -223,12 +231,15 @@ impl Roster {
 impl Report {
     // This one, where it says something, before an older one.
     fn over(self, older: Self) -> Self {
-        let closed = if self.opened.is_some() { self.closed } else { self.closed.or(older.closed) };
+        let is_new = self.opened.is_some();
+        let closed = if is_new { self.closed } else { self.closed.or(older.closed) };
+        let resting = if is_new { self.resting } else { self.resting.or(older.resting) };
         Self {
             opened: self.opened.or(older.opened),
             closed,
             acknowledged: self.acknowledged.or(older.acknowledged),
             refused: self.refused.or(older.refused),
+            resting,
             seen: self.seen.max(older.seen),
         }
     }
@@ -236,7 +247,7 @@ impl Report {
 
 // Returns the entries for the log: what the replica has put in force, and what it refused, each once.
 async fn write_one(txn: &mut Txn, replica: &ReplicaId, report: &Report, now: i64) -> Result<Vec<Entry>, StoreError> {
-    let Report { opened, closed, acknowledged, refused, seen } = report;
+    let Report { opened, closed, acknowledged, refused, resting, seen } = report;
     match opened {
         Some(opened) => txn.replica_opened(replica, opened, *seen).await?,
         None => txn.replica_seen(replica, *seen).await?,
@@ -268,6 +279,9 @@ async fn write_one(txn: &mut Txn, replica: &ReplicaId, report: &Report, now: i64
         detail.insert("revision".into(), json!(revision));
         detail.insert("reason".into(), json!(reason));
         entries.push(entry("replica.refuse_push", Outcome::Failed, detail));
+    }
+    if let Some(resting) = resting {
+        txn.replica_resting(replica, resting).await?;
     }
     if let Some(stream) = closed {
         txn.replica_closed(replica, stream).await?;

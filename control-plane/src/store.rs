@@ -47,6 +47,7 @@ pub mod providers;
 pub mod routes;
 pub mod keys;
 pub mod replicas;
+pub mod resting;
 pub mod models;
 pub mod token_keys;
 pub mod changes;

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-const CHANGEABLE: [&str; 12] = [
+const CHANGEABLE: [&str; 13] = [
     "name",
     "display_name",
     "user",
@@ -32,6 +32,7 @@ const CHANGEABLE: [&str; 12] = [
     "credentials",
     "tags",
     "audit",
+    "regions",
     "budgets",
     "limits",
     "session_limit",
@@ -124,6 +125,7 @@ impl Admin {
             credentials: references.credentials,
             tags: plain.tags,
             audit: plain.audit,
+            regions: plain.regions,
             prefix: token.public_prefix().to_owned(),
             hash,
             quota,

@@ -1,6 +1,8 @@
 //! ProviderService.
 
 mod credentials;
+mod health;
+mod references;
 
 use serde_json::{Value, json};
 use tollgate_audit::Fields;
@@ -13,7 +15,8 @@ use tollgate_policy::{
 use tollgate_proto::admin::v1::{self, provider_service_server::ProviderService};
 use tonic::{Request, Response, Status};
 
-use self::credentials::Secrets;
+pub(super) use self::references::{bounded, listed, referred};
+use self::{credentials::Secrets, health::Health};
 use super::{
     Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, routes,
     violations::Violations, wire,
@@ -22,7 +25,7 @@ use crate::{
     base_url,
     change::{Change, Done},
     store::{
-        StoreError, Txn,
+        Txn,
         organisation::Stamp,
         providers::{Credential, Provider, ProviderFilter},
     },
@@ -51,15 +54,15 @@ impl ProviderService for Admin {
         request: Request<v1::CreateProviderRequest>,
     ) -> Result<Response<v1::Provider>, Status> {
         let (by, message) = Authorized::take(request)?;
-        let provider = self.provider_create(&by, message.provider.unwrap_or_default()).await?;
-        Ok(Response::new(written(&provider)))
+        Ok(Response::new(self.provider_create(&by, message.provider.unwrap_or_default()).await?))
     }
 
     async fn get_provider(&self, request: Request<v1::GetProviderRequest>) -> Result<Response<v1::Provider>, Status> {
         let (_, message) = Authorized::take(request)?;
         let mut txn = self.store.begin_read().await.map_err(Failure::from)?;
         let provider = find(&mut txn, &message.provider).await?;
-        Ok(Response::new(written(&provider)))
+        let health = Health::read(&mut txn).await.map_err(Failure::from)?;
+        Ok(Response::new(written(&provider, &health)))
     }
 
     async fn list_providers(
@@ -75,8 +78,7 @@ impl ProviderService for Admin {
         request: Request<v1::UpdateProviderRequest>,
     ) -> Result<Response<v1::Provider>, Status> {
         let (by, message) = Authorized::take(request)?;
-        let provider = self.provider_update(&by, message).await?;
-        Ok(Response::new(written(&provider)))
+        Ok(Response::new(self.provider_update(&by, message).await?))
     }
 
     async fn delete_provider(&self, request: Request<v1::DeleteProviderRequest>) -> Result<Response<()>, Status> {
@@ -87,13 +89,14 @@ impl ProviderService for Admin {
 }
 
 impl Admin {
-    async fn provider_create(&self, by: &Authorized, wire: v1::Provider) -> Result<Provider, Failure> {
+    async fn provider_create(&self, by: &Authorized, wire: v1::Provider) -> Result<v1::Provider, Failure> {
         let mut violations = Violations::default();
         violations.output_only([
             ("id", !wire.id.is_empty()),
             ("etag", !wire.etag.is_empty()),
             ("create_time", wire.create_time.is_some()),
             ("update_time", wire.update_time.is_some()),
+            ("health", wire.health.is_some()),
         ]);
         let mut secrets = Secrets::default();
         let read = self.read_new(wire, &mut secrets, &mut violations)?;
@@ -103,9 +106,10 @@ impl Admin {
         let provider = Provider { stamp: change.created(), ..read };
         change.txn.provider_insert(&provider).await?;
         secrets.store(&mut change.txn, &self.keyring).await?;
+        let health = Health::read(&mut change.txn).await?;
         let target = target(&provider);
         change.finish(Done { target: &target, after: Some(fields_of(&provider)), ..Done::default() }).await?;
-        Ok(provider)
+        Ok(written(&provider, &health))
     }
 
     fn read_new(
@@ -167,12 +171,18 @@ impl Admin {
         let filter = violations.finish(Some(filter))?;
         let mut txn = self.store.begin_read().await?;
         let rows = txn.provider_list(&filter, after.as_ref(), page.limit()).await?;
+        let health = Health::read(&mut txn).await?;
         txn.end().await?;
+        let written = |row: &Provider| written(row, &health);
         let (providers, next_page_token) = page.write_created(&rows, written, |row| (row.stamp, row.id.as_str()));
         Ok(v1::ListProvidersResponse { providers, next_page_token })
     }
 
-    async fn provider_update(&self, by: &Authorized, message: v1::UpdateProviderRequest) -> Result<Provider, Failure> {
+    async fn provider_update(
+        &self,
+        by: &Authorized,
+        message: v1::UpdateProviderRequest,
+    ) -> Result<v1::Provider, Failure> {
         let wire = message.provider.unwrap_or_default();
         let mut violations = Violations::default();
         let mask = Mask::read(message.update_mask.as_ref(), &CHANGEABLE, &mut violations);
@@ -187,8 +197,9 @@ impl Admin {
         let mut secrets = Secrets::default();
         let new = self.merged(&old, &wire, &mask, &mut secrets, &mut violations)?;
         let new = violations.finish(Some(new))?;
+        let health = Health::read(&mut change.txn).await?;
         if new == old && secrets.is_empty() {
-            return Ok(old);
+            return Ok(written(&old, &health));
         }
         ensure_free(&mut change.txn, &new.name, Some(&old.id)).await?;
         let new = Provider { stamp: change.updated(old.stamp), ..new };
@@ -200,7 +211,7 @@ impl Admin {
         secrets.store(&mut change.txn, &self.keyring).await?;
         let (before, after) = (Some(fields_of(&old)), Some(fields_of(&new)));
         change.finish(Done { target: &target(&new), before, after, ..Done::default() }).await?;
-        Ok(new)
+        Ok(written(&new, &health))
     }
 
     fn merged(
@@ -260,6 +271,13 @@ impl Admin {
             );
             return Err(Failure::Blocked { subject: target, sentence });
         }
+        let teams = change.txn.provider_teams(&provider.id).await?;
+        if !teams.is_empty() {
+            let these = if teams.len() == 1 { "this team" } else { "these teams" };
+            let (name, teams) = (&provider.name, wire::quoted("team", &teams));
+            let sentence = format!("provider '{name}' is named by {teams}: take it out of {these} first");
+            return Err(Failure::Blocked { subject: target, sentence });
+        }
         let owners = change.txn.provider_budgets(&provider.id).await?;
         if !owners.is_empty() {
             let (name, owners) = (&provider.name, owners.join(", "));
@@ -316,7 +334,8 @@ fn read_vendor(text: &str, violations: &mut Violations) -> Option<String> {
     violations.take("vendor", Name::parse(text)).map(|name| name.to_string())
 }
 
-fn read_region(text: &str, violations: &mut Violations) -> Option<String> {
+/// Reads where something is, in its own words.
+pub(super) fn read_region(text: &str, violations: &mut Violations) -> Option<String> {
     if text.len() > REGION_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         violations
             .add("region", format!("must be at most {REGION_BYTES_MAX} visible ASCII characters, without spaces"));
@@ -375,7 +394,7 @@ fn fields_of(provider: &Provider) -> Fields {
     ])
 }
 
-fn written(provider: &Provider) -> v1::Provider {
+fn written(provider: &Provider, health: &Health) -> v1::Provider {
     let Provider {
         id,
         name,
@@ -402,23 +421,13 @@ fn written(provider: &Provider) -> v1::Provider {
         vendor: vendor.clone(),
         disabled: *disabled,
         priority: *priority,
-        credentials: credentials.iter().map(credentials::written).collect(),
+        credentials: credentials.iter().map(|credential| credentials::written(credential, health)).collect(),
         etag: wire::etag(stamp),
         create_time: Some(wire::timestamp(stamp.create_time)),
         update_time: Some(wire::timestamp(stamp.update_time)),
         auth: auth.text(),
         region: region.clone(),
         quirks: quirks.iter().map(|quirk| quirk.word().to_owned()).collect(),
+        health: Some(health.of(id.as_str())),
     }
-}
-
-/// The provider that a field refers to.
-pub(super) async fn referred(
-    txn: &mut Txn,
-    field: &str,
-    named: &str,
-    violations: &mut Violations,
-) -> Result<Option<ProviderId>, StoreError> {
-    let provider = txn.provider_find(named).await?.ok_or("is not the id or the name of a provider");
-    Ok(violations.take(field, provider).map(|provider| provider.id))
 }

@@ -1,13 +1,19 @@
 //! RouteService.
 
 mod explain;
+mod facts;
 mod fields;
+mod losses;
+mod pace;
 
 use tollgate_policy::{id::RouteId, name::Name};
 use tollgate_proto::admin::v1::{self, route_service_server::RouteService};
 use tonic::{Request, Response, Status};
 
-use self::fields::{fields_of, written};
+use self::{
+    fields::{fields_of, written},
+    pace::Pace,
+};
 use super::{
     Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, violations::Violations,
     wire,
@@ -20,8 +26,21 @@ use crate::{
     },
 };
 
-const CHANGEABLE: [&str; 9] =
-    ["name", "models", "customers", "teams", "keys", "priority", "disabled", "strict", "tiers"];
+const CHANGEABLE: [&str; 13] = [
+    "name",
+    "models",
+    "customers",
+    "teams",
+    "keys",
+    "priority",
+    "disabled",
+    "strict",
+    "tiers",
+    "rule",
+    "balance",
+    "first_byte_timeout",
+    "deadline",
+];
 
 #[tonic::async_trait]
 impl RouteService for Admin {
@@ -81,7 +100,9 @@ impl Admin {
         let models = fields::models(&wire.models, &mut violations);
         let scope = fields::scope(&mut change.txn, &wire, &mut violations).await?;
         let tiers = fields::tiers(&mut change.txn, &wire.tiers, &mut violations).await?;
-        let (name, models) = violations.finish(name.zip(models))?;
+        let pace = Pace::read(&wire, &mut violations);
+        let ((name, models), pace) = violations.finish(name.zip(models).zip(pace))?;
+        let Pace { rule, balance, first_byte_timeout_ms, deadline_ms } = pace;
         ensure_free(&mut change.txn, &name, None).await?;
         let route = Route {
             id: wire::new_id(RouteId::from_ulid)?,
@@ -92,6 +113,10 @@ impl Admin {
             disabled: wire.disabled,
             strict: wire.strict,
             tiers,
+            rule,
+            balance,
+            first_byte_timeout_ms,
+            deadline_ms,
             stamp: change.created(),
         };
         change.txn.route_insert(&route).await?;

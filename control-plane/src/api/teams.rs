@@ -5,7 +5,7 @@ pub(super) mod self_service;
 use serde_json::json;
 use tollgate_audit::Fields;
 use tollgate_policy::{
-    id::{CustomerId, TeamId},
+    id::{CustomerId, ProviderId, TeamId},
     name::Name,
     rbac::Place,
 };
@@ -20,6 +20,7 @@ use super::{
     filter::Filter,
     mask::Mask,
     page::Page,
+    providers,
     quotas::{self, Asked},
     routes,
     violations::Violations,
@@ -37,8 +38,17 @@ use crate::{
 /// What is said of a reference to a team that does not exist, or not for the caller.
 pub(super) const NO_TEAM: &str = "is not the id or the name of a team";
 
-const CHANGEABLE: [&str; 7] =
-    ["name", "display_name", "disabled", "budgets", "limits", "session_limit", "self_service"];
+const CHANGEABLE: [&str; 9] = [
+    "name",
+    "display_name",
+    "disabled",
+    "budgets",
+    "limits",
+    "session_limit",
+    "self_service",
+    "providers",
+    "regions",
+];
 
 #[tonic::async_trait]
 impl TeamService for Admin {
@@ -91,6 +101,8 @@ impl Admin {
             limits,
             session_limit,
             self_service,
+            providers,
+            regions,
         } = wire;
         let mut violations = Violations::default();
         violations.output_only([
@@ -106,11 +118,24 @@ impl Admin {
         let asked = Asked::new(&budgets, &limits, session_limit.as_ref());
         let quota = asked.read(&mut change, &Quota::default(), &mut violations).await?;
         let self_service = self_service::read(self_service.as_ref(), &mut violations);
-        let ((name, display_name), customer) =
-            violations.finish(wire::both((wire::both((name, display_name)), customer)))?;
+        let providers = providers::listed(&mut change.txn, &providers, &mut violations).await?;
+        let regions = wire::patterns("regions", &regions, &mut violations);
+        let (((name, display_name), customer), regions) =
+            violations.finish(name.zip(display_name).zip(customer).zip(regions))?;
         ensure_free(&mut change.txn, &name, None).await?;
         let id = wire::new_id(TeamId::from_ulid)?;
-        let team = Team { id, name, display_name, customer, disabled, quota, self_service, stamp: change.created() };
+        let team = Team {
+            id,
+            name,
+            display_name,
+            customer,
+            disabled,
+            quota,
+            self_service,
+            providers,
+            regions,
+            stamp: change.created(),
+        };
         change.txn.team_insert(&team).await?;
         let target = target(&team);
         change.finish(Done { target: &target, after: Some(fields_of(&team)), ..Done::default() }).await?;
@@ -163,6 +188,11 @@ impl Admin {
             true => self_service::read(wire.self_service.as_ref(), &mut violations),
             false => old.self_service.clone(),
         };
+        let providers = match mask.has("providers") {
+            true => providers::listed(&mut change.txn, &wire.providers, &mut violations).await?,
+            false => old.providers.clone(),
+        };
+        let regions = mask.of("regions", || wire::patterns("regions", &wire.regions, &mut violations));
         let quota = violations.finish(Some(quota))?;
         let new = Team {
             name: name.unwrap_or_else(|| old.name.clone()),
@@ -170,6 +200,8 @@ impl Admin {
             disabled: mask.of("disabled", || Some(wire.disabled)).unwrap_or(old.disabled),
             quota,
             self_service,
+            providers,
+            regions: regions.unwrap_or_else(|| old.regions.clone()),
             ..old.clone()
         };
         if new == old {
@@ -251,19 +283,21 @@ fn target(team: &Team) -> String {
 }
 
 fn fields_of(team: &Team) -> Fields {
-    let Team { id: _, name, display_name, customer, disabled, quota, self_service, stamp: _ } = team;
+    let Team { id: _, name, display_name, customer, disabled, quota, self_service, providers, regions, stamp: _ } = team;
     let fields = wire::fields([
         ("name", json!(name.as_str())),
         ("display_name", json!(display_name)),
         ("customer", json!(customer.as_str())),
         ("disabled", json!(disabled)),
         ("self_service", self_service::field_of(self_service.as_ref())),
+        ("providers", json!(providers.iter().map(ProviderId::as_str).collect::<Vec<_>>())),
+        ("regions", json!(regions)),
     ]);
     quotas::with_fields(quota, fields)
 }
 
 fn written(team: &Team) -> v1::Team {
-    let Team { id, name, display_name, customer, disabled, quota, self_service, stamp } = team;
+    let Team { id, name, display_name, customer, disabled, quota, self_service, providers, regions, stamp } = team;
     let (budgets, limits, session_limit) = quotas::written(quota);
     v1::Team {
         id: id.to_string(),
@@ -278,5 +312,7 @@ fn written(team: &Team) -> v1::Team {
         limits,
         session_limit,
         self_service: self_service::written(self_service.as_ref()),
+        providers: providers.iter().map(ProviderId::to_string).collect(),
+        regions: regions.clone(),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tollgate_policy::{
     credential::TokenKey,
     id::{CustomerId, KeyId, ProviderId, TeamId},
-    route::Scope,
+    route::{Balance, Scope},
     snapshot::{EndedSession, Model, Object, ObjectRef},
 };
 use tollgate_proto::{
@@ -39,9 +39,26 @@ pub(crate) fn customer(row: &Customer) -> Item {
 }
 
 pub(crate) fn team(row: &Team) -> Item {
-    let Team { id, name, display_name: _, customer, disabled, quota, self_service: _, stamp: _ } = row;
-    let (name, customer) = (name.to_string(), customer.to_string());
-    let body = TeamItem { name, customer, disabled: *disabled, quota: quota::item(quota) };
+    let Team {
+        id,
+        name,
+        display_name: _,
+        customer,
+        disabled,
+        quota,
+        self_service: _,
+        providers,
+        regions,
+        stamp: _,
+    } = row;
+    let body = TeamItem {
+        name: name.to_string(),
+        customer: customer.to_string(),
+        disabled: *disabled,
+        quota: quota::item(quota),
+        providers: providers.iter().map(ToString::to_string).collect(),
+        regions: regions.clone(),
+    };
     item(ItemKind::Team, id.to_string(), &body)
 }
 
@@ -65,6 +82,7 @@ pub(crate) fn key(row: &Key) -> Item {
         credentials,
         tags: _,
         audit,
+        regions,
         prefix: _,
         hash,
         quota,
@@ -82,6 +100,7 @@ pub(crate) fn key(row: &Key) -> Item {
         credentials: credentials.iter().map(ToString::to_string).collect(),
         quota: quota::item(quota),
         audit: audit_word(*audit).to_owned(),
+        regions: regions.clone(),
     };
     item(ItemKind::Key, id.to_string(), &body)
 }
@@ -126,7 +145,21 @@ pub(crate) fn provider(row: &Provider, vendors: &Vendors) -> Item {
 }
 
 pub(crate) fn route(row: &Route) -> Item {
-    let Route { id, name, models, scope, priority, disabled, strict, tiers, stamp: _ } = row;
+    let Route {
+        id,
+        name,
+        models,
+        scope,
+        priority,
+        disabled,
+        strict,
+        tiers,
+        rule,
+        balance,
+        first_byte_timeout_ms,
+        deadline_ms,
+        stamp: _,
+    } = row;
     let Scope { customers, teams, keys } = scope;
     let body = RouteItem {
         name: name.to_string(),
@@ -138,6 +171,10 @@ pub(crate) fn route(row: &Route) -> Item {
         disabled: *disabled,
         strict: *strict,
         tiers: tiers.iter().map(RouteTierItem::from).collect(),
+        rule: rule.clone(),
+        balance: balance_word(*balance).to_owned(),
+        first_byte_timeout_ms: first_byte_timeout_ms.unwrap_or_default(),
+        deadline_ms: deadline_ms.unwrap_or_default(),
     };
     item(ItemKind::Route, id.to_string(), &body)
 }
@@ -152,6 +189,14 @@ pub(crate) fn token_key(row: &TokenKey) -> Item {
 
 pub(crate) fn ended_session(row: &EndedSession) -> Item {
     item(ItemKind::EndedSession, row.id.to_string(), &EndedSessionItem::from(row))
+}
+
+// What is usual has one encoding, and it is the one of before there was a choice.
+const fn balance_word(balance: Balance) -> &'static str {
+    match balance {
+        Balance::Weight => "",
+        Balance::Latency => balance.word(),
+    }
 }
 
 fn credential(row: &Credential) -> CredentialItem {

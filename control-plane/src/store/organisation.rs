@@ -1,7 +1,7 @@
 //! The rows of customers, teams and users.
 
 use tollgate_policy::{
-    id::{CustomerId, TeamId, UserId},
+    id::{CustomerId, ProviderId, TeamId, UserId},
     name::Name,
     rbac::Reach,
 };
@@ -11,6 +11,7 @@ use super::{
     quotas::Quota,
     reach::Belonging,
     self_service::{self, SelfService},
+    statement,
 };
 
 /// When an object came to be and when it last changed.
@@ -60,6 +61,10 @@ pub struct Team {
     pub quota: Quota,
     /// What its developers may do for themselves; `None`: nothing.
     pub self_service: Option<SelfService>,
+    /// The providers that its keys may reach; empty: all.
+    pub providers: Vec<ProviderId>,
+    /// Where their requests may be received and answered, as patterns; empty: everywhere.
+    pub regions: Vec<String>,
     /// Its history.
     pub stamp: Stamp,
 }
@@ -238,11 +243,11 @@ impl Txn {
 
     /// Stores a new team.
     pub async fn team_insert(&mut self, team: &Team) -> Result<(), StoreError> {
-        let Team { id, name, display_name, customer, disabled, quota, self_service, stamp } = team;
+        let Team { id, name, display_name, customer, disabled, quota, self_service, providers, regions, stamp } = team;
         let insert = sql!(
-            "INSERT INTO teams (id, name, display_name, customer, disabled, limits, session_limit, self_service, create_time,
-             update_time, created, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+            "INSERT INTO teams (id, name, display_name, customer, disabled, limits, session_limit, self_service, providers,
+             regions, create_time, update_time, created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             id.as_str(),
             name.as_str(),
             display_name,
@@ -251,29 +256,36 @@ impl Txn {
             quota.limits_text()?,
             quota.session_text()?,
             self_service::text(self_service.as_ref())?,
+            statement::list(providers.iter().map(ProviderId::as_str)),
+            statement::list(regions),
         );
         self.execute(stamp.bind(insert)).await?;
-        self.budgets_put(TeamId::NOUN, id.as_str(), &quota.budgets).await
+        self.budgets_put(TeamId::NOUN, id.as_str(), &quota.budgets).await?;
+        self.team_links(team).await
     }
 
     /// Stores the changed fields of a team.
     pub async fn team_update(&mut self, team: &Team) -> Result<(), StoreError> {
-        let Team { id, name, display_name, customer: _, disabled, quota, self_service, stamp } = team;
+        let Team { id, name, display_name, customer: _, disabled, quota, self_service, providers, regions, stamp } = team;
         let update = sql!(
             "UPDATE teams SET name = $1, display_name = $2, disabled = $3, limits = $4, session_limit = $5, self_service = $6,
-             update_time = $7, revision = $8 WHERE id = $9",
+             providers = $7, regions = $8, update_time = $9, revision = $10 WHERE id = $11",
             name.as_str(),
             display_name,
             *disabled,
             quota.limits_text()?,
             quota.session_text()?,
             self_service::text(self_service.as_ref())?,
+            statement::list(providers.iter().map(ProviderId::as_str)),
+            statement::list(regions),
             stamp.update_time,
             stamp.revision,
             id.as_str(),
         );
         self.execute(update).await?;
-        self.budgets_put(TeamId::NOUN, id.as_str(), &quota.budgets).await
+        self.budgets_put(TeamId::NOUN, id.as_str(), &quota.budgets).await?;
+        self.execute(sql!("DELETE FROM team_providers WHERE team = $1", id.as_str())).await?;
+        self.team_links(team).await
     }
 
     /// Deletes a team, retires the budgets, and remembers that it is gone.
@@ -292,6 +304,18 @@ impl Txn {
         );
         let row = self.fetch_one(select).await?;
         Ok((row.int("keys")?, row.int("users")?))
+    }
+
+    async fn team_links(&mut self, team: &Team) -> Result<(), StoreError> {
+        for provider in &team.providers {
+            let link = sql!(
+                "INSERT INTO team_providers (team, provider) VALUES ($1, $2)",
+                team.id.as_str(),
+                provider.as_str()
+            );
+            self.execute(link).await?;
+        }
+        Ok(())
     }
 }
 
@@ -424,6 +448,8 @@ impl Team {
             disabled: row.flag("disabled")?,
             quota,
             self_service: row.parsed_opt("self_service", self_service::read)?,
+            providers: row.ids("providers", ProviderId::parse)?,
+            regions: row.list("regions")?,
             stamp: Stamp::read(row)?,
         })
     }

@@ -176,6 +176,15 @@ impl Txn {
         self.fetch_all(select).await?.iter().map(|row| row.text("name")).collect()
     }
 
+    /// The names of at most five teams that name the provider.
+    pub async fn provider_teams(&mut self, id: &ProviderId) -> Result<Vec<String>, StoreError> {
+        let select = sql!(
+            "SELECT name FROM teams WHERE id IN (SELECT team FROM team_providers WHERE provider = $1) ORDER BY name LIMIT 5",
+            id.as_str()
+        );
+        self.fetch_all(select).await?.iter().map(|row| row.text("name")).collect()
+    }
+
     /// The names of at most five keys that name the credential.
     pub async fn credential_keys(&mut self, id: &CredentialId) -> Result<Vec<String>, StoreError> {
         let select = sql!(

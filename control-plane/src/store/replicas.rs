@@ -210,14 +210,17 @@ impl Txn {
         Ok(())
     }
 
-    /// Notes that a replica follows. The newest stream is the one that counts.
+    /// Notes that a replica follows. The newest stream is the one that counts. What an earlier run left alone is forgotten, as
+    /// the replica has.
     ///
     /// # Errors
     /// As [`Txn::execute`].
     pub async fn replica_opened(&mut self, id: &ReplicaId, opened: &Opened, now: i64) -> Result<(), StoreError> {
         let Opened { stream, version, region, incarnation } = opened;
         let update = sql!(
-            "UPDATE replicas SET stream = $1, version = $2, region = $3, incarnation = $4, seen_time = $5 WHERE id = $6",
+            "UPDATE replicas SET stream = $1, version = $2, region = $3, incarnation = $4, seen_time = $5,
+                 resting = CASE WHEN incarnation = $4 THEN resting ELSE '[]' END
+             WHERE id = $6",
             stream,
             version,
             region,

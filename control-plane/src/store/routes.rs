@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tollgate_policy::{
     id::{CustomerId, KeyId, ProviderId, RouteId, TeamId},
     name::Name,
-    route::{Condition, RouteTarget, Scope, Tier},
+    route::{Balance, Condition, RouteTarget, Scope, Tier},
 };
 
 use super::{Position, Row, Statement, StoreError, TextMatch, Txn, organisation::Stamp, statement};
@@ -30,6 +30,14 @@ pub struct Route {
     pub strict: bool,
     /// Where to, tier by tier.
     pub tiers: Vec<Tier>,
+    /// It decides only where this holds, as it was written; empty: always.
+    pub rule: String,
+    /// How is chosen within a tier.
+    pub balance: Balance,
+    /// How long an attempt may take until its answer begins, in milliseconds; `None`: as the replica is configured.
+    pub first_byte_timeout_ms: Option<i64>,
+    /// How long the whole request may take, in milliseconds; `None`: as long as it takes.
+    pub deadline_ms: Option<i64>,
     /// Its history.
     pub stamp: Stamp,
 }
@@ -94,9 +102,9 @@ impl Txn {
     /// Stores a new route.
     pub async fn route_insert(&mut self, route: &Route) -> Result<(), StoreError> {
         let insert = sql!(
-            "INSERT INTO routes (id, name, models, customers, teams, keys, priority, disabled, strict, tiers, create_time,
-             update_time, created, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+            "INSERT INTO routes (id, name, models, customers, teams, keys, priority, disabled, strict, tiers, rule,
+             balance, first_byte_timeout_ms, deadline_ms, create_time, update_time, created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
             route.id.as_str(),
         );
         self.execute(route.stamp.bind(route.bind(insert)?)).await?;
@@ -107,7 +115,8 @@ impl Txn {
     pub async fn route_update(&mut self, route: &Route) -> Result<(), StoreError> {
         let update = sql!(
             "UPDATE routes SET name = $2, models = $3, customers = $4, teams = $5, keys = $6, priority = $7, disabled = $8,
-             strict = $9, tiers = $10, update_time = $11, revision = $12 WHERE id = $1",
+             strict = $9, tiers = $10, rule = $11, balance = $12, first_byte_timeout_ms = $13, deadline_ms = $14,
+             update_time = $15, revision = $16 WHERE id = $1",
             route.id.as_str(),
         );
         let Stamp { update_time, revision, .. } = route.stamp;
@@ -157,9 +166,23 @@ impl Txn {
 // === impl Route ===
 
 impl Route {
-    // As the columns from name to tiers.
+    // As the columns from name to deadline_ms.
     fn bind(&self, statement: Statement) -> Result<Statement, StoreError> {
-        let Self { id: _, name, models, scope, priority, disabled, strict, tiers, stamp: _ } = self;
+        let Self {
+            id: _,
+            name,
+            models,
+            scope,
+            priority,
+            disabled,
+            strict,
+            tiers,
+            rule,
+            balance,
+            first_byte_timeout_ms,
+            deadline_ms,
+            stamp: _,
+        } = self;
         let Scope { customers, teams, keys } = scope;
         let tiers: Vec<_> = tiers.iter().map(TierForm::of).collect();
         let tiers = serde_json::to_string(&tiers).map_err(|error| StoreError::corrupt("tiers", error))?;
@@ -172,7 +195,11 @@ impl Route {
             .bind(*priority)
             .bind(*disabled)
             .bind(*strict)
-            .bind(tiers))
+            .bind(tiers)
+            .bind(rule)
+            .bind(balance.word())
+            .bind(*first_byte_timeout_ms)
+            .bind(*deadline_ms))
     }
 
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -193,9 +220,21 @@ impl Route {
             disabled: row.flag("disabled")?,
             strict: row.flag("strict")?,
             tiers: row.parsed("tiers", tiers)?,
+            rule: row.text("rule")?,
+            balance: row.parsed("balance", balance)?,
+            first_byte_timeout_ms: row.int_opt("first_byte_timeout_ms")?,
+            deadline_ms: row.int_opt("deadline_ms")?,
             stamp: Stamp::read(row)?,
         })
     }
+}
+
+// Routes that are older than the ways have none.
+fn balance(word: &str) -> Result<Balance, &'static str> {
+    if word.is_empty() {
+        return Ok(Balance::default());
+    }
+    Balance::of_word(word).ok_or("neither weight nor latency")
 }
 
 // === impl TierForm ===

@@ -16,8 +16,8 @@ use tokio::{
 use tollgate_policy::id::ReplicaId;
 use tollgate_proto::{
     fleet::v1::{
-        Ack, Checkpoint, Chunk, Directive, FollowRequest, FollowResponse, Heartbeat, Hello, Nack, Recall, Resync,
-        Share, Welcome, follow_request::Message as Hear, follow_response::Message as Say,
+        Ack, Alive, Checkpoint, Chunk, Directive, FollowRequest, FollowResponse, Heartbeat, Hello, Nack, Recall,
+        Resting as Told, Resync, Share, Welcome, follow_request::Message as Hear, follow_response::Message as Say,
     },
     push::{self, HEARTBEAT_SECONDS, SILENCE_SECONDS_MAX},
 };
@@ -25,9 +25,13 @@ use tonic::{Status, Streaming};
 
 use crate::{
     audit::checkpoints::Signed,
+    clock,
     fleet::Fleet,
     publish::{Latest, PublishError, encode::Encoded},
-    store::replicas::{Acknowledged, Opened, Refused},
+    store::{
+        replicas::{Acknowledged, Opened, Refused},
+        resting::{self, RESTING_MAX, Resting},
+    },
 };
 
 /// A replica that takes nothing for so long is given up.
@@ -115,6 +119,7 @@ impl Follower {
 
     async fn listen(&self, requests: &mut Streaming<FollowRequest>) -> Ended {
         let patience = Duration::from_secs(SILENCE_SECONDS_MAX);
+        let mut resting = None;
         loop {
             let message = match tokio::time::timeout(patience, requests.message()).await {
                 Ok(Ok(Some(FollowRequest { message }))) => message,
@@ -127,9 +132,23 @@ impl Follower {
                 Some(Hear::Nack(nack)) => self.refused(nack),
                 Some(Hear::Resync(resync)) => self.resync(&resync),
                 Some(Hear::Hello(_)) => return Some(Status::invalid_argument("a hello is sent once")),
+                Some(Hear::Alive(alive)) => self.alive(alive, &mut resting),
                 // A newer replica may say what this version does not know.
-                Some(Hear::Alive(_)) | None => {}
+                None => {}
             }
+        }
+    }
+
+    // What the replica leaves alone is told at each sign of life, and is news when something has changed.
+    fn alive(&self, Alive { resting }: Alive, before: &mut Option<Vec<Resting>>) {
+        let now = clock::now_ms();
+        let read = |told: &Told| Resting::read(&told.id, &told.cause, told.left_ms, now);
+        let mut told: Vec<Resting> = resting.iter().take(RESTING_MAX).filter_map(read).collect();
+        told.sort_by(|one, other| one.id.cmp(&other.id));
+        told.dedup_by(|one, other| one.id == other.id);
+        if before.as_ref().is_none_or(|before| !resting::is_unchanged(&told, before, now)) {
+            self.fleet.parts.roster.resting(&self.replica, told.clone());
+            *before = Some(told);
         }
     }
 

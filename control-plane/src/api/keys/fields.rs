@@ -29,8 +29,6 @@ use crate::{
 
 /// What is said of a reference to a user who does not exist, or not for the caller.
 const NO_USER: &str = "is not the id or the name of a user";
-/// The most providers, and the most credentials, that one key names.
-const REFERENCES_MAX: usize = 64;
 /// How much of a key's hash the log shows, to tell two secrets apart: 12 hexadecimal digits.
 const FINGERPRINT_BYTES: usize = 6;
 
@@ -43,6 +41,7 @@ pub(super) struct Plain {
     pub(super) models: Vec<String>,
     pub(super) tags: BTreeMap<String, String>,
     pub(super) audit: AuditMode,
+    pub(super) regions: Vec<String>,
 }
 
 /// The fields that name other objects, as they were written.
@@ -69,7 +68,16 @@ impl Plain {
         let models = wire::patterns("models", &wire.models, violations);
         let tags = wire::tags(&wire.tags, violations);
         let audit = read_audit(wire, violations);
-        Some(Self { name: name?, display_name: display_name?, expires_ms, models: models?, tags: tags?, audit: audit? })
+        let regions = wire::patterns("regions", &wire.regions, violations);
+        Some(Self {
+            name: name?,
+            display_name: display_name?,
+            expires_ms,
+            models: models?,
+            tags: tags?,
+            audit: audit?,
+            regions: regions?,
+        })
     }
 }
 
@@ -85,7 +93,7 @@ impl<'a> References<'a> {
         violations: &mut Violations,
     ) -> Result<Resolved, StoreError> {
         let user = resolve_user(txn, by, self.user, violations).await?;
-        let providers = resolve_providers(txn, self.providers, violations).await?;
+        let providers = providers::listed(txn, self.providers, violations).await?;
         let credentials = resolve_credentials(txn, self.credentials, violations).await?;
         ensure_reachable(&providers, &credentials, violations);
         Ok(Resolved { user, providers, credentials: credentials.into_iter().map(|(id, _)| id).collect() })
@@ -120,6 +128,9 @@ pub(super) async fn merged(
     if let Some(audit) = mask.of("audit", || read_audit(wire, violations)) {
         new.audit = audit;
     }
+    if let Some(regions) = mask.of("regions", || wire::patterns("regions", &wire.regions, violations)) {
+        new.regions = regions;
+    }
     if mask.has("user") {
         let by = change.by();
         new.user = resolve_user(&mut change.txn, by, &wire.user, violations).await?;
@@ -128,7 +139,7 @@ pub(super) async fn merged(
         let own: Vec<_> = old.credentials.iter().map(CredentialId::to_string).collect();
         let credentials = if mask.has("credentials") { &wire.credentials } else { &own };
         if mask.has("providers") {
-            new.providers = resolve_providers(&mut change.txn, &wire.providers, violations).await?;
+            new.providers = providers::listed(&mut change.txn, &wire.providers, violations).await?;
         }
         let credentials = resolve_credentials(&mut change.txn, credentials, violations).await?;
         ensure_reachable(&new.providers, &credentials, violations);
@@ -203,26 +214,13 @@ async fn resolve_user(
     Ok(violations.take("user", by.reaches(&place).then_some(user.id).ok_or(NO_USER)))
 }
 
-async fn resolve_providers(
-    txn: &mut Txn,
-    list: &[String],
-    violations: &mut Violations,
-) -> Result<Vec<ProviderId>, StoreError> {
-    let mut ids: Vec<ProviderId> = Vec::new();
-    for (at, named) in bounded("providers", list, violations).iter().enumerate() {
-        let id = providers::referred(txn, &format!("providers[{at}]"), named, violations).await?;
-        ids.extend(id.filter(|id| !ids.contains(id)));
-    }
-    Ok(ids)
-}
-
 async fn resolve_credentials(
     txn: &mut Txn,
     list: &[String],
     violations: &mut Violations,
 ) -> Result<Vec<(CredentialId, ProviderId)>, StoreError> {
     let mut found: Vec<(CredentialId, ProviderId)> = Vec::new();
-    for (at, named) in bounded("credentials", list, violations).iter().enumerate() {
+    for (at, named) in providers::bounded("credentials", list, violations).iter().enumerate() {
         let credential = txn.credential_find(named).await?;
         let credential = credential.ok_or("is not the id of a credential, and not 'provider/name' of one");
         let credential = violations.take(&format!("credentials[{at}]"), credential);
@@ -241,13 +239,6 @@ fn ensure_reachable(providers: &[ProviderId], credentials: &[(CredentialId, Prov
             violations.add(format!("credentials[{at}]"), "belongs to a provider that the key may not reach");
         }
     }
-}
-
-fn bounded<'a>(field: &str, list: &'a [String], violations: &mut Violations) -> &'a [String] {
-    if list.len() > REFERENCES_MAX {
-        violations.add(field, format!("must be at most {REFERENCES_MAX}"));
-    }
-    list.get(..REFERENCES_MAX).unwrap_or(list)
 }
 
 fn read_audit(wire: &v1::Key, violations: &mut Violations) -> Option<AuditMode> {
@@ -286,6 +277,7 @@ pub(super) fn fields_of(key: &Key) -> Fields {
         credentials,
         tags,
         audit,
+        regions,
         prefix,
         hash,
         quota,
@@ -304,6 +296,7 @@ pub(super) fn fields_of(key: &Key) -> Fields {
         ("credentials", json!(credentials.iter().map(CredentialId::as_str).collect::<Vec<_>>())),
         ("tags", json!(tags)),
         ("audit", json!(audit.word())),
+        ("regions", json!(regions)),
         ("prefix", json!(prefix)),
         ("fingerprint", json!(fingerprint)),
     ]);
@@ -325,6 +318,7 @@ pub(super) fn written(key: &Key) -> v1::Key {
         credentials,
         tags,
         audit,
+        regions,
         prefix,
         hash: _,
         quota,
@@ -352,5 +346,6 @@ pub(super) fn written(key: &Key) -> v1::Key {
         limits,
         session_limit,
         audit: written_audit(*audit).into(),
+        regions: regions.clone(),
     }
 }

@@ -48,6 +48,8 @@ pub(super) async fn constrain(
         ("limits", !wire.limits.is_empty()),
         ("session_limit", wire.session_limit.is_some()),
         ("audit", plain.audit != AuditMode::default()),
+        // Where their data may go is not theirs to say.
+        ("regions", !wire.regions.is_empty()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
         violations.add(field, "is not for the owner of a key to set: leave it empty");

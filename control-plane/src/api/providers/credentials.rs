@@ -5,7 +5,10 @@ use tollgate_policy::{id::CredentialId, name::Name};
 use tollgate_proto::admin::v1;
 use tollgate_settings::{Secret, SecretSource, Setting as _};
 
-use super::super::{failure::Failure, violations::Violations, wire};
+use super::{
+    super::{failure::Failure, violations::Violations, wire},
+    health::Health,
+};
 use crate::{
     keys::Minter,
     seal::{Keyring, Place},
@@ -88,8 +91,8 @@ fn read_one(
     secrets: &mut Secrets,
     violations: &mut Violations,
 ) -> Result<Option<Credential>, Failure> {
-    // `reference` and `fingerprint` come back as they were read, when a caller changes what it got: they decide nothing.
-    let v1::Credential { id, name, secret, reference: _, weight, disabled, fingerprint: _ } = wire;
+    // What is output only comes back as it was read, when a caller changes what it got: it decides nothing.
+    let v1::Credential { id, name, secret, reference: _, weight, disabled, fingerprint: _, health: _ } = wire;
     let name = violations.take(&format!("{field}.name"), Name::parse(name));
     let weight = read_weight(*weight, field, violations);
     let written = read_secret(secret, field, violations);
@@ -185,7 +188,7 @@ pub(super) fn field_of(credential: &Credential) -> Value {
 }
 
 /// The credential on the wire, without its secret.
-pub(super) fn written(credential: &Credential) -> v1::Credential {
+pub(super) fn written(credential: &Credential, health: &Health) -> v1::Credential {
     let Credential { id, name, reference, weight, disabled, fingerprint } = credential;
     v1::Credential {
         id: id.to_string(),
@@ -195,5 +198,6 @@ pub(super) fn written(credential: &Credential) -> v1::Credential {
         weight: i32::try_from(*weight).unwrap_or(WEIGHT_MAX),
         disabled: *disabled,
         fingerprint: fingerprint.clone(),
+        health: Some(health.of(id.as_str())),
     }
 }

@@ -1,5 +1,7 @@
 //! Where the requests of a key go: asked of the decision that proxies make, over the state that they would have.
 
+use std::sync::Arc;
+
 use tollgate_policy::{
     decide::{self, Ask, Target},
     snapshot::{Dialect, Object, Snapshot},
@@ -7,7 +9,7 @@ use tollgate_policy::{
 };
 use tollgate_proto::{admin::v1, fleet::v1::Item};
 
-use super::{super::keys, Admin, Authorized, Failure, Violations, find, written};
+use super::{super::keys, Admin, Authorized, Failure, Violations, facts::Supposed, find, losses, written};
 use crate::{
     clock,
     publish::items,
@@ -23,7 +25,7 @@ impl Admin {
         by: &Authorized,
         message: v1::ExplainRouteRequest,
     ) -> Result<v1::ExplainRouteResponse, Failure> {
-        let v1::ExplainRouteRequest { key, model, dialect } = message;
+        let v1::ExplainRouteRequest { key, model, dialect, .. } = &message;
         let mut violations = Violations::default();
         if key.is_empty() {
             violations.add("key", "is required: name the key, by id or name");
@@ -39,12 +41,17 @@ impl Admin {
                 violations.take("dialect", dialect)
             }
         };
-        let dialect = violations.finish(dialect)?;
+        let supposed = Supposed::read(&message, dialect.unwrap_or(Dialect::Anthropic), &mut violations);
+        let (dialect, supposed) = violations.finish(dialect.zip(supposed))?;
         let mut txn = self.store.begin_read().await?;
-        let key = keys::find(&mut txn, by, &key).await?;
+        let key = keys::find(&mut txn, by, key).await?;
         let snapshot = snapshot(&mut txn, &key).await?;
-        let granted = decide::authenticate(&snapshot, UnixMillis::new(clock::now_ms()), &key.hash)
-            .and_then(|caller| decide::authorize(&snapshot, &caller, &Ask { dialect, model: &model }));
+        let now = clock::now_ms();
+        let granted = decide::authenticate(&snapshot, UnixMillis::new(now), &key.hash).and_then(|caller| {
+            let region = Arc::clone(&supposed.region);
+            let facts = supposed.sent(&snapshot, &caller, now);
+            decide::authorize(&snapshot, &caller, &Ask { dialect, model, region: &region, facts: &facts })
+        });
         let granted = match granted {
             Ok(granted) => granted,
             Err(refusal) => {
@@ -57,7 +64,7 @@ impl Admin {
             None => None,
         };
         txn.end().await?;
-        let targets = granted.targets().iter().map(explained).collect();
+        let targets = granted.targets().iter().map(|target| explained(dialect, target)).collect();
         Ok(v1::ExplainRouteResponse { route, targets, refusal: String::new() })
     }
 }
@@ -98,7 +105,7 @@ async fn snapshot(txn: &mut Txn, key: &Key) -> Result<Snapshot, StoreError> {
     Ok(snapshot)
 }
 
-fn explained(target: &Target) -> v1::ExplainedTarget {
+fn explained(client: Dialect, target: &Target) -> v1::ExplainedTarget {
     let Target { provider, credentials: _, name, model, tier, weight, on } = target;
     v1::ExplainedTarget {
         provider: provider.id.to_string(),
@@ -109,5 +116,6 @@ fn explained(target: &Target) -> v1::ExplainedTarget {
         weight: i32::try_from(*weight).unwrap_or(i32::MAX),
         on: super::fields::words(*tier, *on),
         priced: model.as_ref().is_some_and(|model| model.price.is_some()),
+        losses: losses::of(client, provider, name),
     }
 }

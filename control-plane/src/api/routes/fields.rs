@@ -9,7 +9,10 @@ use tollgate_policy::{
 };
 use tollgate_proto::admin::v1;
 
-use super::super::{mask::Mask, providers, violations::Violations, wire};
+use super::{
+    super::{mask::Mask, providers, violations::Violations, wire},
+    pace::{self, Pace},
+};
 use crate::store::{StoreError, Txn, routes::Route};
 
 /// Reads the models, of which there is at least one.
@@ -104,6 +107,7 @@ pub(super) async fn merged(
         violations.add(field, format!("must be at most {SCOPE_MAX}, customers, teams and keys together"));
     }
     let tiers = if mask.has("tiers") { tiers(txn, &wire.tiers, violations).await? } else { old.tiers.clone() };
+    let Pace { rule, balance, first_byte_timeout_ms, deadline_ms } = Pace::merged(old, wire, mask, violations);
     Ok(Route {
         id: old.id.clone(),
         name: name.unwrap_or_else(|| old.name.clone()),
@@ -113,6 +117,10 @@ pub(super) async fn merged(
         disabled: mask.of("disabled", || Some(wire.disabled)).unwrap_or(old.disabled),
         strict: mask.of("strict", || Some(wire.strict)).unwrap_or(old.strict),
         tiers,
+        rule,
+        balance,
+        first_byte_timeout_ms,
+        deadline_ms,
         stamp: old.stamp,
     })
 }
@@ -183,7 +191,21 @@ fn overfull(scope: &Scope) -> Option<&'static str> {
 
 /// The route as the log may show it.
 pub(super) fn fields_of(route: &Route) -> Fields {
-    let Route { id: _, name, models, scope, priority, disabled, strict, tiers, stamp: _ } = route;
+    let Route {
+        id: _,
+        name,
+        models,
+        scope,
+        priority,
+        disabled,
+        strict,
+        tiers,
+        rule,
+        balance,
+        first_byte_timeout_ms,
+        deadline_ms,
+        stamp: _,
+    } = route;
     let Scope { customers, teams, keys } = scope;
     let tiers: Vec<Value> = tiers.iter().enumerate().map(|(at, tier)| tier_field(at, tier)).collect();
     wire::fields([
@@ -196,6 +218,10 @@ pub(super) fn fields_of(route: &Route) -> Fields {
         ("disabled", json!(disabled)),
         ("strict", json!(strict)),
         ("tiers", json!(tiers)),
+        ("rule", json!(rule)),
+        ("balance", json!(balance.word())),
+        ("first_byte_timeout_ms", json!(first_byte_timeout_ms)),
+        ("deadline_ms", json!(deadline_ms)),
     ])
 }
 
@@ -212,7 +238,21 @@ fn tier_field(at: usize, tier: &Tier) -> Value {
 
 /// The route on the wire.
 pub(super) fn written(route: &Route) -> v1::Route {
-    let Route { id, name, models, scope, priority, disabled, strict, tiers, stamp } = route;
+    let Route {
+        id,
+        name,
+        models,
+        scope,
+        priority,
+        disabled,
+        strict,
+        tiers,
+        rule,
+        balance,
+        first_byte_timeout_ms,
+        deadline_ms,
+        stamp,
+    } = route;
     let Scope { customers, teams, keys } = scope;
     let target = |target: &RouteTarget| v1::RouteTarget {
         provider: target.provider.to_string(),
@@ -237,6 +277,10 @@ pub(super) fn written(route: &Route) -> v1::Route {
         etag: wire::etag(stamp),
         create_time: Some(wire::timestamp(stamp.create_time)),
         update_time: Some(wire::timestamp(stamp.update_time)),
+        rule: rule.clone(),
+        balance: balance.word().to_owned(),
+        first_byte_timeout: pace::written(*first_byte_timeout_ms),
+        deadline: pace::written(*deadline_ms),
     }
 }
 

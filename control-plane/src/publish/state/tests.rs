@@ -2,9 +2,10 @@ use std::collections::HashMap;
 
 use prost::Message as _;
 use tollgate_policy::{
-    id::{CredentialId, CustomerId, KeyId, TeamId},
+    id::{CredentialId, CustomerId, KeyId, RouteId, TeamId},
     name::Name as ObjectName,
     provider::Auth,
+    route::{Balance, Conditions, RouteTarget, Scope, Tier},
     snapshot::{AuditMode, Dialect, Model, Object, ObjectRef},
     token::KeyHash,
 };
@@ -17,6 +18,7 @@ use crate::{
         keys::Key,
         organisation::{Customer, Stamp, Team},
         quotas::Quota,
+        routes::Route,
     },
 };
 
@@ -46,6 +48,7 @@ fn key(number: usize, revoked: bool) -> Key {
         credentials: vec![CredentialId::from_ulid(&ulid(1)).unwrap()],
         tags: BTreeMap::new(),
         audit: AuditMode::Required,
+        regions: vec![],
         prefix: String::new(),
         hash: KeyHash::new(hash),
         quota: Quota::default(),
@@ -105,6 +108,21 @@ fn with_keys(revision: i64, keys: Vec<Key>) -> Changes {
     Changes { keys, ..changes(revision) }
 }
 
+fn team() -> Team {
+    Team {
+        id: TeamId::from_ulid(&ulid(1)).unwrap(),
+        name: name("platform"),
+        display_name: String::new(),
+        customer: CustomerId::from_ulid(&ulid(1)).unwrap(),
+        disabled: false,
+        quota: Quota::default(),
+        self_service: None,
+        providers: vec![],
+        regions: vec![],
+        stamp: STAMP,
+    }
+}
+
 fn begun(keys: usize) -> State {
     let customer = Customer {
         id: CustomerId::from_ulid(&ulid(1)).unwrap(),
@@ -114,19 +132,9 @@ fn begun(keys: usize) -> State {
         quota: Quota::default(),
         stamp: STAMP,
     };
-    let team = Team {
-        id: TeamId::from_ulid(&ulid(1)).unwrap(),
-        name: name("platform"),
-        display_name: String::new(),
-        customer: customer.id.clone(),
-        disabled: false,
-        quota: Quota::default(),
-        self_service: None,
-        stamp: STAMP,
-    };
     let mut state = State::default();
     let all = (1..=keys).map(|number| key(number, false)).collect();
-    state.take(&Changes { customers: vec![customer], teams: vec![team], ..with_keys(10, all) }, true);
+    state.take(&Changes { customers: vec![customer], teams: vec![team()], ..with_keys(10, all) }, true);
     state
 }
 
@@ -293,4 +301,42 @@ fn a_replica_is_told_of_the_mode_of_a_key_only_where_it_is_not_the_usual_one() {
     let required = items::key(&key(1, false)).body;
     let loose = items::key(&Key { audit: AuditMode::BestEffort, ..key(1, false) }).body;
     assert_eq!(loose, [&required[..], &[11 << 3 | 2, 11], b"best_effort"].concat());
+}
+
+#[test]
+fn rules_waits_and_regions_are_told_only_where_there_are_some() {
+    let provider = ProviderId::from_ulid(&ulid(1)).unwrap();
+    let target = RouteTarget { provider: provider.clone(), model: None, weight: 1 };
+    let route = Route {
+        id: RouteId::from_ulid(&ulid(1)).unwrap(),
+        name: name("r"),
+        models: vec!["*".to_owned()],
+        scope: Scope::default(),
+        priority: 0,
+        disabled: false,
+        strict: false,
+        tiers: vec![Tier { targets: vec![target], on: Conditions::default() }],
+        rule: String::new(),
+        balance: Balance::Weight,
+        first_byte_timeout_ms: None,
+        deadline_ms: None,
+        stamp: STAMP,
+    };
+    let body = |item: Item| items::checked(item).unwrap().body;
+    // What an older replica knows of an object, and an item of some fields more.
+    let plain = body(items::route(&route));
+    let ruled = Route { rule: "true".to_owned(), balance: Balance::Latency, ..route.clone() };
+    let more = [&[10 << 3 | 2, 4], &b"true"[..], &[11 << 3 | 2, 7], b"latency"].concat();
+    assert_eq!(body(items::route(&ruled)), [&plain[..], &more].concat());
+    let paced = Route { first_byte_timeout_ms: Some(100), deadline_ms: Some(1_000), ..route };
+    assert_eq!(body(items::route(&paced)), [&plain[..], &[12 << 3, 100, 13 << 3, 0xe8, 0x07]].concat());
+
+    let regions = || vec!["eu".to_owned()];
+    let plain = body(items::key(&key(1, false)));
+    let bound = body(items::key(&Key { regions: regions(), ..key(1, false) }));
+    assert_eq!(bound, [&plain[..], &[12 << 3 | 2, 2], b"eu"].concat());
+    let plain = body(items::team(&team()));
+    let bound = body(items::team(&Team { regions: regions(), providers: vec![provider.clone()], ..team() }));
+    let named = [&[5 << 3 | 2, 35], provider.as_str().as_bytes()].concat();
+    assert_eq!(bound, [&plain[..], &named, &[6 << 3 | 2, 2], b"eu"].concat());
 }
