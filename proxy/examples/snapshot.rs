@@ -89,6 +89,7 @@ async fn measure(keys: usize) {
         incarnation: 1,
         funds: std::sync::Arc::default(),
         rates: tollgate_proxy::rates::Rates::default(),
+        health: std::sync::Arc::default(),
         witness: tollgate_proxy::witness::Witness::default(),
         snapshot_age_max: Duration::from_secs(3_600),
         environment: Arc::new(|_| None),
@@ -214,12 +215,8 @@ fn pushes(signer: &Ed25519KeyPair, keys: usize) -> Vec<(Push, Vec<Bytes>)> {
     let customer = CustomerItem { name: "acme".into(), disabled: false, quota: None };
     let mut items = vec![item(ItemKind::Customer, format!("customer-{}", ulid(0)), &customer)];
     for team in 0..200 {
-        let body = TeamItem {
-            name: format!("team-{team}"),
-            customer: format!("customer-{}", ulid(0)),
-            disabled: false,
-            quota: None,
-        };
+        let body =
+            TeamItem { name: format!("team-{team}"), customer: format!("customer-{}", ulid(0)), ..TeamItem::default() };
         items.push(item(ItemKind::Team, format!("team-{}", ulid(team)), &body));
     }
     items.extend((0..keys).map(|number| key(number, false)));

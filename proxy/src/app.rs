@@ -17,6 +17,7 @@ use crate::{
     current::Holder,
     funds::{Borrowing, Funds},
     gate::{self, Gate, Lingerer, SessionBook, Settler},
+    health::Health,
     listen::{self, Listener, TlsError},
     membership::{self, Link, MembershipError},
     metrics::Metrics,
@@ -128,10 +129,26 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let (witness, watch) = witness(&config, &metrics).await?;
     let report = Report::new(link.clone(), spool.clone(), witness.clone());
     let (rates, courier) = rates(&config)?;
-    let following = following(&config, link, spool.incarnation(), Arc::clone(&funds), rates.clone(), witness);
-    let sync = Sync::new(following, Arc::clone(&holder));
+    let health = Arc::new(Health::default());
+    let sync = Sync::new(
+        sync::Options {
+            link,
+            data_dir: config.data_dir.clone(),
+            name: config.name.clone(),
+            region: config.region.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            incarnation: spool.incarnation(),
+            funds: Arc::clone(&funds),
+            rates: rates.clone(),
+            health: Arc::clone(&health),
+            witness,
+            snapshot_age_max: config.snapshot_age_max,
+            environment: Arc::clone(&config.environment),
+        },
+        Arc::clone(&holder),
+    );
     let connect_timeout = config.upstream_connect_timeout;
-    let upstream = Upstream::new(&upstream::Options { connect_timeout, http2: config.upstream_http2 })?;
+    let upstream = Upstream::new(&upstream::Options { connect_timeout, http2: config.upstream_http2 }, health)?;
     let sessions = Arc::new(SessionBook::default());
     let (door, settler) = {
         let (spool, funds, metrics) = (spool.clone(), Arc::clone(&funds), Arc::clone(&metrics));
@@ -150,6 +167,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
         sampler: config.sampler.clone(),
         first_byte_timeout: config.upstream_first_byte_timeout,
         silence_max: config.upstream_silence_max,
+        region: config.region.as_str().into(),
     }));
     let refused = |address| move |source| BuildError::Listen { address, source };
     let listener = Listener::bind(config.listen, tls, config.connections_max, config.drain_timeout)
@@ -291,7 +309,10 @@ async fn tick(holder: Arc<Holder>, stop: CancellationToken) {
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let cut = holder.tick(clock::wall());
         if cut > 0 {
-            tracing::info!(cut, "open visits were cut: their keys or credentials have expired");
+            tracing::info!(
+                cut,
+                "open visits were cut: their keys or credentials have expired, or their deadlines have passed"
+            );
         }
     }
 }
@@ -362,28 +383,5 @@ fn membership(config: &Config) -> membership::Options {
         join_token: config.join_token.clone(),
         fleet_token: config.fleet_token.clone(),
         authority: config.control_plane_ca.clone(),
-    }
-}
-
-fn following(
-    config: &Config,
-    link: Link,
-    incarnation: u64,
-    funds: Arc<Funds>,
-    rates: Rates,
-    witness: Witness,
-) -> sync::Options {
-    sync::Options {
-        link,
-        data_dir: config.data_dir.clone(),
-        name: config.name.clone(),
-        region: config.region.clone(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        incarnation,
-        funds,
-        rates,
-        witness,
-        snapshot_age_max: config.snapshot_age_max,
-        environment: Arc::clone(&config.environment),
     }
 }

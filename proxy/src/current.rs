@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use tokio::time::Instant;
 use tollgate_policy::{id::CredentialId, snapshot::Snapshot, time::UnixMillis, token::Pepper};
 use zeroize::Zeroizing;
 
@@ -75,10 +76,11 @@ impl Holder {
         self.visits.reconsider(&next.snapshot, now)
     }
 
-    /// Decides the open visits again at this instant, so that a key that expires takes its streams with it. Returns how
-    /// many were cut.
+    /// Decides the open visits again at this instant, so that a key that expires takes its streams with it, and a deadline
+    /// that passes ends its visit. Returns how many were cut.
     pub fn tick(&self, now: UnixMillis) -> usize {
-        self.load().map_or(0, |current| self.visits.reconsider(&current.snapshot, now))
+        let refused = self.load().map_or(0, |current| self.visits.reconsider(&current.snapshot, now));
+        refused + self.visits.expire(Instant::now())
     }
 
     /// The open visits.

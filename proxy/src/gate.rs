@@ -93,6 +93,7 @@ pub(crate) struct Gate {
     sampler: Sampler,
     first_byte_timeout: Duration,
     silence_max: Duration,
+    region: Arc<str>,
     request_ids: RequestIds,
     words: Words,
     // The numbers of visits in the spool, from 1.
@@ -125,6 +126,8 @@ pub(crate) struct Parts {
     pub(crate) first_byte_timeout: Duration,
     /// How long a provider may fall silent in the middle of its answer.
     pub(crate) silence_max: Duration,
+    /// Where the replica runs; empty: it does not say.
+    pub(crate) region: Arc<str>,
 }
 
 /// The rooms, in order.
@@ -165,6 +168,7 @@ impl Gate {
             sampler,
             first_byte_timeout,
             silence_max,
+            region,
         } = parts;
         Self {
             holder,
@@ -178,6 +182,7 @@ impl Gate {
             sampler,
             first_byte_timeout,
             silence_max,
+            region,
             credentials: Credentials::default(),
             request_ids: RequestIds::new(),
             words: Words::default(),

@@ -17,6 +17,7 @@ pub mod credentials;
 mod listen;
 mod gate;
 pub mod rates;
+pub mod health;
 mod upstream;
 pub mod funds;
 mod refuse;

@@ -82,7 +82,11 @@ pub(crate) const fn status(kind: RefusalKind, detail: Detail) -> StatusCode {
         // Claude Code shows the sentence of a 451 as it is, after one request. With 403 it says "Please run /login", with
         // 404 it hides the sentence and offers another model, and a 400 it sends six times.
         (
-            RefusalKind::ModelDenied | RefusalKind::NoProvider | RefusalKind::Unpriced | RefusalKind::Inexpressible,
+            RefusalKind::ModelDenied
+            | RefusalKind::NoProvider
+            | RefusalKind::RegionDenied
+            | RefusalKind::Unpriced
+            | RefusalKind::Inexpressible,
             _,
         ) => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
         // Claude Code shows the sentence of this one word for word, after one request. Where it was given a key it puts `API
@@ -112,9 +116,11 @@ pub(crate) const fn class(kind: RefusalKind) -> ErrorClass {
         | RefusalKind::KeyRevoked
         | RefusalKind::KeyExpired
         | RefusalKind::OwnerDisabled => ErrorClass::Authentication,
-        RefusalKind::ModelDenied | RefusalKind::NoProvider | RefusalKind::Unpriced | RefusalKind::Inexpressible => {
-            ErrorClass::Permission
-        }
+        RefusalKind::ModelDenied
+        | RefusalKind::NoProvider
+        | RefusalKind::RegionDenied
+        | RefusalKind::Unpriced
+        | RefusalKind::Inexpressible => ErrorClass::Permission,
         RefusalKind::BudgetExhausted | RefusalKind::SessionLimited => ErrorClass::Billing,
         RefusalKind::BudgetBusy | RefusalKind::RateLimited | RefusalKind::ParallelLimited => ErrorClass::RateLimit,
         // Not `Overloaded`: three of those make Claude Code give up, or change to another model.
@@ -295,6 +301,7 @@ mod tests {
             (RefusalKind::OwnerDisabled, "401 authentication_error retry=false after=-"),
             (RefusalKind::ModelDenied, "451 permission_error retry=false after=-"),
             (RefusalKind::NoProvider, "451 permission_error retry=false after=-"),
+            (RefusalKind::RegionDenied, "451 permission_error retry=false after=-"),
             (RefusalKind::Unpriced, "451 permission_error retry=false after=-"),
             (RefusalKind::BudgetExhausted, "429 billing_error retry=false after=-"),
             (RefusalKind::BudgetBusy, "429 rate_limit_error retry=- after=-"),

@@ -18,7 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tollgate_policy::time::UnixMillis;
 
 use self::{keeper::Keeper, replica::Replica, session::Ended};
-use crate::{backoff::Backoff, current::Holder, funds::Funds, membership::Link, rates::Rates, witness::Witness};
+use crate::{
+    backoff::Backoff, current::Holder, funds::Funds, health::Health, membership::Link, rates::Rates, witness::Witness,
+};
 
 mod assembly;
 mod keeper;
@@ -55,6 +57,8 @@ pub struct Options {
     pub funds: Arc<Funds>,
     /// How fast callers may go: which share is this replica's.
     pub rates: Rates,
+    /// Which providers do not answer, for operators.
+    pub health: Arc<Health>,
     /// Who keeps what is said of the audit log.
     pub witness: Witness,
     /// A policy on disk that was last confirmed longer ago is not used.

@@ -1,7 +1,7 @@
 //! The way out: connections to providers, and which credential is shown to them.
 //!
 //! [`speech`]: how a provider's dialect is spoken, and where. [`address`]: which addresses may be connected to. [`destination`]: a provider's base URL. [`sign`]: how its credential is
-//! shown. [`token`]: what it is exchanged for first, with some clouds. [`rest`]: which credentials are left alone for a while. [`choice`]: which of the others is taken.
+//! shown. [`token`]: what it is exchanged for first, with some clouds. [`choice`]: which of the credentials is taken, of those that are well ([`health`](crate::health)).
 //!
 //! This is hyper's own client rather than a higher one, since a request must leave with exactly the headers and the query
 //! that the client sent: nothing is added, normalised, followed or decoded on the way.
@@ -11,7 +11,6 @@ mod address;
 pub(crate) mod destination;
 pub(crate) mod sign;
 pub(crate) mod token;
-pub(crate) mod rest;
 pub(crate) mod choice;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -29,7 +28,8 @@ use tokio::net::TcpStream;
 use tollgate_policy::lease::Hold;
 use tower::{BoxError, timeout::Timeout, util::BoxCloneSyncService};
 
-use self::{address::Resolver, rest::Rests, token::Tokens};
+use self::{address::Resolver, token::Tokens};
+use crate::health::Health;
 
 // Providers close idle connections after a minute or more: ours are gone before, so that no request meets a closing one.
 const IDLE_MAX: Duration = Duration::from_secs(50);
@@ -52,7 +52,7 @@ pub(crate) struct Options {
 pub(crate) struct Upstream {
     public: Pool,
     private: Pool,
-    rests: Rests,
+    health: Arc<Health>,
     tokens: Tokens,
 }
 
@@ -64,20 +64,20 @@ impl Upstream {
     /// # Errors
     /// Returns what the TLS library refuses; a machine without root certificates is no error, but every TLS connection will
     /// fail there.
-    pub(crate) fn new(options: &Options) -> Result<Self, rustls::Error> {
+    pub(crate) fn new(options: &Options, health: Arc<Health>) -> Result<Self, rustls::Error> {
         let tls = tls()?;
         Ok(Self {
             public: pool(tls.clone(), options, false),
             private: pool(tls, options, true),
-            rests: Rests::default(),
+            health,
             tokens: Tokens::default(),
         })
     }
 
-    /// The credentials that rest.
+    /// How well providers answer.
     #[must_use]
-    pub(crate) const fn rests(&self) -> &Rests {
-        &self.rests
+    pub(crate) fn health(&self) -> &Health {
+        &self.health
     }
 
     /// The access tokens that credentials are exchanged for.
@@ -94,7 +94,7 @@ impl Upstream {
 
 impl fmt::Debug for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstream").field("rests", &self.rests).finish_non_exhaustive()
+        f.debug_struct("Upstream").field("health", &self.health).finish_non_exhaustive()
     }
 }
 

@@ -19,6 +19,7 @@ use std::{
 };
 
 use futures_util::task::AtomicWaker;
+use tokio::time::Instant;
 use tollgate_policy::{
     decide::{self, Caller},
     refusal::Refusal,
@@ -36,7 +37,13 @@ pub struct Visits {
     next: AtomicU64,
 }
 
-type Shard = Mutex<HashMap<u64, (Caller, Arc<Switch>)>>;
+type Shard = Mutex<HashMap<u64, Visit>>;
+
+struct Visit {
+    caller: Caller,
+    switch: Arc<Switch>,
+    deadline: Option<(Instant, Refusal)>,
+}
 
 /// Keeps a visit in the register until it is dropped.
 pub struct Registration {
@@ -61,7 +68,7 @@ impl Visits {
         let at = usize::try_from(number).unwrap_or_default() % SHARDS;
         let shard = self.shards.get(at).map(Arc::clone).unwrap_or_default();
         let switch = Arc::new(Switch::default());
-        lock(&shard).insert(number, (caller, Arc::clone(&switch)));
+        lock(&shard).insert(number, Visit { caller, switch: Arc::clone(&switch), deadline: None });
         Registration { number, shard, switch }
     }
 
@@ -73,13 +80,25 @@ impl Visits {
 
     /// Decides every open visit again and cuts those that are refused. Returns how many were cut.
     pub fn reconsider(&self, snapshot: &Snapshot, now: UnixMillis) -> usize {
+        self.cut(|visit| decide::reconsider(snapshot, now, &visit.caller).err())
+    }
+
+    /// Cuts the visits whose deadline has passed. Returns how many were cut.
+    pub fn expire(&self, now: Instant) -> usize {
+        self.cut(|visit| {
+            let (at, refusal) = visit.deadline.as_ref()?;
+            (*at <= now).then(|| refusal.clone())
+        })
+    }
+
+    fn cut(&self, refused: impl Fn(&Visit) -> Option<Refusal>) -> usize {
         let mut cut = 0;
         for shard in &self.shards {
-            for (caller, switch) in lock(shard).values() {
-                if let Err(refusal) = decide::reconsider(snapshot, now, caller)
-                    && switch.refusal.set(refusal).is_ok()
+            for visit in lock(shard).values() {
+                if let Some(refusal) = refused(visit)
+                    && visit.switch.refusal.set(refusal).is_ok()
                 {
-                    switch.waker.wake();
+                    visit.switch.waker.wake();
                     cut += 1;
                 }
             }
@@ -97,13 +116,20 @@ impl fmt::Debug for Visits {
 // === impl Registration ===
 
 impl Registration {
-    /// Ready when policy no longer admits the visit.
+    /// Lets the visit be cut at that instant, with these words.
+    pub fn end_at(&self, deadline: Instant, refusal: Refusal) {
+        if let Some(visit) = lock(&self.shard).get_mut(&self.number) {
+            visit.deadline = Some((deadline, refusal));
+        }
+    }
+
+    /// Ready when policy no longer admits the visit, or its deadline has passed.
     pub fn poll_cut(&self, context: &Context<'_>) -> Poll<&Refusal> {
         self.switch.waker.register(context.waker());
         self.switch.refusal.get().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Waits until policy no longer admits the visit.
+    /// Waits until then.
     pub async fn cut(&self) -> Refusal {
         std::future::poll_fn(|context| self.poll_cut(context).map(Clone::clone)).await
     }
@@ -122,6 +148,6 @@ impl fmt::Debug for Registration {
 }
 
 // No code panics while it holds the lock, and a map is sound whatever happened.
-fn lock(shard: &Shard) -> std::sync::MutexGuard<'_, HashMap<u64, (Caller, Arc<Switch>)>> {
+fn lock(shard: &Shard) -> std::sync::MutexGuard<'_, HashMap<u64, Visit>> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

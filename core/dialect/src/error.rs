@@ -148,6 +148,12 @@ impl DecodeError {
 // === impl Failure ===
 
 impl Failure {
+    /// Whether it says that the conversation exceeds what the model can read.
+    #[must_use]
+    pub fn is_context_length(&self) -> bool {
+        self.code == CONTEXT_LENGTH_EXCEEDED
+    }
+
     /// What a provider says. Where it says that the conversation exceeds what the model can read, the code is
     /// [`CONTEXT_LENGTH_EXCEEDED`], whatever its own word.
     #[must_use]

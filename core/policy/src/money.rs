@@ -12,6 +12,13 @@ pub struct NanoUsd(i64);
 pub struct InvalidAmount;
 
 impl NanoUsd {
+    /// Which part of `whole` it is, 0.0 to 1.0; of nothing, all.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a part for a rule to compare, not an amount to charge")]
+    pub fn part_of(self, whole: Self) -> f64 {
+        if whole.0 <= 0 { 1.0 } else { (self.0.max(0) as f64 / whole.0 as f64).min(1.0) }
+    }
+
     /// Nothing.
     pub const ZERO: Self = Self(0);
     /// One dollar.

@@ -167,10 +167,19 @@ pub(super) fn world() -> (Snapshot, Caller) {
         credentials: Arc::new([]),
         quota: None,
         audit: AuditMode::Required,
+        regions: Patterns::default(),
     };
     let objects = vec![
         Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),
-        Object::Team(Team { id: team, name: "platform".into(), customer, disabled: false, quota: None }),
+        Object::Team(Team {
+            id: team,
+            name: "platform".into(),
+            customer,
+            disabled: false,
+            quota: None,
+            providers: Arc::new([]),
+            regions: Patterns::default(),
+        }),
         Object::Key(key),
     ];
     let snapshot = Snapshot::default().next(1, objects, vec![]);

@@ -7,7 +7,7 @@ use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::RETRY_AFTER};
-use http_body_util::Full;
+use http_body_util::{BodyExt as _, Collected, Either, Full};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tollgate_policy::{
@@ -22,6 +22,7 @@ use super::{
     inspect::{Cleared, Parts},
     linger::{self, Landed},
     parse::Outgoing,
+    relay::{Gathered, gather},
     reserve::{Attempt, Journey},
     ticket::{AttemptResult, Ticket, Verdict},
     translate::{self, Prepared, Wanted},
@@ -29,8 +30,9 @@ use super::{
 use crate::{
     clock,
     current::Secret,
+    health::rest::Cause,
     refuse::REQUEST_ID,
-    upstream::{destination::Destination, rest::Cause, sign::sign},
+    upstream::{destination::Destination, sign::sign},
     visits::Registration,
 };
 
@@ -38,11 +40,14 @@ use crate::{
 pub(super) struct Answering {
     pub(super) ticket: Box<Ticket>,
     pub(super) registration: Registration,
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<Source>,
     pub(super) secret: Secret,
     /// What the request lost on its way, as the client is told.
     pub(super) losses: Option<HeaderValue>,
 }
+
+/// The body of an answer: as it comes, or read already, to know whether another provider shall be asked.
+pub(super) type Source = Either<Incoming, Full<Bytes>>;
 
 /// Why an attempt gave no answer.
 enum Failure {
@@ -58,7 +63,7 @@ enum Failure {
 pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering> {
     let Parts { mut ticket, registration, mut request, mut attempt, mut journey } = cleared.leave();
     // The last answer that turned the request away: what the client gets when nobody else takes it.
-    let mut turned_away: Option<(Response<Incoming>, Secret)> = None;
+    let mut turned_away: Option<(Response<Source>, Secret)> = None;
     let mut late: Option<Refusal> = None;
     loop {
         let tokens = gate.upstream.tokens();
@@ -66,7 +71,7 @@ pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering>
             Ok(shown) => attempt.secret = shown,
             Err(error) => {
                 tracing::warn!(provider = %attempt.provider.name, credential = %attempt.credential, %error, "no access token");
-                gate.upstream.rests().rest(&attempt.credential, Cause::Rejected, None, Instant::now());
+                gate.upstream.health().credentials().rest(&attempt.credential, Cause::Rejected, None, Instant::now());
                 ticket.resolve(AttemptResult::Failed(Cause::Rejected));
                 match journey.next(gate, &mut ticket, Some(Condition::Credential)).await {
                     Ok(Some(next)) => attempt = next,
@@ -91,16 +96,32 @@ pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering>
                 Err(refusal) => return Err(ticket.refuse(refusal)),
             };
         ticket.passage = passage;
-        let (back, sent) = send(gate, ticket, &registration, attempt, Sending { headers, path, body }).await;
+        let patience = journey.first_byte_timeout().unwrap_or(gate.first_byte_timeout);
+        let place = (attempt.provider.id.clone(), Arc::clone(&attempt.name));
+        let sending = Sending { headers, path, body, patience };
+        let (back, sent) = send(gate, ticket, &registration, attempt, sending).await;
         ticket = back;
         let condition = match sent {
-            Ok(response) => match condition(response.status()) {
-                None => return Ok(Answering { losses, ..answering(ticket, registration, response, secret) }),
-                Some(condition) => {
-                    turned_away = Some((response, secret));
-                    condition
+            Ok(response) => {
+                let (response, condition) = match condition(response.status()) {
+                    None if overflows(response.status()) && journey.goes_on_after(Condition::ContextLength) => {
+                        read(gate, &ticket, &registration, response).await
+                    }
+                    condition => (response.map(Either::Left), condition),
+                };
+                match condition {
+                    None => {
+                        if let (Some(sent), Some(answered)) = (ticket.times.sent, ticket.times.answered) {
+                            journey.answered(gate.upstream.health(), place, answered.duration_since(sent));
+                        }
+                        return Ok(Answering { losses, ..answering(ticket, registration, response, secret) });
+                    }
+                    Some(condition) => {
+                        turned_away = Some((response, secret));
+                        condition
+                    }
                 }
-            },
+            }
             Err(Failure::Passing(cause)) => of_cause(cause),
             Err(Failure::Late(refusal)) if journey.goes_on_after(Condition::Timeout) => {
                 ticket.resolve(AttemptResult::TimedOut);
@@ -137,11 +158,43 @@ fn condition(status: StatusCode) -> Option<Condition> {
     }
 }
 
+// With which statuses providers say that a conversation is too long.
+const fn overflows(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 400 | 413 | 422)
+}
+
+// Reads an error, and whether it says that the conversation is too long. What cannot be read whole is passed on as far as it came.
+async fn read(
+    gate: &Gate,
+    ticket: &Ticket,
+    registration: &Registration,
+    response: Response<Incoming>,
+) -> (Response<Source>, Option<Condition>) {
+    let (head, body) = response.into_parts();
+    let bytes = match gather(body, registration, gate.silence_max, ERROR_BYTES_MAX).await {
+        Gathered::Whole(bytes) => bytes,
+        // So long an error is about something else.
+        Gathered::More(first, rest) => {
+            let body = rest.collect().await.map(Collected::to_bytes).unwrap_or_default();
+            let whole = [first, body].concat();
+            return (Response::from_parts(head, Either::Right(Full::from(whole))), None);
+        }
+        Gathered::Cut(_) | Gathered::Broken | Gathered::Silent => Bytes::new(),
+    };
+    let failure = ticket.passage.errors().decode_error(head.status.as_u16(), &bytes);
+    let condition = failure.is_context_length().then_some(Condition::ContextLength);
+    (Response::from_parts(head, Either::Right(Full::new(bytes))), condition)
+}
+
+// Errors are of a few hundred bytes.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+
 const fn of_cause(cause: Cause) -> Condition {
     match cause {
         Cause::Rejected => Condition::Credential,
         Cause::Limited => Condition::RateLimit,
         Cause::Failing | Cause::Unreachable => Condition::ServerError,
+        Cause::Late => Condition::Timeout,
     }
 }
 
@@ -150,13 +203,15 @@ struct Sending {
     headers: HeaderMap,
     path: String,
     body: Bytes,
+    // Until its answer begins.
+    patience: Duration,
 }
 
 // The provider's own request id goes into the record; the client gets ours.
 fn answering(
     mut ticket: Box<Ticket>,
     registration: Registration,
-    response: Response<Incoming>,
+    response: Response<Source>,
     secret: Secret,
 ) -> Answering {
     if let Some(id) = response.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()) {
@@ -183,6 +238,7 @@ async fn send(
 ) -> (Box<Ticket>, Result<Response<Incoming>, Failure>) {
     let Attempt { provider, name: _, secret, credential } = attempt;
     trace(&mut ticket, &provider, &mut sending.headers);
+    let patience = sending.patience;
     let message = match message(&provider, &secret, sending) {
         Ok(message) => message,
         Err(failure) => return (ticket, Err(failure)),
@@ -195,30 +251,37 @@ async fn send(
     let sending = gate.upstream.send(hold, provider.allow_private, message);
     ticket.times.sent = Some(Instant::now());
     ticket.times.answered = None;
-    let (mut ticket, landed) =
-        linger::fly(&gate.lingering, ticket, registration, sending, gate.first_byte_timeout).await;
+    let (mut ticket, landed) = linger::fly(&gate.lingering, ticket, registration, sending, patience).await;
     let now = Instant::now();
     ticket.times.answered = Some(now);
-    let rests = gate.upstream.rests();
+    let health = gate.upstream.health();
     let sent = match judge(landed) {
         ControlFlow::Continue(response) => {
             ticket.upstream_status = response.status().as_u16();
             match Cause::of_status(response.status()) {
                 Some(cause) => {
                     ticket.resolve(AttemptResult::Failed(cause));
-                    rests.rest(&credential, cause, retry_after(response.headers()), now);
+                    health.credentials().rest(&credential, cause, retry_after(response.headers()), now);
+                    health.providers().failed(&provider.id, cause, now);
                 }
                 None => {
                     ticket.resolve(AttemptResult::Answered);
-                    rests.wake(&credential);
+                    health.credentials().wake(&credential);
+                    health.providers().answered(&provider.id);
                 }
             }
             Ok(response)
         }
         ControlFlow::Break(failure) => {
-            if let Failure::Passing(cause) = &failure {
-                ticket.resolve(AttemptResult::Failed(*cause));
-                rests.rest(&credential, *cause, None, now);
+            match &failure {
+                Failure::Passing(cause) => {
+                    ticket.resolve(AttemptResult::Failed(*cause));
+                    health.credentials().rest(&credential, *cause, None, now);
+                    health.providers().failed(&provider.id, *cause, now);
+                }
+                // It is no fault of the credential.
+                Failure::Late(_) => health.providers().failed(&provider.id, Cause::Late, now),
+                Failure::Final(..) => {}
             }
             Err(failure)
         }
@@ -263,7 +326,7 @@ fn is_no_answer(status: StatusCode) -> bool {
 
 // The request as the provider gets it, with the provider's credential.
 fn message(provider: &Provider, secret: &Secret, sending: Sending) -> Result<Request<Full<Bytes>>, Failure> {
-    let Sending { headers, path, body } = sending;
+    let Sending { headers, path, body, patience: _ } = sending;
     let destination = Destination::of(provider).and_then(|destination| destination.uri(&path));
     let uri = destination.map_err(|error| {
         tracing::debug!(provider = %provider.name, %error, "provider cannot be called");

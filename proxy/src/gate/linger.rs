@@ -22,7 +22,7 @@ use tollgate_dialect::{Dialect, anthropic::StreamMeter, hub::Tally, meter_answer
 use tollgate_policy::refusal::Refusal;
 
 use super::ticket::{AttemptResult, End, Ticket};
-use crate::{upstream::rest::Cause, visits::Registration};
+use crate::{health::rest::Cause, visits::Registration};
 
 /// The most requests that are waited for without a client. Beyond, one is charged at its worst case.
 pub(crate) const LINGERING_MAX: usize = 1_024;

@@ -24,15 +24,16 @@ mod flow;
 mod body;
 
 pub(crate) use self::body::Body;
+pub(super) use self::gather::{Gathered, gather};
 
 use self::{
     flow::{Flow, Tee},
-    gather::{GATHERED_BYTES_MAX, Gathered},
+    gather::GATHERED_BYTES_MAX,
     stream::Stream,
 };
 use super::{
     Gate,
-    forward::Answering,
+    forward::{Answering, Source},
     passage,
     ticket::{AttemptResult, End, Ticket, Verdict},
 };
@@ -89,7 +90,7 @@ pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response
             gate.spool.clone(),
         ))
     } else {
-        let gathered = gather::gather(source, &registration, silence_max, GATHERED_BYTES_MAX).await;
+        let gathered = gather(source, &registration, silence_max, GATHERED_BYTES_MAX).await;
         self::gathered(gathered, kind, ticket, registration, silence_max)?
     };
     let mut answer = Response::from_parts(head, body);
@@ -98,7 +99,7 @@ pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response
 }
 
 fn gathered(
-    gathered: Gathered<hyper::body::Incoming>,
+    gathered: Gathered<Source>,
     kind: Kind,
     mut ticket: Box<Ticket>,
     registration: Registration,

@@ -1,7 +1,10 @@
 //! Room 5: where the request goes, the money that is held for it, and the note in the spool that it went. No byte reaches a
 //! provider without these three; each further attempt comes back here for its own.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tollgate_dialect::{Weight, anthropic, hub::weigh};
@@ -13,7 +16,7 @@ use tollgate_policy::{
     price::{Extent, Price},
     provider::Dialect,
     refusal::{Refusal, RefusalKind},
-    route::{Condition, Conditions},
+    route::{Balance, Condition, Conditions},
     snapshot::{AuditMode, Model, Provider},
 };
 
@@ -29,12 +32,10 @@ use super::{
 use crate::{
     current::{Current, Secret},
     evidence::Applied,
+    health::{Health, latency::Place},
     refuse::Detail,
     spool::{Durability, Intent},
-    upstream::{
-        choice::{self, Candidate},
-        rest::Rests,
-    },
+    upstream::choice::{self, Candidate},
     visits::Registration,
 };
 
@@ -70,6 +71,7 @@ pub(super) struct Journey {
     grant: Grant,
     // Requests of one session have one seed, and so one credential.
     seed: u64,
+    has_session: bool,
     // With which credential which model was asked for.
     tried: Vec<(CredentialId, Arc<str>)>,
     // The tier of the last attempt.
@@ -87,14 +89,13 @@ pub(super) async fn reserve(gate: &Gate, granted: Granted) -> Verdict<Held> {
     {
         return Err(ticket.refuse(refusal).with(detail));
     }
-    let seed = match ticket.attribution.as_ref().map(|attribution| &*attribution.session) {
-        Some(session) if !session.is_empty() => choice::seed(session),
-        _ => gate.seeds.fetch_add(1, Ordering::Relaxed),
-    };
+    let session = ticket.attribution.as_ref().map(|attribution| &*attribution.session).filter(|it| !it.is_empty());
+    let has_session = session.is_some();
+    let seed = session.map_or_else(|| gate.seeds.fetch_add(1, Ordering::Relaxed), choice::seed);
     let only = (ticket.operation == Operation::CountTokens).then_some(Dialect::Anthropic);
     let first = grant.targets().iter().find(|target| only.is_none_or(|only| target.provider.dialect == only));
     let tier = first.map_or(0, |target| target.tier);
-    let mut journey = Journey { current, caller, grant, seed, tried: Vec::new(), tier, only, weight };
+    let mut journey = Journey { current, caller, grant, seed, has_session, tried: Vec::new(), tier, only, weight };
     match journey.next(gate, &mut ticket, None).await {
         Ok(Some(attempt)) => Ok(Held { ticket, registration, request, attempt, journey }),
         Ok(None) => Err(ticket.refuse(Refusal::new(
@@ -117,7 +118,27 @@ impl Journey {
     /// Whether there is somewhere else to go after such a failure.
     pub(super) fn goes_on_after(&self, condition: Condition) -> bool {
         let has_candidate = |target: &&Target| self.candidates(target).next().is_some();
-        self.tried.len() < ATTEMPTS_MAX && self.reachable(Some(condition)).iter().any(has_candidate)
+        let mut targets = self.grant.targets().iter().filter(|target| self.may_follow(target, Some(condition)));
+        self.tried.len() < ATTEMPTS_MAX && targets.any(|target| has_candidate(&target))
+    }
+
+    /// How long an attempt may take until its answer begins; `None`: as the replica is configured.
+    pub(super) fn first_byte_timeout(&self) -> Option<Duration> {
+        self.grant.route().and_then(|route| route.first_byte_timeout)
+    }
+
+    /// Remembers how soon an answer began.
+    pub(super) fn answered(&self, health: &Health, place: Place, took: Duration) {
+        if self.balance() == Balance::Latency {
+            health.latencies().see(&place, took, Instant::now());
+            if self.has_session {
+                health.latencies().settle(self.seed, place);
+            }
+        }
+    }
+
+    fn balance(&self) -> Balance {
+        self.grant.route().map(|route| route.balance).unwrap_or_default()
     }
 
     /// Whether a request that cannot be expressed whole is refused.
@@ -138,11 +159,13 @@ impl Journey {
         if self.tried.len() >= ATTEMPTS_MAX {
             return Ok(None);
         }
-        let Some((target, credential, secret)) = self.choose(gate.upstream.rests(), after) else { return Ok(None) };
+        let Some((target, credential, secret)) = self.choose(gate.upstream.health(), after) else { return Ok(None) };
         let (target, credential, secret) = (target.clone(), credential.clone(), secret.clone());
         self.tried.push((credential.clone(), Arc::clone(&target.name)));
         self.tier = target.tier;
-        gate.upstream.rests().take(&credential, Instant::now());
+        let now = Instant::now();
+        gate.upstream.health().credentials().take(&credential, now);
+        gate.upstream.health().providers().rests().take(&target.provider.id, now);
         // What the attempt before held goes back: a provider that turned a request away charges nothing for it. One that did not
         // answer in time may yet carry it out: nobody will know, and so it costs what it held.
         if let Some(hold) = ticket.hold.take() {
@@ -165,18 +188,18 @@ impl Journey {
 
     // The first target, in the order of policy, that has a credential awake. When all rest, a first attempt takes the one
     // that wakes first; a further attempt does not: the answer that is at hand is as good.
-    fn choose(&self, rests: &Rests, after: Option<Condition>) -> Option<(&Target, &CredentialId, &Secret)> {
+    fn choose(&self, health: &Health, after: Option<Condition>) -> Option<(&Target, &CredentialId, &Secret)> {
         let now = Instant::now();
-        let targets = self.reachable(after);
+        let targets = self.reachable(health, after);
         let awake = targets.iter().find_map(|target| {
-            choice::choose(self.candidates(target), self.seed, rests, now).map(|credential| (*target, credential))
+            choice::choose(self.candidates(target), self.seed, health, now).map(|credential| (*target, credential))
         });
         let chosen = awake.or_else(|| {
             if !self.tried.is_empty() {
                 return None;
             }
             let waking = targets.iter().filter_map(|target| {
-                choice::first_to_wake(self.candidates(target), rests, now)
+                choice::first_to_wake(self.candidates(target), health, now)
                     .map(|(until, credential)| (until, *target, credential))
             });
             waking.min_by_key(|(until, ..)| *until).map(|(_, target, credential)| (target, credential))
@@ -187,25 +210,45 @@ impl Journey {
 
     // The targets that may be tried now, tier by tier; within one, in the order that the session draws by their weights. After a
     // failure the rest of the tier is tried, and the later tiers that are there for such a failure.
-    fn reachable(&self, after: Option<Condition>) -> Vec<&Target> {
-        let may_follow = |target: &&Target| {
-            // What rests has failed before, in one of the usual ways.
-            let follows = match after {
-                Some(condition) => target.on.contain(condition),
-                None => Conditions::default().iter().any(|usual| target.on.contain(usual)),
-            };
-            let speaks = self.only.is_none_or(|only| target.provider.dialect == only);
-            // What may have been carried out, and what another credential cannot mend, is not repeated beside where it failed.
-            let is_beside = target.tier == self.tier && after.is_none_or(|after| Conditions::default().contain(after));
-            speaks && (is_beside || (target.tier > self.tier && follows))
-        };
-        let mut targets: Vec<&Target> = self.grant.targets().iter().filter(may_follow).collect();
+    fn reachable(&self, health: &Health, after: Option<Condition>) -> Vec<&Target> {
+        let mut targets: Vec<&Target> =
+            self.grant.targets().iter().filter(|target| self.may_follow(target, after)).collect();
         for tier in targets.chunk_by_mut(|one, other| one.tier == other.tier) {
             let weighted = tier.iter().map(|target| (&*target.provider.name, target.weight, *target));
             let drawn = choice::ordered(weighted, self.seed);
             tier.copy_from_slice(&drawn);
+            if self.balance() == Balance::Latency && tier.len() > 1 {
+                self.soonest_first(health, tier);
+            }
         }
         targets
+    }
+
+    // By how soon answers are expected to begin; what is equal stays in the order that was drawn. A session goes first where it
+    // was answered last.
+    fn soonest_first(&self, health: &Health, tier: &mut [&Target]) {
+        let (now, latencies) = (Instant::now(), health.latencies());
+        let own = if self.has_session { latencies.place_of(self.seed) } else { None };
+        tier.sort_by_cached_key(|target| {
+            let place: Place = (target.provider.id.clone(), Arc::clone(&target.name));
+            let is_own = own.as_ref() == Some(&place);
+            (!is_own, Duration::try_from_secs_f64(latencies.expected(&place, now)).unwrap_or_default())
+        });
+    }
+
+    fn may_follow(&self, target: &Target, after: Option<Condition>) -> bool {
+        // What rests has failed before, in one of the usual ways, or was late.
+        let follows = match after {
+            Some(condition) => target.on.contain(condition),
+            None => {
+                let mut usual = Conditions::default().iter().chain([Condition::Timeout]);
+                usual.any(|usual| target.on.contain(usual))
+            }
+        };
+        let speaks = self.only.is_none_or(|only| target.provider.dialect == only);
+        // What may have been carried out, and what another credential cannot mend, is not repeated beside where it failed.
+        let is_beside = target.tier == self.tier && after.is_none_or(|after| Conditions::default().contain(after));
+        speaks && (is_beside || (target.tier > self.tier && follows))
     }
 
     // The credentials of a target that were not tried for it and whose secret is here.
@@ -214,7 +257,7 @@ impl Journey {
             let was_tried = self.tried.iter().any(|(credential, name)| credential == id && *name == target.name);
             let usable = !was_tried && self.current.secrets.contains_key(id);
             let weight = target.provider.credentials.iter().find(|credential| credential.id == *id)?.weight;
-            usable.then_some(Candidate { id, weight })
+            usable.then_some(Candidate { id, provider: &target.provider.id, weight })
         })
     }
 

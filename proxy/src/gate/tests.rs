@@ -32,10 +32,12 @@ use crate::{
 
 mod audit;
 mod credentials;
+mod routing;
 mod unidentified;
 
 const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9";
 const WHOLE: &str = r#"{"type":"message","model":"claude-x","usage":{"input_tokens":3,"output_tokens":5}}"#;
+const TOO_LONG: &str = r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 250000 tokens > 200000 maximum"}}"#;
 const BODY: &str = r#"{"model":"claude-x","max_tokens":9,"messages":[]}"#;
 
 /// A gate behind a real listener, before a scripted provider.
@@ -92,7 +94,7 @@ impl Stand {
         let out = upstream::Options { connect_timeout: Duration::from_secs(5), http2: false };
         let gate = Arc::new(Gate::new(Parts {
             holder: Arc::clone(&holder),
-            upstream: Upstream::new(&out).unwrap(),
+            upstream: Upstream::new(&out, Arc::default()).unwrap(),
             spool: spool.clone(),
             funds: Arc::clone(&funds),
             rates: Rates::local(tollgate_policy::rate::Share::WHOLE),
@@ -102,6 +104,7 @@ impl Stand {
             sampler: Sampler::off(),
             first_byte_timeout,
             silence_max: Duration::from_secs(300),
+            region: "north".into(),
         }));
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let listener = Listener::bind(any, None, 64, Duration::from_secs(5)).await.unwrap();
@@ -178,6 +181,7 @@ fn snapshot(token: &Token, pepper: &Pepper, provider: SocketAddr, credentials: u
         credentials: Arc::new([]),
         quota: None,
         audit: AuditMode::Required,
+        regions: Patterns::default(),
     };
     let one =
         |at: usize| Credential { id: credential(at), name: "one".into(), weight: 1, disabled: false, reference: None };
@@ -198,7 +202,15 @@ fn snapshot(token: &Token, pepper: &Pepper, provider: SocketAddr, credentials: u
     };
     let objects = vec![
         Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),
-        Object::Team(Team { id: team, name: "platform".into(), customer, disabled: false, quota: None }),
+        Object::Team(Team {
+            id: team,
+            name: "platform".into(),
+            customer,
+            disabled: false,
+            quota: None,
+            providers: Arc::new([]),
+            regions: Patterns::default(),
+        }),
         Object::Key(key),
         Object::Provider(provider),
     ];
@@ -247,6 +259,11 @@ async fn answer(request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>) -> Resu
             let frames = [Ok(Frame::data(Bytes::from_static(b"{\"type\":"))), Err(std::io::Error::other("cut"))];
             let body = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
             Ok(Response::builder().header("content-type", "application/json").body(body).unwrap())
+        }
+        "long" => Ok(whole(400, TOO_LONG)),
+        "slow" => {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            Ok(whole(200, WHOLE))
         }
         "html" => {
             let mut answer = whole(200, "<html>");

@@ -28,10 +28,11 @@ use tracing::Span;
 use super::{pace::Charged, route::Operation};
 use crate::{
     evidence::Circumstances,
+    health::rest::Cause,
     rates::Permit,
     refuse::{Detail, Used},
     spool::Intent,
-    upstream::{rest::Cause, speech::Envelope},
+    upstream::speech::Envelope,
 };
 
 /// One visit on its way through the rooms. There is one in a request, and it is not `Clone`.
@@ -217,6 +218,18 @@ pub(crate) struct Refused {
 
 /// What a room gives: the next room's type, or the refused visit.
 pub(super) type Verdict<T> = Result<T, Box<Refused>>;
+
+// === impl Passage ===
+
+impl Passage {
+    /// In whose form the provider's errors are: an envelope has its own.
+    pub(super) fn errors(&self) -> Dialect {
+        match self.envelope {
+            Some(Envelope::Bedrock) => Dialect::BedrockConverse,
+            _ => self.provider,
+        }
+    }
+}
 
 // === impl Ticket ===
 

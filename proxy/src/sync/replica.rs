@@ -31,6 +31,7 @@ use crate::{
     cache::{Cache, Context, Loaded, Stored},
     clock,
     current::{Current, Holder},
+    health::Resting,
 };
 
 /// The replica's part of the stream.
@@ -86,11 +87,25 @@ struct Installed {
     cut: usize,
 }
 
+// What a control plane reads of one message.
+const RESTING_MAX: usize = 1_000;
+
 impl Replica {
     pub(super) fn new(options: Options, holder: Arc<Holder>, status: Arc<watch::Sender<Status>>) -> Self {
         let secrets = Secrets::new(Arc::clone(&options.environment), &options.data_dir);
         let keeper = Arc::new(Keeper::default());
         Self { options, holder, status, keeper, secrets, trust: None, state: None, warned: HashSet::new() }
+    }
+
+    /// What this replica leaves alone, for operators.
+    pub(super) fn resting(&self) -> Vec<v1::Resting> {
+        let resting = self.options.health.resting().into_iter().take(RESTING_MAX);
+        let told = |Resting { id, cause, left_ms }: Resting| v1::Resting {
+            id,
+            cause: cause.to_owned(),
+            left_ms: i64::try_from(left_ms).unwrap_or(i64::MAX),
+        };
+        resting.map(told).collect()
     }
 
     /// Opens the disk cache and installs what it has, when that is young enough and of this fleet.

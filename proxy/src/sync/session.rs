@@ -205,7 +205,7 @@ impl Session<'_> {
         if self.replica.keeper().take_wish() {
             return self.say(Say::Resync(Resync { reason: "the disk cache begins anew".into() }));
         }
-        self.say(Say::Alive(Alive {}))
+        self.say(Say::Alive(Alive { resting: self.replica.resting() }))
     }
 
     fn say(&self, message: Say) -> Result<(), SessionError> {

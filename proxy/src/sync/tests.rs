@@ -195,8 +195,14 @@ fn provider_of(reference: &str) -> Item {
 /// A policy of so many keys.
 fn policy(keys: usize) -> Vec<Item> {
     let customer = CustomerItem { name: "acme".into(), disabled: false, quota: None };
-    let team =
-        TeamItem { name: "platform".into(), customer: format!("customer-{}", ulid(0)), disabled: false, quota: None };
+    let team = TeamItem {
+        name: "platform".into(),
+        customer: format!("customer-{}", ulid(0)),
+        disabled: false,
+        quota: None,
+        providers: Vec::new(),
+        regions: Vec::new(),
+    };
     let owners = [
         item(ItemKind::Customer, format!("customer-{}", ulid(0)), &customer),
         item(ItemKind::Team, format!("team-{}", ulid(0)), &team),
@@ -269,6 +275,7 @@ impl Replica {
             witness,
             funds: Arc::default(),
             rates: crate::rates::Rates::default(),
+            health: Arc::default(),
             link: link.unwrap(),
             data_dir: dir.path().to_owned(),
             name: "replica-one".into(),

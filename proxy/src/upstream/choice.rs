@@ -4,15 +4,17 @@
 //! that wandered between credentials of different organisations would pay for its whole prompt again at each turn.
 
 use tokio::time::Instant;
-use tollgate_policy::id::CredentialId;
+use tollgate_policy::id::{CredentialId, ProviderId};
 
-use super::rest::{Rests, State};
+use crate::health::{Health, rest::State};
 
 /// One credential that may be chosen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate<'a> {
     /// Its id.
     pub(crate) id: &'a CredentialId,
+    /// Whose it is.
+    pub(crate) provider: &'a ProviderId,
     /// Its weight, at least 1.
     pub(crate) weight: u32,
 }
@@ -23,10 +25,10 @@ pub(crate) struct Candidate<'a> {
 pub(crate) fn choose<'a>(
     candidates: impl Iterator<Item = Candidate<'a>>,
     seed: u64,
-    rests: &Rests,
+    health: &Health,
     now: Instant,
 ) -> Option<&'a CredentialId> {
-    let awake = candidates.filter(|candidate| rests.state(candidate.id, now) == State::Awake);
+    let awake = candidates.filter(|candidate| state(candidate, health, now) == State::Awake);
     let scored = awake.map(|candidate| (score(candidate, seed), candidate.id));
     scored.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, id)| id)
 }
@@ -44,14 +46,23 @@ pub(crate) fn ordered<'a, T>(weighted: impl Iterator<Item = (&'a str, u32, T)>, 
 #[must_use]
 pub(crate) fn first_to_wake<'a>(
     candidates: impl Iterator<Item = Candidate<'a>>,
-    rests: &Rests,
+    health: &Health,
     now: Instant,
 ) -> Option<(Instant, &'a CredentialId)> {
-    let waking = candidates.map(|candidate| match rests.state(candidate.id, now) {
+    let waking = candidates.map(|candidate| match state(&candidate, health, now) {
         State::Awake => (now, candidate.id),
         State::Resting(until) => (until, candidate.id),
     });
     waking.min_by_key(|(until, _)| *until)
+}
+
+// A credential rests as long as its provider does.
+fn state(candidate: &Candidate<'_>, health: &Health, now: Instant) -> State {
+    match (health.credentials().state(candidate.id, now), health.providers().rests().state(candidate.provider, now)) {
+        (State::Resting(one), State::Resting(other)) => State::Resting(one.max(other)),
+        (State::Awake, other) => other,
+        (resting, State::Awake) => resting,
+    }
 }
 
 /// The seed of a text, such as a session's id.
@@ -84,23 +95,29 @@ const fn mix(seed: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::rest::Cause;
+    use crate::health::rest::{Cause, FAILURES_MAX};
     use std::{collections::HashMap, time::Duration};
 
     fn ids() -> [CredentialId; 3] {
         ['a', 'b', 'c'].map(|last| CredentialId::from_ulid(&format!("01k9zq3v5m8c4t2n7r6x0w1y9{last}")).unwrap())
     }
 
+    fn provider() -> &'static ProviderId {
+        static PROVIDER: std::sync::LazyLock<ProviderId> =
+            std::sync::LazyLock::new(|| ProviderId::from_ulid("01k9zq3v5m8c4t2n7r6x0w1y9p").unwrap());
+        &PROVIDER
+    }
+
     fn weighted(ids: &[CredentialId]) -> impl Iterator<Item = Candidate<'_>> {
-        ids.iter().zip([1, 2, 5]).map(|(id, weight)| Candidate { id, weight })
+        ids.iter().zip([1, 2, 5]).map(|(id, weight)| Candidate { id, provider: provider(), weight })
     }
 
     #[test]
     fn credentials_are_chosen_in_proportion_to_their_weights() {
-        let (ids, rests, now) = (ids(), Rests::default(), Instant::now());
+        let (ids, health, now) = (ids(), Health::default(), Instant::now());
         let mut counts: HashMap<&CredentialId, f64> = HashMap::new();
         for seed in 0..8_000 {
-            *counts.entry(choose(weighted(&ids), seed, &rests, now).unwrap()).or_default() += 1.0;
+            *counts.entry(choose(weighted(&ids), seed, &health, now).unwrap()).or_default() += 1.0;
         }
         for (id, expect) in ids.iter().zip([1_000.0, 2_000.0, 5_000.0]) {
             assert!((counts[id] - expect).abs() < 150.0, "{counts:?}");
@@ -109,11 +126,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_session_stays_until_its_credential_rests_and_only_then_moves() {
-        let (ids, rests, now) = (ids(), Rests::default(), Instant::now());
-        let place = |session: &str| choose(weighted(&ids), seed(session), &rests, now).unwrap().clone();
+        let (ids, health, now) = (ids(), Health::default(), Instant::now());
+        let place = |session: &str| choose(weighted(&ids), seed(session), &health, now).unwrap().clone();
         let sessions: Vec<String> = (0..200).map(|number| format!("session-{number}")).collect();
         let before: Vec<_> = sessions.iter().map(|session| place(session)).collect();
-        rests.rest(&ids[0], Cause::Failing, None, now);
+        health.credentials().rest(&ids[0], Cause::Failing, None, now);
         for (session, before) in sessions.iter().zip(before) {
             let after = place(session);
             assert_ne!(after, ids[0]);
@@ -123,11 +140,16 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn when_all_rest_the_one_that_wakes_first_is_known() {
-        let (ids, rests, now) = (ids(), Rests::default(), Instant::now());
+        let (ids, health, now) = (ids(), Health::default(), Instant::now());
         for (id, seconds) in ids.iter().zip([30, 10, 20]) {
-            rests.rest(id, Cause::Limited, Some(Duration::from_secs(seconds)), now);
+            health.credentials().rest(id, Cause::Limited, Some(Duration::from_secs(seconds)), now);
         }
-        assert_eq!(choose(weighted(&ids), 1, &rests, now), None);
-        assert_eq!(first_to_wake(weighted(&ids), &rests, now), Some((now + Duration::from_secs(10), &ids[1])));
+        assert_eq!(choose(weighted(&ids), 1, &health, now), None);
+        assert_eq!(first_to_wake(weighted(&ids), &health, now), Some((now + Duration::from_secs(10), &ids[1])));
+        for _ in 0..FAILURES_MAX + 4 {
+            health.providers().failed(provider(), Cause::Failing, now);
+        }
+        let (until, _) = first_to_wake(weighted(&ids), &health, now).unwrap();
+        assert_eq!(until, now + Duration::from_secs(16), "none wakes before its provider");
     }
 }

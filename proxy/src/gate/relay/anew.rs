@@ -5,7 +5,6 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
 };
-use hyper::body::Incoming;
 use std::sync::Arc;
 use tollgate_dialect::{Dialect, ErrorClass, Metered, meter_answer};
 
@@ -18,7 +17,7 @@ use super::{
 use crate::{
     gate::{
         Gate,
-        forward::Answering,
+        forward::{Answering, Source},
         ticket::{AttemptResult, End, Ticket, Verdict},
         translate::APPROXIMATED,
     },
@@ -102,7 +101,7 @@ fn is_whole(ticket: &Ticket, headers: &HeaderMap) -> bool {
     !ticket.streamed && is_plain(headers) && is_json
 }
 
-fn answered(gathered: Gathered<Incoming>, mut ticket: Box<Ticket>) -> Verdict<Body> {
+fn answered(gathered: Gathered<Source>, mut ticket: Box<Ticket>) -> Verdict<Body> {
     let bytes = match gathered {
         Gathered::Whole(bytes) => bytes,
         Gathered::Cut(refusal) => return Err(ticket.refuse(refusal)),
@@ -137,7 +136,7 @@ fn answered(gathered: Gathered<Incoming>, mut ticket: Box<Ticket>) -> Verdict<Bo
 }
 
 // What the provider says is wrong, in the words of the client's dialect.
-fn failed(gathered: Gathered<Incoming>, status: StatusCode, ticket: Box<Ticket>) -> Verdict<(StatusCode, Body)> {
+fn failed(gathered: Gathered<Source>, status: StatusCode, ticket: Box<Ticket>) -> Verdict<(StatusCode, Body)> {
     let bytes = match gathered {
         Gathered::Whole(bytes) | Gathered::More(bytes, _) => bytes,
         Gathered::Cut(refusal) => return Err(ticket.refuse(refusal)),
@@ -145,11 +144,7 @@ fn failed(gathered: Gathered<Incoming>, status: StatusCode, ticket: Box<Ticket>)
         Gathered::Broken | Gathered::Silent => bytes::Bytes::new(),
     };
     let client = ticket.passage.client;
-    let provider = match ticket.passage.envelope {
-        Some(Envelope::Bedrock) => Dialect::BedrockConverse,
-        _ => ticket.passage.provider,
-    };
-    let failure = provider.decode_error(status.as_u16(), &bytes);
+    let failure = ticket.passage.errors().decode_error(status.as_u16(), &bytes);
     let body = client.encode_error(failure.class, &failure.sentence(), &ticket.request_id);
     // Claude Code takes an overloaded provider for what it is only by this status.
     let status = match (client, failure.class) {

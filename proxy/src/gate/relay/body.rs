@@ -7,9 +7,9 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::{flow::Flow, stream::Stream};
+use crate::gate::forward::Source;
 
 /// An answer that ends before its end. The connection is closed, so that the client does not take it for whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -23,8 +23,8 @@ pub(crate) struct Body(Inner);
 #[derive(Debug)]
 enum Inner {
     Whole(Bytes),
-    Stream(Box<Stream<Incoming>>),
-    Flow(Box<Flow<Incoming>>),
+    Stream(Box<Stream<Source>>),
+    Flow(Box<Flow<Source>>),
 }
 
 impl Body {
@@ -35,12 +35,12 @@ impl Body {
     }
 
     /// An event stream.
-    pub(super) fn stream(stream: Stream<Incoming>) -> Self {
+    pub(super) fn stream(stream: Stream<Source>) -> Self {
         Self(Inner::Stream(Box::new(stream)))
     }
 
     /// Anything else that is not at hand.
-    pub(super) fn flow(flow: Flow<Incoming>) -> Self {
+    pub(super) fn flow(flow: Flow<Source>) -> Self {
         Self(Inner::Flow(Box::new(flow)))
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const GATHERED_BYTES_MAX: usize = 1024 * 1024;
 
 /// What was gathered.
 #[derive(Debug)]
-pub(super) enum Gathered<B> {
+pub(in crate::gate) enum Gathered<B> {
     /// All of it.
     Whole(Bytes),
     /// The beginning of a long answer, and the rest as it will come.
@@ -33,7 +33,7 @@ pub(super) enum Gathered<B> {
 }
 
 /// Gathers the answer. One that arrives in one piece is not copied.
-pub(super) async fn gather<B>(
+pub(in crate::gate) async fn gather<B>(
     mut source: B,
     registration: &Registration,
     silence_max: Duration,

@@ -6,8 +6,8 @@ use crate::{
         fake,
         ticket::{AttemptResult, Attempted, Running, Ticket},
     },
+    health::rest::Cause,
     spool::{Durability, Options},
-    upstream::rest::Cause,
 };
 use tokio::task::JoinSet;
 use tollgate_dialect::Metered;
