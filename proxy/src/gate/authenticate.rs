@@ -40,7 +40,11 @@ pub(super) fn authenticate(gate: &Gate, arrival: Arrival) -> Verdict<Visitor> {
             let headers = &message.headers;
             ticket.attribution =
                 Some(caller.attribution(id(headers, &SESSION), id(headers, &AGENT), id(headers, &PARENT_AGENT)));
-            Ok(Visitor { ticket, current, caller, message })
+            // Where the data of a key may not be received, the body is not read.
+            match decide::admit_region(&current.snapshot, &caller, &gate.region) {
+                Ok(()) => Ok(Visitor { ticket, current, caller, message }),
+                Err(refusal) => Err(ticket.refuse(refusal).leaving(message.body)),
+            }
         }
         Err(refusal) => Err(ticket.refuse(refusal).leaving(message.body)),
     }

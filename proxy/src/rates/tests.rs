@@ -251,6 +251,11 @@ async fn redis_counts_as_the_pure_cell_does() {
                     let apart = shared.retry_after_ms.abs_diff(pure.retry_after_ms);
                     assert!(apart < 20_000, "{taken} of {amount}: {shared:?}, {pure:?}");
                 }
+                // Where thousands come back each millisecond, one that asks for all may find them a moment before the other.
+                (Ok(permit), Err(limited)) | (Err(limited), Ok(permit)) if limited.retry_after_ms < 1_000 => {
+                    permit.settle(0);
+                    drop(admitted_soon(&replica.rates, &gate, 0).await);
+                }
                 (shared, pure) => panic!("{taken} of {amount} in {span_ms}: {shared:?} and {pure:?}"),
             }
         }

@@ -32,7 +32,9 @@ const OAUTH_PREFIX: &str = "sk-ant-oat";
 // An administrator may say it outright, for a gateway behind this one.
 const BEARER_PREFIX: &str = "Bearer ";
 // Both services of Bedrock sign under one name.
-const AWS_SERVICE: &str = "bedrock";
+const BEDROCK: &str = "bedrock";
+// Anthropic's own API on AWS, as the SDK of Anthropic signs for it.
+const CLAUDE_ON_AWS: &str = "aws-external-anthropic";
 
 /// What is wrong with a credential for a provider.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
@@ -79,12 +81,12 @@ pub(crate) fn sign(
             header(message, name, HeaderValue::from_str(token))
         }
         (Auth::Query(name), _) => query(message, name, token),
-        (Auth::SigV4, _) => aws(message, body, &provider.region, token, now),
+        (Auth::SigV4, _) => aws(message, body, provider, token, now),
         (Auth::OfDialect, _) if is_bearer => bearer(message, token),
         (Auth::OfDialect, Dialect::Anthropic) => header(message, API_KEY, HeaderValue::from_str(token)),
         (Auth::OfDialect, Dialect::Gemini) => header(message, GOOGLE_API_KEY, HeaderValue::from_str(token)),
         (Auth::OfDialect, Dialect::BedrockConverse | Dialect::BedrockInvoke) if is_pair => {
-            aws(message, body, &provider.region, token, now)
+            aws(message, body, provider, token, now)
         }
         (Auth::OfDialect, _) => bearer(message, token),
     }
@@ -119,10 +121,11 @@ fn query(message: &mut Request<Full<Bytes>>, name: &str, token: &str) -> Result<
 fn aws(
     message: &mut Request<Full<Bytes>>,
     body: &[u8],
-    region: &str,
+    provider: &Provider,
     token: &str,
     now: UnixMillis,
 ) -> Result<(), Unshowable> {
+    let service = if provider.dialect == Dialect::Anthropic { CLAUDE_ON_AWS } else { BEDROCK };
     let mut parts = token.splitn(3, ':');
     let (Some(id), Some(secret)) = (parts.next(), parts.next()) else { return Err(Unshowable::Shape) };
     let session = parts.next().map(str::to_owned);
@@ -130,8 +133,8 @@ fn aws(
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(now.get()).unwrap_or_default());
     let params = v4::SigningParams::builder()
         .identity(&identity)
-        .region(region)
-        .name(AWS_SERVICE)
+        .region(&provider.region)
+        .name(service)
         .time(time)
         .settings(SigningSettings::default())
         .build()
