@@ -26,6 +26,18 @@ fn key_item() -> v1::KeyItem {
         credentials: vec![id("credential")],
         quota: None,
         audit: String::new(),
+        regions: vec!["eu-*".into()],
+    }
+}
+
+fn team_item() -> v1::TeamItem {
+    v1::TeamItem {
+        name: "platform".into(),
+        customer: id("customer"),
+        disabled: false,
+        quota: None,
+        providers: vec![id("provider")],
+        regions: vec!["eu-*".into(), "!eu-south-*".into()],
     }
 }
 
@@ -137,6 +149,13 @@ fn each_kind_of_item_becomes_its_object() {
     assert_eq!((key.name.as_ref(), key.expires, key.revoked), ("payments-dev", Some(UnixMillis::new(1_000)), false));
     assert_eq!(key.user.unwrap().as_str(), id("user"));
     assert!(key.models.admit("claude-x") && !key.models.admit("claude-opus"));
+    assert!(key.regions.admit("eu-west-1") && !key.regions.admit("us-east-1"));
+
+    let Ok(Object::Team(team)) = Object::try_from(&item(v1::ItemKind::Team, id("team"), &team_item())) else {
+        panic!("team")
+    };
+    assert_eq!(*team.providers, [ProviderId::parse(&id("provider")).unwrap()]);
+    assert!(team.regions.admit("eu-west-1") && !team.regions.admit("eu-south-1") && !team.regions.admit("us-east-1"));
 
     let provider = Object::try_from(&item(v1::ItemKind::Provider, id("provider"), &provider_item()));
     let Ok(Object::Provider(provider)) = provider else { panic!("provider") };
@@ -175,6 +194,18 @@ fn an_invalid_field_names_the_item_and_itself() {
     key("providers", |key| key.providers = vec![id("team")]);
     key("providers", |key| key.providers = vec![id("provider"); LIST_MAX + 1]);
     key("credentials", |key| key.credentials = vec![String::new()]);
+    key("regions", |key| key.regions = vec!["eu west".into()]);
+    key("regions", |key| key.regions = vec!["a".into(); 201]);
+
+    let team = |field: &str, change: fn(&mut v1::TeamItem)| {
+        let mut body = team_item();
+        change(&mut body);
+        refused(&item(v1::ItemKind::Team, id("team"), &body), "team", field);
+    };
+    team("customer", |team| team.customer = id("team"));
+    team("providers", |team| team.providers = vec!["anthropic".into()]);
+    team("providers", |team| team.providers = vec![id("provider"); LIST_MAX + 1]);
+    team("regions", |team| team.regions = vec![String::new()]);
     for word in ["none", "best-effort"] {
         let body = v1::KeyItem { audit: word.into(), ..key_item() };
         refused(&item(v1::ItemKind::Key, id("key"), &body), "key", "audit");
@@ -302,6 +333,7 @@ fn what_items_have_in_common_is_kept_once() {
     };
     let (one, other) = (decoded(), decoded());
     assert!(Arc::ptr_eq(&one.providers, &other.providers) && Arc::ptr_eq(&one.credentials, &other.credentials));
+    assert_eq!(one.regions, other.regions);
     assert_eq!(one.team.as_str().as_ptr(), other.team.as_str().as_ptr());
 }
 
@@ -337,6 +369,7 @@ proptest! {
         expires in prop::option::of(1..i64::MAX),
         models in prop::collection::vec("!?[a-z0-9*.-]{1,40}", 0..6),
         best_effort in any::<bool>(),
+        regions in prop::collection::vec("!?[a-z0-9*-]{1,20}", 0..4),
     ) {
         let named = |noun: &str, at: usize| format!("{noun}-{}", ulids[at]);
         let expect = Key {
@@ -352,6 +385,7 @@ proptest! {
             credentials: Arc::new([CredentialId::parse(&named("credential", 4)).unwrap()]),
             quota: None,
             audit: if best_effort { AuditMode::BestEffort } else { AuditMode::Required },
+            regions: Patterns::parse(&regions).unwrap(),
         };
         let body = v1::KeyItem {
             name,
@@ -365,6 +399,7 @@ proptest! {
             credentials: vec![named("credential", 4)],
             quota: None,
             audit: if best_effort { "best_effort".into() } else { String::new() },
+            regions,
         };
         let item = item(v1::ItemKind::Key, named("key", 0), &body);
         prop_assert_eq!(v1::Item::decode(item.encode_to_vec().as_slice()).unwrap(), item.clone());
