@@ -10,14 +10,16 @@ use std::{
 
 /// Member, and which of our crates its code may use. `tests` may use everything.
 const IMPORTS: &[(&str, &[&str])] = &[
-    ("core/policy", &[]),
+    ("core/rule", &[]),
+    ("core/policy", &["rule"]),
     ("core/dialect", &[]),
     ("core/audit", &[]),
     ("core/settings", &[]),
     ("core/scim", &[]),
     ("proto", &["policy", "audit"]),
     ("telemetry", &[]),
-    ("control-plane", &["proto", "policy", "audit", "settings", "scim", "telemetry"]),
+    // dialect: explaining a route tells what a request may lose.
+    ("control-plane", &["proto", "policy", "dialect", "audit", "settings", "scim", "telemetry"]),
     ("proxy", &["proto", "policy", "dialect", "audit", "settings", "telemetry"]),
     ("admin-cli", &["proto", "policy", "audit"]),
     ("simulator", &["dialect"]),
