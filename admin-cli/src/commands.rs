@@ -287,6 +287,11 @@ pub(crate) fn one<V: View>(context: &Context, views: Vec<V>) -> Result<Answer, F
     }
 }
 
+/// How people read a list that admits everything where it is empty, which an empty cell would hide.
+pub(crate) fn some_or_all(list: &[String]) -> String {
+    if list.is_empty() { "(all)".to_owned() } else { list.join(" ") }
+}
+
 /// How people read `disabled`.
 pub(crate) fn switched(disabled: bool) -> String {
     if disabled { "disabled" } else { "enabled" }.to_owned()

@@ -91,6 +91,9 @@ pub(crate) struct Limits {
     /// A provider's credential that may be used [may be repeated; none: every one]
     #[arg(long = "credential", value_name = "PROVIDER/NAME", value_parser = reference)]
     credentials: Vec<String>,
+    /// A region in which requests may be received and answered, as replicas and providers say where they are; '*' stands for any run of characters, a leading '!' denies [may be repeated; none: everywhere]
+    #[arg(long = "region", value_name = "PATTERN", value_parser = pattern)]
+    regions: Vec<String>,
     /// When the key ends: a duration such as 30d, an instant in RFC 3339, a day, or never
     #[arg(long, value_name = "WHEN")]
     expires: Option<Expiry>,
@@ -154,6 +157,7 @@ enum Clearable {
     Models,
     Providers,
     Credentials,
+    Regions,
     Tags,
     Budgets,
     Limits,
@@ -206,7 +210,7 @@ impl KeyCommand {
 impl Create {
     fn key(self, now: Timestamp) -> Result<v1::Key, Failure> {
         let Self { name, team, user, limits } = self;
-        let Limits { display_name, models, providers, credentials, expires, tags, audit, quota } = limits;
+        let Limits { display_name, models, providers, credentials, regions, expires, tags, audit, quota } = limits;
         let Quota { budgets, limits, session_limit } = quota.new_quota()?;
         Ok(v1::Key {
             name: name.into_name(),
@@ -217,6 +221,7 @@ impl Create {
             models,
             providers,
             credentials,
+            regions,
             tags: tags.into_iter().map(|tag| (tag.name, tag.value)).collect(),
             budgets,
             limits,
@@ -231,7 +236,7 @@ impl Update {
     /// Which key, its new values, and the fields that change.
     fn change(self, now: Timestamp) -> Result<(String, v1::Key, prost_types::FieldMask), Failure> {
         let Self { key, name, user, limits, clear } = self;
-        let Limits { display_name, models, providers, credentials, expires, tags, audit, quota } = limits;
+        let Limits { display_name, models, providers, credentials, regions, expires, tags, audit, quota } = limits;
         let cleared = |field| clear.contains(&field);
         let text = |value: Option<String>, field| if cleared(field) { Some(String::new()) } else { value };
         let list = |values: Vec<String>, field| (!values.is_empty() || cleared(field)).then_some(values);
@@ -241,6 +246,7 @@ impl Update {
             (Clearable::Models, !models.is_empty()),
             (Clearable::Providers, !providers.is_empty()),
             (Clearable::Credentials, !credentials.is_empty()),
+            (Clearable::Regions, !regions.is_empty()),
             (Clearable::Tags, !tags.is_empty()),
         ];
         if set.into_iter().any(|(field, set)| set && cleared(field)) {
@@ -259,6 +265,7 @@ impl Update {
             models: changed.field("models", list(models, Clearable::Models)),
             providers: changed.field("providers", list(providers, Clearable::Providers)),
             credentials: changed.field("credentials", list(credentials, Clearable::Credentials)),
+            regions: changed.field("regions", list(regions, Clearable::Regions)),
             tags: changed.field("tags", tags).into_iter().map(|tag| (tag.name, tag.value)).collect(),
             budgets,
             limits,
@@ -408,6 +415,8 @@ mod tests {
             (&["--expires", "never"], &["expire_time"]),
             (&["--clear", "models", "--clear", "user"], &["user", "models"]),
             (&["--audit", "best-effort"], &["audit"]),
+            (&["--region", "eu-*", "--region", "!eu-south-*"], &["regions"]),
+            (&["--clear", "regions"], &["regions"]),
             (&["--clear", "session_limit", "--budget", "5 USD/1d"], &["budgets", "session_limit"]),
             (&["--display-name", "", "--name", "n", "--tag", "a=b"], &["name", "display_name", "tags"]),
         ] {
@@ -429,6 +438,7 @@ mod tests {
             &[][..],
             &["--clear", "models", "--model", "x"],
             &["--clear", "limits", "--limit", "10 parallel"],
+            &["--clear", "regions", "--region", "eu-*"],
             &["--expires", "2020-01-01"],
         ] {
             assert_eq!(changed(line).unwrap_err().exit, Exit::Usage, "{line:?}");

@@ -382,6 +382,29 @@ mod tests {
     }
 
     #[test]
+    fn what_rests_is_told_with_how_many_replicas_find_so() {
+        let health = |resting: i32, cause: &str| {
+            Some(v1::ProviderHealth { replicas: 3, resting, cause: cause.to_owned(), until: None })
+        };
+        let shown = |own, credential| {
+            let mut provider = v1::Provider { health: own, ..found() };
+            provider.credentials[1].health = credential;
+            let view = ProviderView::from(provider);
+            crate::output::View::fields(&view).into_iter().find(|field| field.0 == "health").unwrap().1
+        };
+        for (own, credential, expect) in [
+            (None, None, ""),
+            (Some(v1::ProviderHealth::default()), health(1, "late"), "unknown"),
+            (health(0, ""), health(0, ""), "ok"),
+            (health(2, "failing"), None, "resting 2/3 (failing)"),
+            (health(0, ""), health(1, "limited"), "b resting 1/3 (limited)"),
+            (health(3, ""), health(1, "rejected"), "resting 3/3; b resting 1/3 (rejected)"),
+        ] {
+            assert_eq!(shown(own, credential), expect);
+        }
+    }
+
+    #[test]
     fn a_secret_is_never_shown() {
         let mut provider = found();
         provider.credentials[0].secret = "canary".to_owned();

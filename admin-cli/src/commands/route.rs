@@ -3,6 +3,7 @@
 mod view;
 
 use clap::{Args, Subcommand, ValueEnum};
+use prost_types::Duration;
 use tollgate_policy::route::Conditions;
 use tollgate_proto::admin::v1;
 
@@ -17,7 +18,10 @@ use crate::{
     failure::Failure,
     literals::{
         name, pattern, reference,
-        route::{FallbackArgument, TargetArgument, dialect, route_name, words},
+        route::{
+            FallbackArgument, HeaderArgument, TargetArgument, balance, deadline, dialect, first_byte_timeout, region,
+            route_name, rule, used, words,
+        },
     },
     output::Answer,
 };
@@ -29,9 +33,12 @@ pub(crate) enum RouteCommand {
     /// Create a route
     #[command(
         after_help = "Example: tollgate route create --model 'claude-haiku-*' --to openai/gpt-5-mini --fallback anthropic\n\
-                      Example: tollgate route create fast --model fast --to groq/llama-3.3-70b-versatile=3 --to cerebras/llama-3.3-70b --fallback openai/gpt-5-mini@rate_limit,overloaded,timeout --team platform\n\n\
-                      Among the targets of --to is chosen by weight; each --fallback is tried after what stands before it. A request for which there \
-                      is a route goes nowhere else."
+                      Example: tollgate route create fast --model fast --to groq/llama-3.3-70b-versatile=3 --to cerebras/llama-3.3-70b --fallback openai/gpt-5-mini@rate_limit,overloaded,timeout --team platform\n\
+                      Example: tollgate route create thrifty --model 'claude-*' --to anthropic/claude-haiku-4-5 --priority -1 --rule 'budget.used >= 0.9' --first-byte-timeout 30s --deadline 10m\n\n\
+                      Among the targets of --to is chosen by weight, or with --balance latency by how soon they begin to answer; each --fallback is tried \
+                      after what stands before it. A request for which there is a route goes nowhere else.\n\n\
+                      A rule is an expression in CEL over request (model, dialect, operation, stream, max_tokens, bytes, images), caller (key, team, customer, \
+                      user, session, agent), headers, budget.used, region and now."
     )]
     Create(Box<Create>),
     /// Show one route
@@ -49,7 +56,8 @@ pub(crate) enum RouteCommand {
     #[command(after_help = "Example: tollgate route delete claude-haiku")]
     Delete(Deletion),
     /// Show where the requests of a key for a model go, by the rules that decide about them
-    #[command(after_help = "Example: tollgate route explain --key payments-dev --model claude-haiku-4-5 -o json")]
+    #[command(after_help = "Example: tollgate route explain --key payments-dev --model claude-haiku-4-5 -o json\n\
+                      Example: tollgate route explain --key payments-dev --model claude-haiku-4-5 --region eu-west-1 --header x-team=payments --budget-used 0.95 --stream --bytes 400000")]
     Explain(Explain),
 }
 
@@ -96,6 +104,18 @@ pub(crate) struct Rest {
     /// When several routes are for a request, the lowest number decides
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     priority: Option<i32>,
+    /// Decides only where this holds, such as 'budget.used > 0.9' or 'region.startsWith("eu-") && request.stream'; without one always
+    #[arg(long, value_name = "CEL", value_parser = rule)]
+    rule: Option<String>,
+    /// How is chosen among the targets: weight, or latency for whichever begins to answer soonest [default: weight]
+    #[arg(long, value_name = "WAY", value_parser = balance)]
+    balance: Option<String>,
+    /// How long an attempt may take until its answer begins: 100ms to 1h [default: as the replica is configured]
+    #[arg(long, value_name = "DURATION", value_parser = first_byte_timeout)]
+    first_byte_timeout: Option<Duration>,
+    /// How long the whole request may take: 1s to 24h [default: as long as it takes]
+    #[arg(long, value_name = "DURATION", value_parser = deadline)]
+    deadline: Option<Duration>,
 }
 
 /// A changed route.
@@ -127,11 +147,16 @@ pub(crate) struct Update {
 
 /// A field that can be emptied.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+#[value(rename_all = "snake_case")]
 enum Clearable {
     Fallbacks,
     Customers,
     Teams,
     Keys,
+    Rule,
+    #[value(alias = "first-byte-timeout")]
+    FirstByteTimeout,
+    Deadline,
 }
 
 /// Of whose requests is explained where they go.
@@ -146,6 +171,21 @@ pub(crate) struct Explain {
     /// The dialect that the client speaks [default: anthropic]
     #[arg(long, value_parser = dialect)]
     dialect: Option<String>,
+    /// Where the replica runs that the client calls [default: one that does not say]
+    #[arg(long, value_parser = region)]
+    region: Option<String>,
+    /// A header that the client sends, for rules that read it [may be repeated]
+    #[arg(long = "header", value_name = "NAME=VALUE")]
+    headers: Vec<HeaderArgument>,
+    /// Which part of its budget the caller has used, for rules that read it: 0 to 1 [default: 0]
+    #[arg(long, value_name = "PART", value_parser = used)]
+    budget_used: Option<f64>,
+    /// Suppose that a stream is asked for
+    #[arg(long)]
+    stream: bool,
+    /// How many bytes of text the request has, for rules that read it [default: 0]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(0..))]
+    bytes: Option<i64>,
 }
 
 impl RouteCommand {
@@ -170,9 +210,8 @@ impl RouteCommand {
                 client.delete_route(request).await?;
                 return done(context.format, "deleted", "route", &name);
             }
-            Self::Explain(Explain { key, model, dialect }) => {
-                let request = v1::ExplainRouteRequest { key, model, dialect: dialect.unwrap_or_default() };
-                let explained = client.explain_route(request).await?.into_inner();
+            Self::Explain(explain) => {
+                let explained = client.explain_route(explain.request()).await?.into_inner();
                 return ExplanationView::new(explained).answer(context.format);
             }
         };
@@ -180,10 +219,26 @@ impl RouteCommand {
     }
 }
 
+impl Explain {
+    fn request(self) -> v1::ExplainRouteRequest {
+        let Self { key, model, dialect, region, headers, budget_used, stream, bytes } = self;
+        v1::ExplainRouteRequest {
+            key,
+            model,
+            dialect: dialect.unwrap_or_default(),
+            region: region.unwrap_or_default(),
+            headers: headers.into_iter().map(|header| (header.name, header.value)).collect(),
+            budget_used: budget_used.unwrap_or_default(),
+            stream,
+            bytes: bytes.unwrap_or_default(),
+        }
+    }
+}
+
 impl Create {
     fn route(self) -> Result<v1::Route, Failure> {
         let Self { name, named, models, targets, rest, strict, disabled } = self;
-        let Rest { fallbacks, customers, teams, keys, priority } = rest;
+        let Rest { fallbacks, customers, teams, keys, priority, rule, balance, first_byte_timeout, deadline } = rest;
         let name = name.or(named).or_else(|| route_name(&models));
         let name = name.ok_or_else(|| Failure::usage("no name can be made of the model: give one with --name"))?;
         let mut tiers = vec![first(targets)];
@@ -199,6 +254,10 @@ impl Create {
             disabled,
             strict,
             tiers,
+            rule: rule.unwrap_or_default(),
+            balance: balance.unwrap_or_default(),
+            first_byte_timeout,
+            deadline,
             ..v1::Route::default()
         })
     }
@@ -207,12 +266,16 @@ impl Create {
 impl Update {
     /// Refuses what can be refused without asking anybody.
     fn check(&self) -> Result<(), Failure> {
-        let Rest { fallbacks, customers, teams, keys, .. } = &self.rest;
+        let Rest { fallbacks, customers, teams, keys, priority: _, rule, balance: _, first_byte_timeout, deadline } =
+            &self.rest;
         let set = [
             (Clearable::Fallbacks, !fallbacks.is_empty()),
             (Clearable::Customers, !customers.is_empty()),
             (Clearable::Teams, !teams.is_empty()),
             (Clearable::Keys, !keys.is_empty()),
+            (Clearable::Rule, rule.is_some()),
+            (Clearable::FirstByteTimeout, first_byte_timeout.is_some()),
+            (Clearable::Deadline, deadline.is_some()),
         ];
         if set.into_iter().any(|(field, set)| set && self.clear.contains(&field)) {
             return Err(Failure::usage("a field cannot be set and cleared at once"));
@@ -222,9 +285,12 @@ impl Update {
 
     fn request(self, found: v1::Route) -> Result<v1::UpdateRouteRequest, Failure> {
         let Self { route: _, name, models, targets, rest, strict, clear, switch } = self;
-        let Rest { fallbacks, customers, teams, keys, priority } = rest;
+        let Rest { fallbacks, customers, teams, keys, priority, rule, balance, first_byte_timeout, deadline } = rest;
         let cleared = |field| clear.contains(&field);
         let list = |values: Vec<String>, field| (!values.is_empty() || cleared(field)).then_some(values);
+        let text = |value: Option<String>, field| if cleared(field) { Some(String::new()) } else { value };
+        // In the mask and unset means: none.
+        let wait = |value: Option<Duration>, field| (value.is_some() || cleared(field)).then_some(value);
         let touched = !targets.is_empty() || !fallbacks.is_empty() || cleared(Clearable::Fallbacks);
         let mut changed = Changed::default();
         let tiers = touched.then(|| merged(found.tiers, targets, fallbacks, cleared(Clearable::Fallbacks)));
@@ -239,6 +305,11 @@ impl Update {
             disabled: changed.field("disabled", switch.disabled()),
             strict: changed.field("strict", strict),
             tiers: changed.field("tiers", tiers),
+            rule: changed.field("rule", text(rule, Clearable::Rule)),
+            balance: changed.field("balance", balance),
+            first_byte_timeout: changed
+                .field("first_byte_timeout", wait(first_byte_timeout, Clearable::FirstByteTimeout)),
+            deadline: changed.field("deadline", wait(deadline, Clearable::Deadline)),
             // The tiers were read and changed here: they must not overwrite another's change of them.
             etag: if touched { found.etag } else { String::new() },
             ..v1::Route::default()
@@ -368,6 +439,9 @@ mod tests {
             (&["--clear", "fallbacks"], &["tiers"], &["a/=1@"], "e1"),
             (&["--strict", "true", "--priority", "-1", "--enable"], &["priority", "disabled", "strict"], &[], ""),
             (&["--clear", "teams", "--key", "k"], &["teams", "keys"], &[], ""),
+            (&["--rule", "request.stream", "--balance", "latency"], &["rule", "balance"], &[], ""),
+            (&["--clear", "rule", "--deadline", "10m"], &["rule", "deadline"], &[], ""),
+            (&["--clear", "deadline", "--clear", "first_byte_timeout"], &["first_byte_timeout", "deadline"], &[], ""),
         ] {
             let request = update(line).unwrap();
             let route = request.route.unwrap();
@@ -379,6 +453,48 @@ mod tests {
             );
         }
         assert_eq!(update(&[]).unwrap_err().code, "usage");
-        assert_eq!(update(&["--clear", "keys", "--key", "k"]).unwrap_err().code, "usage");
+        for both in [
+            &["--clear", "keys", "--key", "k"],
+            &["--clear", "rule", "--rule", "true"],
+            &["--clear", "deadline", "--deadline", "1m"],
+        ] {
+            assert_eq!(update(both).unwrap_err().code, "usage", "{both:?}");
+        }
+        let cleared = update(&["--clear", "rule", "--clear", "deadline"]).unwrap().route.unwrap();
+        assert_eq!((cleared.rule.as_str(), cleared.deadline), ("", None));
+    }
+
+    #[test]
+    fn when_a_route_decides_and_how_long_it_waits_are_typed_or_refused() {
+        let line = ["create", "r", "--model", "m", "--to", "a", "--rule", "budget.used > 0.9", "--balance", "latency"];
+        let more = ["--first-byte-timeout", "1500ms", "--deadline", "10m"];
+        let RouteCommand::Create(create) = command(&[&line[..], &more[..]].concat()) else { panic!() };
+        let route = create.route().unwrap();
+        assert_eq!((route.rule.as_str(), route.balance.as_str()), ("budget.used > 0.9", "latency"));
+        assert_eq!(route.first_byte_timeout, Some(Duration { seconds: 1, nanos: 500_000_000 }));
+        assert_eq!(route.deadline, Some(Duration { seconds: 600, nanos: 0 }));
+        for (flag, text, says) in [
+            ("--rule", "budget > 1", "name one of its fields"),
+            ("--rule", "headers['x-a'] == 'b'", "in headers && "),
+            ("--balance", "speed", "must be weight or latency"),
+            ("--first-byte-timeout", "2h", "100ms to 1h"),
+            ("--deadline", "10ms", "1s to 24h"),
+        ] {
+            let line = ["tollgate", "route", "create", "r", "--model", "m", "--to", "a", flag, text];
+            let refusal = Cli::try_parse_from(line).unwrap_err().to_string();
+            assert!(refusal.contains(says), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn what_is_supposed_of_a_request_is_asked_about() {
+        let line = ["explain", "--key", "k", "--model", "m", "--region", "eu-west", "--header", "X-Team=a"];
+        let more = ["--header", "x-b=", "--budget-used", "0.9", "--stream", "--bytes", "400000"];
+        let RouteCommand::Explain(explain) = command(&[&line[..], &more[..]].concat()) else { panic!() };
+        let v1::ExplainRouteRequest { region, headers, budget_used, stream, bytes, .. } = explain.request();
+        let headers: std::collections::BTreeMap<_, _> = headers.into_iter().collect();
+        let expect = [("x-b".to_owned(), String::new()), ("x-team".to_owned(), "a".to_owned())];
+        assert_eq!((region.as_str(), headers.into_iter().collect::<Vec<_>>()), ("eu-west", expect.to_vec()));
+        assert_eq!((budget_used, stream, bytes), (0.9, true, 400_000));
     }
 }

@@ -88,6 +88,10 @@ pub(crate) struct Team {
     pub(crate) display_name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) disabled: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) providers: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) regions: Option<Vec<String>>,
     #[serde(flatten)]
     pub(crate) quota: Quota,
     /// `none` for nothing.
@@ -134,6 +138,8 @@ pub(crate) struct Key {
     /// `provider/credential`, or in a file the credential's name alone, which means that of every allowed provider.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) credentials: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) regions: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expires: Option<Expires>,
     #[serde(skip_serializing_if = "Option::is_none")]

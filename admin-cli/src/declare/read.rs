@@ -89,6 +89,8 @@ fn team(mut fields: Fields<'_, '_>) -> Team {
         disabled: fields.boolean("disabled"),
         quota: quota(&mut fields),
         self_service: access::self_service(&mut fields),
+        providers: fields.list("providers", literals::reference),
+        regions: fields.list("regions", literals::pattern),
     };
     fields.close();
     team
@@ -118,6 +120,7 @@ fn key(mut fields: Fields<'_, '_>) -> Key {
         models: fields.list("models", literals::pattern),
         providers: fields.list("providers", literals::reference),
         credentials: fields.list("credentials", literals::reference),
+        regions: fields.list("regions", literals::pattern),
         expires: fields.parsed("expires", expires),
         tags: tags(&mut fields),
         audit: fields.parsed("audit", literals::audit::audit),

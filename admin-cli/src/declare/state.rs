@@ -115,6 +115,7 @@ impl State {
     /// an old file never switches on again what was switched off since.
     pub(crate) fn export(&self) -> Document {
         let braked = |brake: Option<bool>| brake.filter(|on| *on);
+        let narrowed = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
         let credential =
             |credential: &Credential| Credential { disabled: braked(credential.disabled), ..credential.clone() };
         let provider = |provider: &Provider| Provider {
@@ -133,6 +134,8 @@ impl State {
             teams: values(&self.teams)
                 .map(|each| Team {
                     disabled: braked(each.disabled),
+                    providers: narrowed(&each.providers),
+                    regions: narrowed(&each.regions),
                     quota: each.quota.clone().braking(),
                     self_service: each.self_service.clone().filter(|served| *served != SelfServed::None),
                     ..each.clone()
@@ -148,10 +151,15 @@ impl State {
             providers: values(&self.providers).map(provider).collect(),
             models: self.models.values().filter(|each| each.overridden).map(|each| each.value.clone()).collect(),
             keys: values(&self.keys)
-                .map(|each| Key { revoked: braked(each.revoked), quota: each.quota.clone().braking(), ..each.clone() })
+                .map(|each| Key {
+                    revoked: braked(each.revoked),
+                    regions: narrowed(&each.regions),
+                    quota: each.quota.clone().braking(),
+                    ..each.clone()
+                })
                 .collect(),
             routes: values(&self.routes)
-                .map(|each| Route { disabled: braked(each.disabled), ..each.clone() })
+                .map(|each| Route { disabled: braked(each.disabled), ..each.clone() }.telling())
                 .collect(),
             roles: self.roles.values().filter(|each| !each.system).map(|each| each.held.value.clone()).collect(),
             service_accounts: values(&self.service_accounts)
@@ -208,6 +216,8 @@ impl State {
             limits,
             session_limit,
             self_service,
+            providers,
+            regions,
         } = team;
         let quota = self.quota(budgets, limits, session_limit);
         let customer = Some(self.name_of(&customer));
@@ -218,6 +228,8 @@ impl State {
             disabled: Some(disabled),
             quota,
             self_service: Some(existing_self_service(self_service)),
+            providers: Some(ordered(providers.iter().map(|provider| self.name_of(provider)).collect())),
+            regions: Some(ordered(regions)),
             ..Team::default()
         };
         Existing { id, etag, value }
@@ -272,6 +284,7 @@ impl State {
             limits,
             session_limit,
             audit: _,
+            regions,
         } = key;
         let named =
             |references: Vec<String>| ordered(references.iter().map(|reference| self.name_of(reference)).collect());
@@ -283,6 +296,7 @@ impl State {
             models: Some(ordered(models)),
             providers: Some(named(providers)),
             credentials: Some(named(credentials)),
+            regions: Some(ordered(regions)),
             expires: Some(from_wire(expire_time.as_ref()).map_or(Expires::Never, Expires::At)),
             tags: Some(tags.into_iter().collect()),
             audit: Some(audit),
@@ -299,7 +313,7 @@ fn values<T>(objects: &BTreeMap<String, Existing<T>>) -> impl Iterator<Item = &T
 }
 
 fn existing_credential(credential: v1::Credential) -> Credential {
-    let v1::Credential { id: _, name, secret: _, reference, weight, disabled, fingerprint } = credential;
+    let v1::Credential { id: _, name, secret: _, reference, weight, disabled, fingerprint, health: _ } = credential;
     let secret = if reference.is_empty() { Secret::Stored(fingerprint) } else { Secret::Reference(reference) };
     // The wire's 0 means 1.
     Credential { name, secret, weight: Some(weight.max(1)), disabled: Some(disabled), place: Default::default() }

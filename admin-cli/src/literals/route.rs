@@ -1,15 +1,18 @@
 //! What routes and the providers behind them are made of, as people type it.
 
-use std::str::FromStr;
+use std::{str::FromStr, time::Duration};
 
 use tollgate_policy::{
     name::{NAME_LENGTH_MAX, Name},
     provider::{Auth, Dialect, Quirk},
-    route::{Condition, Conditions},
+    route::{
+        Balance, Condition, Conditions, DEADLINE_MAX, DEADLINE_MIN, FIRST_BYTE_TIMEOUT_MAX, FIRST_BYTE_TIMEOUT_MIN,
+    },
+    rule::Rule,
 };
 use tollgate_proto::admin::v1;
 
-use super::{WEIGHT_MAX, reference};
+use super::{WEIGHT_MAX, duration, quota::shown_seconds, reference};
 
 /// In how many letters what stands behind an `@` may differ from a condition and still be one that was mistyped.
 const EDITS_MAX: usize = 2;
@@ -32,6 +35,13 @@ pub(crate) struct TargetArgument {
 pub(crate) struct FallbackArgument {
     pub(crate) target: TargetArgument,
     pub(crate) on: Conditions,
+}
+
+/// A header that a client is supposed to send, `name=value`; the name in lower case.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct HeaderArgument {
+    pub(crate) name: String,
+    pub(crate) value: String,
 }
 
 /// The value of a placeholder, `name=value`.
@@ -81,6 +91,20 @@ impl FromStr for FallbackArgument {
             Err(reason) if words.contains(',') || !target.contains('/') || is_mistyped(words) => Err(reason),
             Err(_) => usual(text),
         }
+    }
+}
+
+impl FromStr for HeaderArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let shape = || "must be name=value, such as x-team=payments".to_owned();
+        let (name, value) = text.split_once('=').ok_or_else(shape)?;
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(shape());
+        }
+        Ok(Self { name: name.to_ascii_lowercase(), value: value.to_owned() })
     }
 }
 
@@ -146,6 +170,48 @@ pub(crate) fn region(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err(format!("must be at most {REGION_BYTES_MAX} visible characters, such as us-east-1"))
+}
+
+/// Parses where a route decides, and says what is wrong with it.
+pub(crate) fn rule(text: &str) -> Result<String, String> {
+    Rule::parse(text).map(|rule| rule.text().to_owned()).map_err(|invalid| invalid.to_string())
+}
+
+/// Parses how a target is chosen within a tier.
+pub(crate) fn balance(text: &str) -> Result<String, String> {
+    let words = || Balance::ALL.map(Balance::word).join(" or ");
+    Balance::of_word(text).map(|_| text.to_owned()).ok_or_else(|| format!("must be {}", words()))
+}
+
+/// Parses how long an attempt may take until its answer begins.
+pub(crate) fn first_byte_timeout(text: &str) -> Result<prost_types::Duration, String> {
+    wait(text, FIRST_BYTE_TIMEOUT_MIN, FIRST_BYTE_TIMEOUT_MAX)
+        .ok_or_else(|| "must be 100ms to 1h, such as 30s".to_owned())
+}
+
+/// Parses how long a whole request may take.
+pub(crate) fn deadline(text: &str) -> Result<prost_types::Duration, String> {
+    wait(text, DEADLINE_MIN, DEADLINE_MAX).ok_or_else(|| "must be 1s to 24h, such as 10m".to_owned())
+}
+
+fn wait(text: &str, least: Duration, most: Duration) -> Option<prost_types::Duration> {
+    let wait = Duration::try_from(duration(text).ok()?).ok()?;
+    let is_good = (least..=most).contains(&wait) && wait.subsec_nanos() % 1_000_000 == 0;
+    prost_types::Duration::try_from(wait).ok().filter(|_| is_good)
+}
+
+/// A duration of a route as it is typed: `30s`, `1500ms`.
+pub(crate) fn shown_wait(wait: &prost_types::Duration) -> String {
+    match wait.nanos / 1_000_000 {
+        0 => shown_seconds(wait.seconds),
+        millis => format!("{}ms", wait.seconds.saturating_mul(1_000).saturating_add(millis.into())),
+    }
+}
+
+/// Parses which part of a budget is used.
+pub(crate) fn used(text: &str) -> Result<f64, String> {
+    let used = text.parse().ok().filter(|used| (0.0..=1.0).contains(used));
+    used.ok_or_else(|| "must be a number from 0 to 1, such as 0.9".to_owned())
 }
 
 /// The name of a route that has none: its first pattern, in the letters of a name.
@@ -215,6 +281,42 @@ mod tests {
             assert!(read(bad).is_err(), "{bad}");
         }
         assert!(read("a/m@timout").unwrap_err().contains("timeout"));
+    }
+
+    #[test]
+    fn waits_have_bounds_and_one_spelling() {
+        for (text, shown) in
+            [("30s", "30s"), ("100ms", "100ms"), ("1500ms", "1500ms"), ("90m", ""), ("60m", "1h"), ("99ms", "")]
+        {
+            let read = first_byte_timeout(text).map(|wait| shown_wait(&wait));
+            assert_eq!(read.unwrap_or_default(), shown, "{text}");
+        }
+        for (text, shown) in
+            [("10m", "10m"), ("24h", "1d"), ("1d", "1d"), ("25h", ""), ("999ms", ""), ("1000100us", "")]
+        {
+            let read = deadline(text).map(|wait| shown_wait(&wait));
+            assert_eq!(read.unwrap_or_default(), shown, "{text}");
+        }
+        for bad in ["", "10", "-1s", "soon"] {
+            assert!(deadline(bad).is_err() && first_byte_timeout(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rules_headers_and_parts_of_budgets_are_read_or_told_what_to_be() {
+        assert_eq!(rule(" budget.used > 0.9 ").unwrap(), "budget.used > 0.9");
+        assert!(rule("modell == 'a'").unwrap_err().contains("a rule is about request, caller"));
+        assert!(balance("latency").is_ok() && balance("speed").unwrap_err() == "must be weight or latency");
+        let header = |name: &str, value: &str| Ok(HeaderArgument { name: name.into(), value: value.into() });
+        assert_eq!("X-Team=a=b".parse(), header("x-team", "a=b"));
+        assert_eq!("x-team=".parse(), header("x-team", ""));
+        for bad in ["x-team", "=a", "x team=a"] {
+            assert!(bad.parse::<HeaderArgument>().is_err(), "{bad}");
+        }
+        assert_eq!((used("0.9"), used("1").is_ok()), (Ok(0.9), true));
+        for bad in ["", "-0.1", "1.1", "90%", "NaN"] {
+            assert!(used(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

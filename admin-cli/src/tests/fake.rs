@@ -330,12 +330,20 @@ noun!(customer_service_server::CustomerService, "customer", Customer, customer, 
     settle |world, customer, held| world.budgets(&mut customer.budgets, &held.budgets));
 
 noun!(team_service_server::TeamService, "team", Team, team, teams,
-    create_team CreateTeamRequest, get_team GetTeamRequest, list_teams ListTeamsRequest ListTeamsResponse,
-    update_team UpdateTeamRequest, delete_team DeleteTeamRequest,
-    new |world, team| { team.customer = world.customer(&team.customer)?; world.budgets(&mut team.budgets, &[]) },
-    changed ["name" => name, "display_name" => display_name, "disabled" => disabled,
-        "budgets" => budgets, "limits" => limits, "session_limit" => session_limit, "self_service" => self_service],
-    settle |world, team, held| world.budgets(&mut team.budgets, &held.budgets));
+create_team CreateTeamRequest, get_team GetTeamRequest, list_teams ListTeamsRequest ListTeamsResponse,
+update_team UpdateTeamRequest, delete_team DeleteTeamRequest,
+new |world, team| {
+    team.customer = world.customer(&team.customer)?;
+    team.providers = team.providers.iter().map(|named| world.provider(named)).collect::<Result<_, _>>()?;
+    world.budgets(&mut team.budgets, &[])
+},
+changed ["name" => name, "display_name" => display_name, "disabled" => disabled,
+    "budgets" => budgets, "limits" => limits, "session_limit" => session_limit, "self_service" => self_service,
+    "providers" => providers, "regions" => regions],
+settle |world, team, held| {
+    team.providers = team.providers.iter().map(|named| world.provider(named)).collect::<Result<_, _>>()?;
+    world.budgets(&mut team.budgets, &held.budgets)
+});
 
 noun!(role_service_server::RoleService, "role", Role, role, roles,
     create_role CreateRoleRequest, get_role GetRoleRequest, list_roles ListRolesRequest ListRolesResponse,

@@ -164,3 +164,127 @@ async fn a_route_is_typed_shown_and_explained() {
     let none = tollgate(&fake, &["route", "get", "slow"], "").await;
     assert!(none.code == 1 && none.stderr.contains("tollgate route list"), "{}", none.stderr);
 }
+
+const GOVERNED: &str = r#"
+providers:
+  - { preset: anthropic }
+  - { preset: groq }
+customers: [{ name: acme }]
+teams:
+  - { name: platform, customer: acme, providers: [groq, anthropic], regions: ["eu-*", "!eu-south-*"] }
+keys:
+  - { name: dev, team: platform, regions: [eu-west-1] }
+routes:
+  - name: thrifty
+    models: ["claude-*"]
+    targets: [{ provider: groq, model: small }]
+    rule: "budget.used > 0.9 && 'x-team' in headers"
+    balance: latency
+    first_byte_timeout: 1500ms
+    deadline: 10m
+"#;
+
+#[tokio::test]
+async fn rules_waits_and_regions_are_declared_exported_and_taken_back() {
+    let fake = Fake::start().await;
+    let applied = tollgate(&fake, &["apply", "-f", "-"], GOVERNED).await;
+    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
+    assert_eq!(tollgate(&fake, &["apply", "-f", "-"], GOVERNED).await.stdout, "nothing to do\n");
+    let exported = tollgate(&fake, &["export"], "").await.stdout;
+    let again = tollgate(&fake, &["diff", "-f", "-", "--prune"], &exported).await;
+    assert_eq!(again.stdout, "nothing to do\n", "{}{exported}", again.stderr);
+    let route = tollgate(&fake, &["route", "get", "thrifty", "-o", "json"], "").await.json();
+    assert_eq!(route["rule"], "budget.used > 0.9 && 'x-team' in headers");
+    assert_eq!(
+        (&route["balance"], &route["first_byte_timeout"], &route["deadline"]),
+        (&json!("latency"), &json!("1500ms"), &json!("10m"))
+    );
+    let team = tollgate(&fake, &["team", "get", "platform", "-o", "json"], "").await.json();
+    assert_eq!(
+        (&team["provider_names"], &team["regions"]),
+        (&json!(["anthropic", "groq"]), &json!(["!eu-south-*", "eu-*"]))
+    );
+    let key = tollgate(&fake, &["key", "get", "dev", "-o", "json"], "").await.json();
+    assert_eq!(key["regions"], json!(["eu-west-1"]));
+    // What the file does not say stays, and what it takes back goes.
+    let less = "teams: [{ name: platform, regions: [] }]\nkeys: [{ name: dev, display_name: D }]\nroutes: [{ name: thrifty, rule: '', balance: weight, deadline: none }]";
+    let changed = tollgate(&fake, &["apply", "-f", "-"], less).await;
+    assert!(
+        changed.code == 0 && changed.stdout.contains("deadline: \"10m\" -> \"none\""),
+        "{}{}",
+        changed.stdout,
+        changed.stderr
+    );
+    let exported = tollgate(&fake, &["export", "-o", "json"], "").await.json();
+    let route = &exported["routes"][0];
+    assert_eq!((&route["rule"], &route["balance"], &route["deadline"]), (&json!(null), &json!(null), &json!(null)));
+    assert_eq!(route["first_byte_timeout"], "1500ms");
+    assert_eq!(
+        (&exported["teams"][0]["regions"], &exported["teams"][0]["providers"]),
+        (&json!(null), &json!(["anthropic", "groq"]))
+    );
+    assert_eq!(exported["keys"][0]["regions"], json!(["eu-west-1"]));
+    let nobody = tollgate(&fake, &["apply", "-f", "-"], "teams: [{ name: platform, providers: [nobody] }]").await;
+    assert!(nobody.code == 1 && nobody.stderr.contains("names the provider \"nobody\""), "{}", nobody.stderr);
+}
+
+#[tokio::test]
+async fn rules_waits_and_regions_are_typed_and_shown() {
+    let fake = Fake::start().await;
+    tollgate(&fake, &["apply", "-f", "-"], GOVERNED).await;
+    let line =
+        ["team", "create", "other", "--customer", "acme", "--provider", "groq", "--region", "us-*", "-o", "json"];
+    let made = tollgate(&fake, &line, "").await.json();
+    assert_eq!((&made["provider_names"], &made["regions"]), (&json!(["groq"]), &json!(["us-*"])));
+    let line = ["team", "update", "other", "--clear", "providers", "--region", "eu-*"];
+    let shown = tollgate(&fake, &line, "").await;
+    assert!(
+        shown.code == 0 && shown.stdout.contains("(all)") && shown.stdout.contains("eu-*"),
+        "{}{}",
+        shown.stdout,
+        shown.stderr
+    );
+    for both in [
+        ["--clear", "regions", "--region", "x"],
+        ["--clear", "providers", "--provider", "x"],
+        ["--clear", "budgets", "--budget", "5 USD"],
+    ] {
+        assert_eq!(tollgate(&fake, &[&["team", "update", "other"][..], &both].concat(), "").await.code, 2, "{both:?}");
+    }
+    let made = tollgate(&fake, &["key", "create", "k", "--team", "other", "--region", "eu-*"], "").await;
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    let updated = tollgate(&fake, &["key", "update", "k", "--clear", "regions", "-o", "json"], "").await.json();
+    assert_eq!(updated["regions"], json!([]));
+    let line = [
+        "route",
+        "update",
+        "thrifty",
+        "--rule",
+        "region == 'eu'",
+        "--clear",
+        "first_byte_timeout",
+        "--deadline",
+        "90s",
+    ];
+    let shown = tollgate(&fake, &line, "").await.stdout;
+    assert!(shown.contains("region == 'eu'") && shown.contains("90s") && !shown.contains("1500ms"), "{shown}");
+    let bad = tollgate(&fake, &["route", "update", "thrifty", "--rule", "colour == 'red'"], "").await;
+    assert!(bad.code == 2 && bad.stderr.contains("knows nothing of \"colour\""), "{}", bad.stderr);
+}
+
+#[tokio::test]
+async fn what_may_be_lost_on_the_way_is_told_in_groups() {
+    let fake = Fake::start().await;
+    tollgate(&fake, &["apply", "-f", "-"], GOVERNED).await;
+    let line = ["route", "update", "thrifty", "--model", "m", "--fallback", "anthropic/claude-opus-5"];
+    assert_eq!(tollgate(&fake, &line, "").await.code, 0);
+    let line = ["route", "explain", "--key", "dev", "--model", "m", "--budget-used", "0.95"];
+    let table = tollgate(&fake, &line, "").await.stdout;
+    let lost = "\nlost on the way to anthropic/small (tier 0), where a request asks for it:\n  approximated: image_url\n  dropped: top_k, cache_control\n";
+    assert!(table.ends_with(lost) && table.contains("claude-opus-5"), "{table}");
+    let explained = tollgate(&fake, &[&line[..], &["-o", "json"]].concat(), "").await.json();
+    assert_eq!(explained["targets"][0]["losses"][0], json!({"feature": "image_url", "becomes": "approximated"}));
+    assert_eq!(explained["targets"][1]["losses"], json!([]));
+    let spared = ["route", "explain", "--key", "dev", "--model", "m", "--budget-used", "0.5", "-o", "json"];
+    assert_eq!(tollgate(&fake, &spared, "").await.json()["refusal"], "No provider serves it.");
+}

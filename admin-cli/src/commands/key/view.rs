@@ -7,7 +7,7 @@ use serde::Serialize;
 use tollgate_proto::admin::v1;
 
 use crate::{
-    commands::{names::Names, quota::view::QuotaView},
+    commands::{names::Names, quota::view::QuotaView, some_or_all},
     literals::{audit::Audit, from_wire, printed},
     output::View,
 };
@@ -30,6 +30,7 @@ pub(super) struct KeyView {
     provider_names: Vec<String>,
     credentials: Vec<String>,
     credential_names: Vec<String>,
+    regions: Vec<String>,
     tags: BTreeMap<String, String>,
     audit: Audit,
     #[serde(flatten)]
@@ -87,6 +88,7 @@ impl KeyView {
             limits,
             session_limit,
             audit: _,
+            regions,
         } = key;
         let named = |ids: &[String]| ids.iter().map(|id| names.of(id)).collect();
         Self {
@@ -110,6 +112,7 @@ impl KeyView {
             models,
             providers,
             credentials,
+            regions,
             prefix,
             etag,
         }
@@ -140,6 +143,7 @@ impl View for KeyView {
             ("models", some_or_all(&self.models)),
             ("providers", some_or_all(&self.provider_names)),
             ("credentials", some_or_all(&self.credential_names)),
+            ("regions", some_or_all(&self.regions)),
             ("expires", self.expire_time.clone().unwrap_or_else(|| "never".to_owned())),
             ("tags", tags.join(" ")),
             ("audit", self.audit.word().to_owned()),
@@ -181,9 +185,4 @@ const fn state_name(state: v1::KeyState) -> &'static str {
         v1::KeyState::Revoked => "revoked",
         v1::KeyState::Unspecified => "unknown",
     }
-}
-
-// An empty list admits everything, which an empty cell would hide.
-fn some_or_all(list: &[String]) -> String {
-    if list.is_empty() { "(all)".to_owned() } else { list.join(" ") }
 }

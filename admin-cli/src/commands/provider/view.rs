@@ -20,6 +20,7 @@ pub(super) struct ProviderView {
     auth: String,
     region: String,
     quirks: Vec<String>,
+    health: Option<HealthView>,
     credentials: Vec<CredentialView>,
     etag: String,
     create_time: Option<String>,
@@ -35,6 +36,16 @@ struct CredentialView {
     fingerprint: String,
     weight: i32,
     disabled: bool,
+    health: Option<HealthView>,
+}
+
+/// How the connected replicas find a provider or a credential.
+#[derive(Serialize)]
+struct HealthView {
+    replicas: i32,
+    resting: i32,
+    cause: String,
+    until: Option<String>,
 }
 
 impl From<v1::Provider> for ProviderView {
@@ -56,7 +67,9 @@ impl From<v1::Provider> for ProviderView {
             auth,
             region,
             quirks,
+            health,
         } = provider;
+        let health = health.map(HealthView::from);
         let credentials = credentials.into_iter().map(CredentialView::from).collect();
         let (create_time, update_time) = (printed(create_time.as_ref()), printed(update_time.as_ref()));
         Self {
@@ -72,6 +85,7 @@ impl From<v1::Provider> for ProviderView {
             auth,
             region,
             quirks,
+            health,
             credentials,
             etag,
             create_time,
@@ -83,14 +97,21 @@ impl From<v1::Provider> for ProviderView {
 impl From<v1::Credential> for CredentialView {
     fn from(credential: v1::Credential) -> Self {
         // The secret is input only; should a control plane ever return one, it is dropped here.
-        let v1::Credential { id, name, secret: _, reference, weight, disabled, fingerprint } = credential;
-        Self { id, name, reference, fingerprint, weight, disabled }
+        let v1::Credential { id, name, secret: _, reference, weight, disabled, fingerprint, health } = credential;
+        Self { id, name, reference, fingerprint, weight, disabled, health: health.map(HealthView::from) }
+    }
+}
+
+impl From<v1::ProviderHealth> for HealthView {
+    fn from(health: v1::ProviderHealth) -> Self {
+        let v1::ProviderHealth { replicas, resting, cause, until } = health;
+        Self { replicas, resting, cause, until: printed(until.as_ref()) }
     }
 }
 
 impl View for ProviderView {
     const PLURAL: &'static str = "providers";
-    const LISTED: &'static [&'static str] = &["name", "dialect", "base_url", "state", "credentials", "id"];
+    const LISTED: &'static [&'static str] = &["name", "dialect", "base_url", "state", "health", "credentials", "id"];
 
     fn fields(&self) -> Vec<(&'static str, String)> {
         let credentials: Vec<_> = self.credentials.iter().map(CredentialView::text).collect();
@@ -106,12 +127,37 @@ impl View for ProviderView {
             ("region", self.region.clone()),
             ("quirks", self.quirks.join(" ")),
             ("state", switched(self.disabled)),
+            ("health", self.health()),
             ("credentials", credentials.join(" ")),
             ("id", self.id.clone()),
             ("etag", self.etag.clone()),
             ("created", self.create_time.clone().unwrap_or_default()),
             ("updated", self.update_time.clone().unwrap_or_default()),
         ]
+    }
+}
+
+impl ProviderView {
+    // The provider's own, and then that of each credential which rests. Without a replica nobody can tell.
+    fn health(&self) -> String {
+        let Some(own) = &self.health else { return String::new() };
+        if own.replicas == 0 {
+            return "unknown".to_owned();
+        }
+        let resting = |credential: &CredentialView| {
+            Some(format!("{} {}", credential.name, credential.health.as_ref()?.resting()?))
+        };
+        let all: Vec<_> = own.resting().into_iter().chain(self.credentials.iter().filter_map(resting)).collect();
+        if all.is_empty() { "ok".to_owned() } else { all.join("; ") }
+    }
+}
+
+impl HealthView {
+    // `resting 2/3 (limited)`; `None`: nowhere.
+    fn resting(&self) -> Option<String> {
+        let Self { replicas, resting, cause, until: _ } = self;
+        let cause = if cause.is_empty() { String::new() } else { format!(" ({cause})") };
+        (*resting > 0).then(|| format!("resting {resting}/{replicas}{cause}"))
     }
 }
 

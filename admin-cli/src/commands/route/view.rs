@@ -6,7 +6,7 @@ use tollgate_proto::admin::v1;
 use crate::{
     commands::{names::Names, switched},
     failure::Failure,
-    literals::printed,
+    literals::{printed, route::shown_wait},
     output::{Answer, Format, View, bare_table},
 };
 
@@ -23,6 +23,10 @@ pub(super) struct RouteView {
     disabled: bool,
     strict: bool,
     tiers: Vec<TierView>,
+    rule: String,
+    balance: String,
+    first_byte_timeout: Option<String>,
+    deadline: Option<String>,
     etag: String,
     create_time: Option<String>,
     update_time: Option<String>,
@@ -68,6 +72,14 @@ struct ExplainedView {
     weight: i32,
     on: Vec<String>,
     priced: bool,
+    losses: Vec<LossView>,
+}
+
+/// What a request may lose on the way to a target.
+#[derive(Serialize)]
+struct LossView {
+    feature: String,
+    becomes: String,
 }
 
 impl RouteView {
@@ -86,6 +98,10 @@ impl RouteView {
             etag,
             create_time,
             update_time,
+            rule,
+            balance,
+            first_byte_timeout,
+            deadline,
         } = route;
         let owners = |ids: Vec<String>| ids.into_iter().map(|id| Owner { name: names.of(&id), id }).collect();
         let target = |target: v1::RouteTarget| {
@@ -107,6 +123,10 @@ impl RouteView {
             disabled,
             strict,
             tiers: tiers.into_iter().map(tier).collect(),
+            rule,
+            balance,
+            first_byte_timeout: first_byte_timeout.as_ref().map(shown_wait),
+            deadline: deadline.as_ref().map(shown_wait),
             etag,
             create_time: printed(create_time.as_ref()),
             update_time: printed(update_time.as_ref()),
@@ -124,7 +144,8 @@ impl RouteView {
 
 impl View for RouteView {
     const PLURAL: &'static str = "routes";
-    const LISTED: &'static [&'static str] = &["name", "models", "to", "fallbacks", "for", "priority", "state", "id"];
+    const LISTED: &'static [&'static str] =
+        &["name", "models", "to", "fallbacks", "for", "rule", "priority", "state", "id"];
 
     fn fields(&self) -> Vec<(&'static str, String)> {
         let tiers: Vec<_> = self.tiers.iter().map(TierView::text).collect();
@@ -134,6 +155,10 @@ impl View for RouteView {
             ("to", tiers.first().cloned().unwrap_or_default()),
             ("fallbacks", tiers.get(1..).unwrap_or_default().join("; ")),
             ("for", self.scope()),
+            ("rule", self.rule.clone()),
+            ("balance", self.balance.clone()),
+            ("first_byte_timeout", self.first_byte_timeout.clone().unwrap_or_default()),
+            ("deadline", self.deadline.clone().unwrap_or_default()),
             ("priority", self.priority.to_string()),
             ("strict", if self.strict { "yes".to_owned() } else { String::new() }),
             ("state", switched(self.disabled)),
@@ -164,15 +189,18 @@ impl ExplanationView {
     pub(super) fn new(explained: v1::ExplainRouteResponse) -> Self {
         let v1::ExplainRouteResponse { route, targets, refusal } = explained;
         let target = |target: v1::ExplainedTarget| {
-            let v1::ExplainedTarget { provider, provider_name, dialect, model, tier, weight, on, priced } = target;
-            ExplainedView { tier, provider, provider_name, dialect, model, weight, on, priced }
+            let v1::ExplainedTarget { provider, provider_name, dialect, model, tier, weight, on, priced, losses } =
+                target;
+            let loss = |v1::Loss { feature, becomes }| LossView { feature, becomes };
+            let losses = losses.into_iter().map(loss).collect();
+            ExplainedView { tier, provider, provider_name, dialect, model, weight, on, priced, losses }
         };
         let (route, route_name) = route.map(|route| (route.id, route.name)).unzip();
         let refusal = Some(refusal).filter(|refusal| !refusal.is_empty());
         Self { route, route_name, targets: targets.into_iter().map(target).collect(), refusal }
     }
 
-    /// As one document, or as a table of targets with a word about what decides.
+    /// As one document, or as a table of targets, what may be lost on the way to each, and a word about what decides.
     pub(super) fn answer(self, format: Format) -> Result<Answer, Failure> {
         if format != Format::Table {
             return format.document(&self, bare_table);
@@ -184,7 +212,31 @@ impl ExplanationView {
             Some(name) => format!("the route {name} decides"),
             None => "no route is for this: providers are asked by their priority".to_owned(),
         };
-        Ok(format.list(&self.targets)?.note(decides))
+        let mut answer = format.list(&self.targets)?;
+        for target in self.targets.iter().filter(|target| !target.losses.is_empty()) {
+            answer.result.push_str(&target.lost());
+        }
+        Ok(answer.note(decides))
+    }
+}
+
+impl ExplainedView {
+    // A paragraph about one target: what becomes of which features.
+    fn lost(&self) -> String {
+        let Self { tier, provider_name, model, losses, .. } = self;
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for LossView { feature, becomes } in losses {
+            match groups.iter_mut().find(|group| group.0 == becomes) {
+                Some(group) => group.1.push(feature),
+                None => groups.push((becomes, vec![feature])),
+            }
+        }
+        groups.sort_unstable();
+        let lines = groups.iter().map(|(becomes, features)| format!("  {becomes}: {}\n", features.join(", ")));
+        format!(
+            "\nlost on the way to {provider_name}/{model} (tier {tier}), where a request asks for it:\n{}",
+            lines.collect::<String>()
+        )
     }
 }
 

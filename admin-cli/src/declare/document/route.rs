@@ -1,12 +1,13 @@
 //! Routes as the file writes them: the targets among which is chosen, and what is tried after them, one after the other.
 
+use prost_types::Duration;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
-use tollgate_policy::route::Conditions;
+use tollgate_policy::route::{Balance, Conditions};
 use tollgate_proto::admin::v1;
 
 use crate::{
     declare::tree::Place,
-    literals::route::{conditions, words},
+    literals::route::{conditions, shown_wait, words},
 };
 
 /// A route.
@@ -27,12 +28,28 @@ pub(crate) struct Route {
     pub(crate) keys: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) priority: Option<i32>,
+    /// Empty for always.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) balance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) first_byte_timeout: Option<Wait>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) deadline: Option<Wait>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) strict: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) disabled: Option<bool>,
     #[serde(skip)]
     pub(crate) place: Place,
+}
+
+/// How long is waited; `none` for as is usual.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Wait {
+    None,
+    Of(Duration),
 }
 
 /// One target.
@@ -51,7 +68,34 @@ pub(crate) struct Fallback {
     pub(crate) on: Conditions,
 }
 
+impl Wait {
+    /// What the wire has.
+    pub(crate) fn held(wire: Option<Duration>) -> Self {
+        wire.map_or(Self::None, Self::Of)
+    }
+
+    /// For the wire.
+    pub(crate) const fn into_wire(self) -> Option<Duration> {
+        match self {
+            Self::None => None,
+            Self::Of(wait) => Some(wait),
+        }
+    }
+}
+
 impl Route {
+    /// Without what is as usual.
+    pub(crate) fn telling(self) -> Self {
+        let is_said = |wait: &Wait| *wait != Wait::None;
+        Self {
+            rule: self.rule.filter(|rule| !rule.is_empty()),
+            balance: self.balance.filter(|balance| balance != Balance::default().word()),
+            first_byte_timeout: self.first_byte_timeout.filter(is_said),
+            deadline: self.deadline.filter(is_said),
+            ..self
+        }
+    }
+
     /// The providers that it names.
     pub(crate) fn providers_mut(&mut self) -> impl Iterator<Item = &mut String> {
         let fallbacks = self.fallbacks.iter_mut().flatten().flat_map(|fallback| &mut fallback.targets);
@@ -102,6 +146,15 @@ pub(crate) fn tiers(targets: Vec<Target>, fallbacks: Vec<Fallback>) -> Vec<v1::R
     let mut tiers = vec![tier(targets, Vec::new())];
     tiers.extend(fallbacks.into_iter().map(|Fallback { targets, on }| tier(targets, words(on))));
     tiers
+}
+
+impl Serialize for Wait {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::None => serializer.serialize_str("none"),
+            Self::Of(wait) => serializer.serialize_str(&shown_wait(wait)),
+        }
+    }
 }
 
 impl Serialize for Target {

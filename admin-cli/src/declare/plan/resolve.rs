@@ -41,6 +41,11 @@ pub(super) fn resolve(state: &State, document: &Document, prune: bool) -> Result
     for team in &mut document.teams {
         known.quota(state, &mut team.quota, (Kind::Team, &team.name, team.place));
         known.one(state, team.customer.as_mut(), (Kind::Team, &team.name, team.place), Kind::Customer);
+        for provider in team.providers.iter_mut().flatten() {
+            known.one(state, Some(provider), (Kind::Team, &team.name, team.place), Kind::Provider);
+        }
+        team.providers = team.providers.take().map(ordered);
+        team.regions = team.regions.take().map(ordered);
     }
     for user in &mut document.users {
         known.quota(state, &mut user.quota, (Kind::User, &user.name, user.place));
@@ -127,7 +132,7 @@ impl Known {
     }
 
     fn key(&mut self, state: &State, key: &mut Key) {
-        let Key { name, team, user, models, providers, credentials, quota, place, .. } = key;
+        let Key { name, team, user, models, providers, credentials, regions, quota, place, .. } = key;
         self.quota(state, quota, (Kind::Key, name, *place));
         self.one(state, team.as_mut(), (Kind::Key, name, *place), Kind::Team);
         self.one(state, user.as_mut(), (Kind::Key, name, *place), Kind::User);
@@ -135,6 +140,7 @@ impl Known {
             self.one(state, Some(provider), (Kind::Key, name, *place), Kind::Provider);
         }
         *models = models.take().map(ordered);
+        *regions = regions.take().map(ordered);
         *providers = providers.take().map(ordered);
         // Without a list of its own the key keeps the providers that it has.
         let held = state.keys.get(name).and_then(|held| held.value.providers.clone());

@@ -6,7 +6,7 @@ use super::{Call, Drafting, Write, delete, differences};
 use crate::declare::{
     document::{
         Kind,
-        route::{Route, tiers},
+        route::{Route, Wait, tiers},
     },
     state::Existing,
 };
@@ -55,8 +55,23 @@ fn masked(mut mask: Vec<String>) -> Vec<String> {
 
 // The tiers are written whole: what the file does not say of them stays.
 fn route(declared: &Route, existing: Option<&Existing<Route>>, id: &str, etag: &str) -> v1::Route {
-    let Route { name, models, targets, fallbacks, customers, teams, keys, priority, strict, disabled, place: _ } =
-        declared.clone();
+    let Route {
+        name,
+        models,
+        targets,
+        fallbacks,
+        customers,
+        teams,
+        keys,
+        priority,
+        rule,
+        balance,
+        first_byte_timeout,
+        deadline,
+        strict,
+        disabled,
+        place: _,
+    } = declared.clone();
     let held = existing.map(|existing| existing.value.clone()).unwrap_or_default();
     let targets = targets.or(held.targets).unwrap_or_default();
     v1::Route {
@@ -73,5 +88,9 @@ fn route(declared: &Route, existing: Option<&Existing<Route>>, id: &str, etag: &
         etag: etag.to_owned(),
         create_time: None,
         update_time: None,
+        rule: rule.unwrap_or_default(),
+        balance: balance.unwrap_or_default(),
+        first_byte_timeout: first_byte_timeout.and_then(Wait::into_wire),
+        deadline: deadline.and_then(Wait::into_wire),
     }
 }

@@ -27,7 +27,8 @@ pub(super) fn customer(declared: &Customer, id: &str, etag: &str) -> v1::Custome
 }
 
 pub(super) fn team(declared: &Team, id: &str, etag: &str) -> v1::Team {
-    let Team { name, customer, display_name, disabled, quota, self_service, place: _ } = declared.clone();
+    let Team { name, customer, display_name, disabled, quota, self_service, providers, regions, place: _ } =
+        declared.clone();
     let (budgets, limits, session_limit) = quota.into_wire();
     v1::Team {
         id: id.to_owned(),
@@ -46,6 +47,8 @@ pub(super) fn team(declared: &Team, id: &str, etag: &str) -> v1::Team {
             Some(SelfServed::Granted(granted)) => Some(granted.into_wire()),
             Some(SelfServed::None) | None => None,
         },
+        providers: providers.unwrap_or_default(),
+        regions: regions.unwrap_or_default(),
     }
 }
 
@@ -102,6 +105,7 @@ pub(super) fn provider(declared: &Provider, id: &str, etag: &str, credentials: V
         auth: auth.unwrap_or_default(),
         region: region.unwrap_or_default(),
         quirks: quirks.unwrap_or_default(),
+        health: None,
     }
 }
 
@@ -114,6 +118,7 @@ pub(super) fn key(declared: &Key, id: &str, etag: &str) -> v1::Key {
         models,
         providers,
         credentials,
+        regions,
         expires,
         tags,
         audit,
@@ -137,6 +142,7 @@ pub(super) fn key(declared: &Key, id: &str, etag: &str) -> v1::Key {
         models: models.unwrap_or_default(),
         providers: providers.unwrap_or_default(),
         credentials: credentials.unwrap_or_default(),
+        regions: regions.unwrap_or_default(),
         tags: tags.unwrap_or_default().into_iter().collect(),
         budgets,
         limits,

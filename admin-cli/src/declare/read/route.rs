@@ -1,8 +1,10 @@
 //! Reads routes.
 
+use prost_types::Duration;
+
 use super::fields::Fields;
 use crate::{
-    declare::document::route::{Fallback, Route, Target},
+    declare::document::route::{Fallback, Route, Target, Wait},
     literals::{self, WEIGHT_MAX, route},
 };
 
@@ -36,6 +38,10 @@ pub(super) fn route(mut fields: Fields<'_, '_>) -> Route {
         priority: fields
             .integer("priority", i32::MIN.into(), i32::MAX.into())
             .and_then(|number| i32::try_from(number).ok()),
+        rule: fields.parsed("rule", rule),
+        balance: fields.parsed("balance", route::balance),
+        first_byte_timeout: fields.parsed("first_byte_timeout", |text| wait(text, route::first_byte_timeout)),
+        deadline: fields.parsed("deadline", |text| wait(text, route::deadline)),
         strict: fields.boolean("strict"),
         disabled: fields.boolean("disabled"),
     };
@@ -77,6 +83,17 @@ fn fallback(mut fields: Fields<'_, '_>) -> Fallback {
     let on = on.filter(|on| !on.is_empty()).map(|on| on.into_iter().collect()).unwrap_or_default();
     fields.close();
     Fallback { targets: targets.unwrap_or_else(|| vec![only]), on }
+}
+
+fn rule(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { route::rule(text) }
+}
+
+fn wait(text: &str, read: fn(&str) -> Result<Duration, String>) -> Result<Wait, String> {
+    if text == "none" {
+        return Ok(Wait::None);
+    }
+    read(text).map(Wait::Of).map_err(|reason| format!("{reason}, or none"))
 }
 
 fn model(text: &str) -> Result<String, String> {

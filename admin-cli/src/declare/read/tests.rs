@@ -71,7 +71,7 @@ fn three_mistakes_are_reported_together() {
         mistakes(text),
         [
             "2:13: customers[0].name: must be 1 to 63 characters of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit",
-            "5:5: teams[0].custmer: there is no such field, did you mean customer? There are name, customer, display_name, disabled, budgets, limits, session_limit, self_service",
+            "5:5: teams[0].custmer: there is no such field, did you mean customer? There are name, customer, display_name, disabled, budgets, limits, session_limit, self_service, providers, regions",
             "7:40: keys[0].models: must be a list, not a text",
         ]
     );
@@ -106,6 +106,12 @@ fn each_field_says_what_it_must_be() {
     check("keys: [{ name: k, expires: soon }]", "must be an instant");
     check("keys: [{ name: k, audit: best-effort }]", "must be required or best_effort");
     check("keys: [{ name: k, models: [\"a b\"] }]", "keys[0].models[0]: pattern");
+    check("keys: [{ name: k, regions: [\"eu west\"] }]", "keys[0].regions[0]: pattern");
+    check("teams: [{ name: t, regions: eu }]", "teams[0].regions: must be a list");
+    check("routes: [{ name: r, rule: 'modell == \"a\"' }]", "routes[0].rule: knows nothing of \"modell\"");
+    check("routes: [{ name: r, balance: speed }]", "routes[0].balance: must be weight or latency");
+    check("routes: [{ name: r, first_byte_timeout: 2h }]", "routes[0].first_byte_timeout: must be 100ms to 1h");
+    check("routes: [{ name: r, deadline: 10ms }]", "routes[0].deadline: must be 1s to 24h, such as 10m, or none");
     check("keys: [{ name: k, models: [1] }]", "keys[0].models[0]: must be a text, not a number");
     check("keys: [{ name: k, models: }]", "has no value");
     check("keys: [{ name: k, revoked: yes please }]", "must be true or false");

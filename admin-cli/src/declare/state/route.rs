@@ -1,12 +1,13 @@
 //! Routes and providers that the control plane has.
 
+use tollgate_policy::route::Balance;
 use tollgate_proto::admin::v1;
 
 use super::{Existing, State, existing_credential};
 use crate::{
     declare::document::{
         Provider,
-        route::{Fallback, Route, Target},
+        route::{Fallback, Route, Target, Wait},
     },
     quota::ordered,
 };
@@ -29,6 +30,7 @@ pub(super) fn existing_provider(provider: v1::Provider) -> Existing<Provider> {
         auth,
         region,
         quirks,
+        health: _,
     } = provider;
     let value = Provider {
         name,
@@ -64,6 +66,10 @@ impl State {
             etag,
             create_time: _,
             update_time: _,
+            rule,
+            balance,
+            first_byte_timeout,
+            deadline,
         } = route;
         let name_of = |reference: &str| self.name_of(reference);
         let named = |references: Vec<String>| ordered(references.iter().map(|each| name_of(each)).collect());
@@ -78,6 +84,11 @@ impl State {
             teams: Some(named(teams)),
             keys: Some(named(keys)),
             priority: Some(priority),
+            rule: Some(rule),
+            // What does not say knows but one way.
+            balance: Some(if balance.is_empty() { Balance::default().word().to_owned() } else { balance }),
+            first_byte_timeout: Some(Wait::held(first_byte_timeout)),
+            deadline: Some(Wait::held(deadline)),
             strict: Some(strict),
             disabled: Some(disabled),
             ..Route::default()

@@ -69,6 +69,7 @@ impl key_service_server::KeyService for Plane {
                     "models" => key.models = wanted.models.clone(),
                     "providers" => key.providers = wanted.providers.clone(),
                     "credentials" => key.credentials = wanted.credentials.clone(),
+                    "regions" => key.regions = wanted.regions.clone(),
                     "tags" => key.tags = wanted.tags.clone(),
                     "budgets" => key.budgets = wanted.budgets.clone(),
                     "limits" => key.limits = wanted.limits.clone(),

@@ -16,6 +16,9 @@ impl World {
         route.customers = all(&route.customers, Self::customer)?;
         route.teams = all(&route.teams, Self::team)?;
         route.keys = all(&route.keys, Self::key)?;
+        if route.balance.is_empty() {
+            route.balance = "weight".to_owned();
+        }
         for (at, tier) in route.tiers.iter_mut().enumerate() {
             assert!(at > 0 || tier.on.is_empty());
             if at > 0 && tier.on.is_empty() {
@@ -68,6 +71,10 @@ impl route_service_server::RouteService for Plane {
                 "disabled" => route.disabled = wanted.disabled,
                 "strict" => route.strict = wanted.strict,
                 "tiers" => route.tiers = wanted.tiers.clone(),
+                "rule" => route.rule = wanted.rule.clone(),
+                "balance" => route.balance = wanted.balance.clone(),
+                "first_byte_timeout" => route.first_byte_timeout = wanted.first_byte_timeout,
+                "deadline" => route.deadline = wanted.deadline,
                 other => return Err(Status::invalid_argument(format!("{other} cannot be changed"))),
             }
         }
@@ -92,10 +99,13 @@ impl route_service_server::RouteService for Plane {
         let world = self.world();
         world.key(&request.key)?;
         let route = world.routes.iter().find(|route| route.models.contains(&request.model)).cloned();
+        let route = route.filter(|route| route.rule.is_empty() || request.budget_used > 0.9);
         let Some(route) = route else {
             let refusal = "No provider serves it.".to_owned();
             return Ok(Response::new(ExplainRouteResponse { refusal, ..Default::default() }));
         };
+        let losses = [("image_url", "approximated"), ("top_k", "dropped"), ("cache_control", "dropped")];
+        let losses = losses.map(|(feature, becomes)| Loss { feature: feature.to_owned(), becomes: becomes.to_owned() });
         let target = |(tier, target): (usize, &RouteTarget)| ExplainedTarget {
             provider: target.provider.clone(),
             provider_name: "anthropic".to_owned(),
@@ -105,6 +115,7 @@ impl route_service_server::RouteService for Plane {
             weight: target.weight,
             on: route.tiers[tier].on.clone(),
             priced: true,
+            losses: if tier == 0 { losses.to_vec() } else { Vec::new() },
         };
         let targets = route.tiers.iter().enumerate().flat_map(|(at, tier)| tier.targets.iter().map(move |to| (at, to)));
         let targets = targets.map(target).collect();

@@ -111,13 +111,14 @@ prop_compose! {
     fn key(name: String)(
         name in Just(name), display_name in prose(), revoked in any::<bool>(), expires in option::of(0..4_102_444_800_000_i64),
         models in collection::vec("!?[a-z*]{1,6}", 0..3), tags in collection::btree_map("[a-z0-9./_-]{1,8}", prose(), 0..3),
-        user in any::<bool>(), provider in any::<bool>(), credential in any::<bool>(), audit in 0..3
+        user in any::<bool>(), provider in any::<bool>(), credential in any::<bool>(), audit in 0..3,
+        regions in collection::vec("!?[a-z*-]{1,6}", 0..3)
     ) -> (v1::Key, bool, bool, bool) {
         let state = if revoked { v1::KeyState::Revoked } else { v1::KeyState::Active };
         let expire_time = expires.map(|ms| crate::literals::to_wire(jiff::Timestamp::from_millisecond(ms).unwrap()));
         let key = v1::Key {
             id: format!("key-{name}"), name, display_name, team: "team-0".into(), state: state.into(), expire_time, models,
-            tags: tags.into_iter().collect(), audit, ..Default::default()
+            tags: tags.into_iter().collect(), audit, regions, ..Default::default()
         };
         (key, user, provider, credential)
     }
@@ -152,14 +153,20 @@ prop_compose! {
 prop_compose! {
     fn route(at: usize)(
         models in collection::vec("!?[a-z*]{1,6}", 1..4), tiers in collection::vec(tier(), 1..4), priority in any::<i32>(),
-        flags in any::<(bool, bool, bool, bool, bool)>()
+        flags in any::<(bool, bool, bool, bool, bool)>(), balance in prop_oneof![Just(""), Just("weight"), Just("latency")],
+        rule in prop_oneof![Just(""), Just("budget.used > 0.9"), Just("'x-a' in headers && headers['x-a'] == \"b: # c\""), Just("request.stream\n  || region == 'eu'")],
+        first_byte_timeout in option::of(100..=3_600_000_u64), deadline in option::of(1_000..=86_400_000_u64)
     ) -> v1::Route {
         let (customers, teams, keys, disabled, strict) = flags;
         let owner = |named: bool, id: &str| named.then(|| id.to_owned()).into_iter().collect();
+        let wait = |millis: Option<u64>| {
+            millis.map(|millis| prost_types::Duration::try_from(std::time::Duration::from_millis(millis)).unwrap())
+        };
         let mut tiers = tiers;
         tiers[0].on.clear();
         v1::Route {
             id: format!("route-{at}"), name: format!("r{at}"), models, priority, disabled, strict, tiers,
+            rule: rule.into(), balance: balance.into(), first_byte_timeout: wait(first_byte_timeout), deadline: wait(deadline),
             customers: owner(customers, "customer-0"), teams: owner(teams, "team-0"), keys: owner(keys, "key-first"), ..Default::default()
         }
     }
@@ -221,10 +228,11 @@ fn access() -> impl Strategy<Value = Access> {
 prop_compose! {
     fn world()(
         customers in names("c"), teams in names("t"), users in names("u"), keys in names("k"), text in prose(), disabled in any::<bool>(),
-        quotas in proptest::array::uniform4(quota()), self_service in self_service(), access in access()
+        quotas in proptest::array::uniform4(quota()), self_service in self_service(), access in access(),
+        reach in (any::<bool>(), collection::vec("!?[a-z*-]{1,6}", 0..3))
     )(
         customers in Just(customers), teams in Just(teams), users in Just(users), text in Just(text), disabled in Just(disabled), quotas in Just(quotas),
-        self_service in Just(self_service), access in Just(access),
+        self_service in Just(self_service), access in Just(access), reach in Just(reach),
         keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1)), routes in (route(0), route(1))
     ) -> Lists {
         let [customer, team, user, owner] = quotas;
@@ -247,7 +255,8 @@ prop_compose! {
             }).collect(),
             teams: teams.into_iter().enumerate().map(numbered("team")).map(|(id, name)| v1::Team {
                 id, name, customer: "customer-0".into(), display_name: text.clone(), disabled, budgets: team.0.clone(),
-                limits: team.1.clone(), session_limit: team.2, self_service: self_service.clone(), ..Default::default()
+                limits: team.1.clone(), session_limit: team.2, self_service: self_service.clone(), regions: reach.1.clone(),
+                providers: if reach.0 { vec!["provider-1".into(), "provider-0".into()] } else { Vec::new() }, ..Default::default()
             }).collect(),
             users: users.into_iter().enumerate().map(numbered("user")).map(|(id, name)| v1::User {
                 id, name, email: text.clone(), team: "team-0".into(), display_name: text.clone(), disabled,
