@@ -38,17 +38,8 @@ use crate::{
 /// What is said of a reference to a team that does not exist, or not for the caller.
 pub(super) const NO_TEAM: &str = "is not the id or the name of a team";
 
-const CHANGEABLE: [&str; 9] = [
-    "name",
-    "display_name",
-    "disabled",
-    "budgets",
-    "limits",
-    "session_limit",
-    "self_service",
-    "providers",
-    "regions",
-];
+const CHANGEABLE: [&str; 9] =
+    ["name", "display_name", "disabled", "budgets", "limits", "session_limit", "self_service", "providers", "regions"];
 
 #[tonic::async_trait]
 impl TeamService for Admin {
@@ -283,7 +274,8 @@ fn target(team: &Team) -> String {
 }
 
 fn fields_of(team: &Team) -> Fields {
-    let Team { id: _, name, display_name, customer, disabled, quota, self_service, providers, regions, stamp: _ } = team;
+    let Team { id: _, name, display_name, customer, disabled, quota, self_service, providers, regions, stamp: _ } =
+        team;
     let fields = wire::fields([
         ("name", json!(name.as_str())),
         ("display_name", json!(display_name)),

@@ -39,18 +39,8 @@ pub(crate) fn customer(row: &Customer) -> Item {
 }
 
 pub(crate) fn team(row: &Team) -> Item {
-    let Team {
-        id,
-        name,
-        display_name: _,
-        customer,
-        disabled,
-        quota,
-        self_service: _,
-        providers,
-        regions,
-        stamp: _,
-    } = row;
+    let Team { id, name, display_name: _, customer, disabled, quota, self_service: _, providers, regions, stamp: _ } =
+        row;
     let body = TeamItem {
         name: name.to_string(),
         customer: customer.to_string(),

@@ -266,7 +266,8 @@ impl Txn {
 
     /// Stores the changed fields of a team.
     pub async fn team_update(&mut self, team: &Team) -> Result<(), StoreError> {
-        let Team { id, name, display_name, customer: _, disabled, quota, self_service, providers, regions, stamp } = team;
+        let Team { id, name, display_name, customer: _, disabled, quota, self_service, providers, regions, stamp } =
+            team;
         let update = sql!(
             "UPDATE teams SET name = $1, display_name = $2, disabled = $3, limits = $4, session_limit = $5, self_service = $6,
              providers = $7, regions = $8, update_time = $9, revision = $10 WHERE id = $11",

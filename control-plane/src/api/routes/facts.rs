@@ -35,11 +35,7 @@ pub(super) struct Supposition {
 
 impl Supposed {
     /// Reads the fields of the question.
-    pub(super) fn read(
-        wire: &v1::ExplainRouteRequest,
-        dialect: Dialect,
-        violations: &mut Violations,
-    ) -> Option<Self> {
+    pub(super) fn read(wire: &v1::ExplainRouteRequest, dialect: Dialect, violations: &mut Violations) -> Option<Self> {
         let v1::ExplainRouteRequest { key: _, model, dialect: _, region, headers, budget_used, stream, bytes } = wire;
         let region = read_region(region, violations);
         let headers = read_headers(headers, violations);

@@ -1,14 +1,14 @@
 //! What a request may lose on its way to a target of another dialect, feature by feature.
 //!
-//! The same code is asked that a replica writes requests with: for each feature a request that asks for it ([`probe`]) is written in
-//! the target's dialect, with the provider's quirks and for the target's model. What it loses is told, unless the client's own dialect
-//! could not have asked for it.
+//! The same code is asked that a replica writes requests with: for each feature that a client of the dialect can ask for, requests
+//! that do ([`probe`]) are written in the target's dialect, with the provider's quirks and for the target's model. What only one
+//! dialect has (a field, a block) is not among them: each answer tells what was lost of these.
 
 mod probe;
 
 use tollgate_dialect::{
     CacheForm, Dialect, Quirks, ThinkingForm,
-    hub::{Feature, Losses, Support, Text},
+    hub::{Feature, Losses, Request, Support, Text},
 };
 use tollgate_policy::{
     provider::{Dialect as Spoken, Quirk},
@@ -30,24 +30,34 @@ pub(super) fn of(client: Spoken, provider: &Provider, model: &str) -> Vec<v1::Lo
     Feature::ALL.iter().filter_map(loss).collect()
 }
 
-// What becomes of a feature; `None`: it arrives, or a client of that dialect cannot ask for it.
+// What becomes of a feature, at worst; `None`: it arrives, or a client of that dialect cannot ask for it.
 fn lost(feature: &Feature, client: Dialect, (target, quirks, model): (Dialect, &Quirks, &str)) -> Option<Support> {
-    let mut request = probe::of(feature, client)?;
-    becomes(feature, &request, client, &Quirks::default()).is_none().then_some(())?;
-    request.model = Text::from(model);
-    becomes(feature, &request, target, quirks)
+    let is_asked_for = feature.support(client) == Support::Native || is_own(feature, client);
+    let requests = if is_asked_for { probe::of(feature, client) } else { Vec::new() };
+    let becomes = |request: Request<'_>| {
+        let mut losses = Losses::new(target);
+        let _ = target.encode_request(&Request { model: Text::from(model), ..request }, quirks, &mut losses);
+        losses.iter().filter(|(lost, _)| *lost == feature).map(|(_, support)| support).max()
+    };
+    requests.into_iter().filter_map(becomes).max()
 }
 
-fn becomes(
-    feature: &Feature,
-    request: &tollgate_dialect::hub::Request<'_>,
-    dialect: Dialect,
-    quirks: &Quirks,
-) -> Option<Support> {
-    let mut losses = Losses::new(dialect);
-    let _ = dialect.encode_request(request, quirks, &mut losses);
-    // The worse of two, where a feature is lost in two ways.
-    losses.iter().filter(|(lost, _)| *lost == feature).map(|(_, support)| support).max()
+// What a client of that dialect can ask of the provider for whom it was made, and the hub's table does not have as the dialect's: it is
+// in the hands of that provider, or some who speak the dialect have it.
+const fn is_own(feature: &Feature, client: Dialect) -> bool {
+    match feature {
+        // A conversation that another provider began, and what a provider does by itself.
+        Feature::ForeignThinking | Feature::HostedTool | Feature::WebSearch => true,
+        Feature::File => !matches!(client, Dialect::BedrockConverse),
+        Feature::Citations | Feature::TopK | Feature::CacheControl => {
+            matches!(client, Dialect::OpenAiChat | Dialect::OpenAiResponses)
+        }
+        Feature::CacheHour | Feature::Video => matches!(client, Dialect::OpenAiChat),
+        Feature::Audio => matches!(client, Dialect::OpenAiResponses),
+        // A tool that comes later is told of in the middle.
+        Feature::MidConversationSystem => matches!(client, Dialect::BedrockConverse),
+        _ => false,
+    }
 }
 
 // What a provider that speaks this is sent; `None`: this version does not know it.

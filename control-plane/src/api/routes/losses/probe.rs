@@ -15,10 +15,14 @@ const URL: &str = "https://files.example/it";
 const CALL: &str = "call_1";
 const NAME: &str = "look";
 
-/// A request of that dialect that asks for the feature; `None`: it is one dialect's own.
-pub(super) fn of(feature: &Feature, client: Dialect) -> Option<Request<'static>> {
+/// As Claude Code says who asks: longer than some take it.
+const USER: &str = "user_7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26_account__session_9f6a";
+
+/// Requests of that dialect that ask for the feature, where values make a difference for each of them; none for what one dialect alone
+/// has.
+pub(super) fn of(feature: &Feature, client: Dialect) -> Vec<Request<'static>> {
     let made = Made(client);
-    Some(match feature {
+    let first = match feature {
         Feature::CacheControl => made.asked(vec![text("Hello.", Some(Cache::Default))]),
         Feature::CacheHour => made.asked(vec![text("Hello.", Some(Cache::Hour))]),
         Feature::MidConversationSystem => made.instructed(),
@@ -29,27 +33,35 @@ pub(super) fn of(feature: &Feature, client: Dialect) -> Option<Request<'static>>
         Feature::DocumentText => made.asked(vec![media(MediaKind::Document, Source::Text { text: "It is.".into() })]),
         Feature::DocumentCitations => made.asked(vec![cited_document()]),
         Feature::Audio => made.asked(vec![media(MediaKind::Audio, bytes("audio/wav"))]),
-        Feature::Video => made.asked(vec![media(MediaKind::Video, bytes("video/mp4"))]),
+        Feature::Video => {
+            let video = |source| made.asked(vec![media(MediaKind::Video, source)]);
+            return vec![video(bytes("video/mp4")), video(url("video/mp4"))];
+        }
         Feature::File => made.asked(vec![media(MediaKind::Document, Source::File { id: "file_1".into() })]),
         Feature::Citations => made.answered(vec![cited_text()]),
         Feature::ToolError => made.called(vec![], text("It failed.", None), true),
         Feature::ToolResultImage => made.called(vec![], media(MediaKind::Image, bytes("image/png")), false),
-        Feature::ToolResultDocument => {
-            made.called(vec![], media(MediaKind::Document, bytes("application/pdf")), false)
-        }
+        Feature::ToolResultDocument => made.called(vec![], media(MediaKind::Document, bytes("application/pdf")), false),
         Feature::ToolChoiceAny => made.chosen(ToolChoice::Any),
         Feature::ToolChoiceNamed => made.chosen(ToolChoice::Tool { name: NAME.into() }),
         Feature::ToolChoiceNone => made.chosen(ToolChoice::None),
         Feature::ParallelTools => Request { parallel_tools: Some(false), ..made.chosen(ToolChoice::Auto) },
         Feature::StrictTools => Request { tools: vec![tool(Some(true))], ..made.plain() },
-        Feature::WebSearch => Request { tools: vec![hosted(Hosted::WebSearch, "web_search")], ..made.plain() },
+        // An agent has tools of its own beside it, which not everybody takes together.
+        Feature::WebSearch => {
+            Request { tools: vec![tool(None), hosted(Hosted::WebSearch, "web_search")], ..made.plain() }
+        }
         Feature::HostedTool => Request { tools: vec![hosted(Hosted::Other, "house_tool")], ..made.plain() },
         Feature::Thinking => made.thought(None),
         Feature::ForeignThinking => made.thought(Some(Signature::new(client, DATA))),
         Feature::ThinkingBudget => made.thinking(Some(ThinkingMode::Budget(2_048)), None),
         Feature::ThinkingAdaptive => made.thinking(Some(ThinkingMode::Adaptive), None),
         Feature::ThinkingOff => made.thinking(Some(ThinkingMode::Off), None),
-        Feature::Effort => made.thinking(None, Some(Effort::Medium)),
+        Feature::Effort => {
+            return [Effort::Minimal, Effort::Medium, Effort::Max]
+                .map(|effort| made.thinking(None, Some(effort)))
+                .into();
+        }
         Feature::ThinkingShown => {
             let thinking = Thinking { mode: None, effort: Some(Effort::Medium), is_shown: Some(true) };
             Request { thinking, ..made.plain() }
@@ -60,14 +72,16 @@ pub(super) fn of(feature: &Feature, client: Dialect) -> Option<Request<'static>>
         Feature::TopK => made.sampled(Sampling { top_k: Some(5), ..Sampling::default() }),
         Feature::Seed => made.sampled(Sampling { seed: Some(5), ..Sampling::default() }),
         Feature::Penalties => made.sampled(Sampling { presence_penalty: Some(0.5), ..Sampling::default() }),
-        Feature::StopSequences => Request { stop_sequences: vec!["END".into()], ..made.plain() },
+        Feature::StopSequences => Request { stop_sequences: vec!["END".into(), "\n\n".into()], ..made.plain() },
         Feature::JsonFormat => Request { format: Format::Json, ..made.plain() },
-        Feature::SchemaFormat => {
-            Request { format: Format::Schema { name: None, description: None, schema: schema(), strict: None }, ..made.plain() }
-        }
-        Feature::User => Request { user: Some("7f9c2ba4e88f827d".into()), ..made.plain() },
-        Feature::Block(_) | Feature::Field(_) => return None,
-    })
+        Feature::SchemaFormat => Request {
+            format: Format::Schema { name: None, description: None, schema: schema(), strict: None },
+            ..made.plain()
+        },
+        Feature::User => Request { user: Some(USER.into()), ..made.plain() },
+        Feature::Block(_) | Feature::Field(_) => return Vec::new(),
+    };
+    vec![first]
 }
 
 // Makes requests of that dialect.
