@@ -8,6 +8,7 @@ mod promises {
     //! One file a promise.
     mod passage;
     mod dialects;
+    mod routing;
     mod refusals;
     mod faults;
     mod ledger;
