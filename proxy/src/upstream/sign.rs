@@ -79,12 +79,12 @@ pub(crate) fn sign(
             header(message, name, HeaderValue::from_str(token))
         }
         (Auth::Query(name), _) => query(message, name, token),
-        (Auth::SigV4, _) => aws(message, body, &provider.region, token, now),
+        (Auth::SigV4, _) => aws(message, body, (&provider.region, AWS_SERVICE), token, now),
         (Auth::OfDialect, _) if is_bearer => bearer(message, token),
         (Auth::OfDialect, Dialect::Anthropic) => header(message, API_KEY, HeaderValue::from_str(token)),
         (Auth::OfDialect, Dialect::Gemini) => header(message, GOOGLE_API_KEY, HeaderValue::from_str(token)),
         (Auth::OfDialect, Dialect::BedrockConverse | Dialect::BedrockInvoke) if is_pair => {
-            aws(message, body, &provider.region, token, now)
+            aws(message, body, (&provider.region, AWS_SERVICE), token, now)
         }
         (Auth::OfDialect, _) => bearer(message, token),
     }
@@ -115,11 +115,11 @@ fn query(message: &mut Request<Full<Bytes>>, name: &str, token: &str) -> Result<
     Ok(())
 }
 
-// AWS Signature Version 4, over the address, the type and the body.
+// AWS Signature Version 4, over the address, the type and the body, for a service in a region.
 fn aws(
     message: &mut Request<Full<Bytes>>,
     body: &[u8],
-    region: &str,
+    (region, service): (&str, &str),
     token: &str,
     now: UnixMillis,
 ) -> Result<(), Unshowable> {
@@ -131,7 +131,7 @@ fn aws(
     let params = v4::SigningParams::builder()
         .identity(&identity)
         .region(region)
-        .name(AWS_SERVICE)
+        .name(service)
         .time(time)
         .settings(SigningSettings::default())
         .build()
@@ -227,5 +227,30 @@ mod tests {
         let session = signed(Dialect::BedrockConverse, "", &format!("{secret}:token"), uri).unwrap();
         assert_eq!(session.headers()["x-amz-security-token"], "token");
         assert_eq!(signed(Dialect::BedrockConverse, "sigv4", "alone", uri).err(), Some(Unshowable::Shape));
+    }
+
+    #[test]
+    fn each_published_vector_has_its_published_signature() {
+        let lines = include_str!("sign/vectors.txt").lines().filter(|line| !line.starts_with('#'));
+        let vectors: Vec<Vec<&str>> = lines.map(|line| line.split(" | ").collect()).collect();
+        assert_eq!(vectors.len(), 18);
+        for vector in vectors {
+            let [name, method, address, kind, body, session, scope, now, signature] = vector[..] else {
+                panic!("{vector:?}")
+            };
+            let given = |text: &'static str| Some(text).filter(|text| *text != "-");
+            let (region, service) = scope.split_once('/').unwrap();
+            let body = given(body).unwrap_or_default();
+            let mut message = Request::builder().method(method).uri(address).body(Full::default()).unwrap();
+            if let Some(kind) = given(kind) {
+                message.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            }
+            let secret = "AKIDEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+            let secret = given(session).map_or(secret.to_owned(), |session| format!("{secret}:{session}"));
+            let now = UnixMillis::new(now.parse().unwrap());
+            aws(&mut message, body.as_bytes(), (region, service), &secret, now).unwrap();
+            let found = message.headers()["authorization"].to_str().unwrap();
+            assert_eq!(found.split_once("Signature=").unwrap().1, signature, "{name}: {found}");
+        }
     }
 }
