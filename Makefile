@@ -1,5 +1,5 @@
 # Two commands: `make run` starts Tollgate on this machine, `make test` runs every test. Both install what is missing.
-.PHONY: help run demo test lint test-clients bench catalogue simulate mutants-budget
+.PHONY: help run demo test lint test-clients bench catalogue simulate mutants-budget fuzz
 
 DATA_DIR ?= .tollgate
 
@@ -11,6 +11,7 @@ help:
 	@echo "make test-clients  Claude Code and the Anthropic SDKs through Tollgate (installs them from npm and PyPI)"
 	@echo "make simulate      budgets in simulated fleets: SEEDS=100000 plays so many stories, SEED=42 shows one event by event"
 	@echo "make mutants-budget  plants faults in the budgets' state machines and fails when the tests miss one"
+	@echo "make fuzz          the decoders of core/dialect against libFuzzer, each for TIME=600 seconds (needs nightly Rust); TARGETS=sse runs one"
 	@echo "make bench         the benchmark against a bare reverse proxy; results under bench/results/"
 
 run:
@@ -55,3 +56,7 @@ simulate:
 mutants-budget:
 	@scripts/install build
 	scripts/mutants-budget
+
+fuzz:
+	@scripts/install build fuzz
+	TIME=$(TIME) scripts/fuzz $(TARGETS)

@@ -43,6 +43,9 @@ pub struct Failure {
 /// The word for a conversation that exceeds what the model can read, whatever its provider calls it.
 pub const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
 
+/// What is said of a failure of which the provider says nothing.
+const NO_REASON: &str = "The model provider gave no reason.";
+
 /// Claude Code compacts a conversation when an error says so.
 const TOO_LONG: &str = "prompt is too long";
 
@@ -155,10 +158,13 @@ impl Failure {
     }
 
     /// What a provider says. Where it says that the conversation exceeds what the model can read, the code is
-    /// [`CONTEXT_LENGTH_EXCEEDED`], whatever its own word.
+    /// [`CONTEXT_LENGTH_EXCEEDED`], whatever its own word. Where it says nothing, the message says that.
     #[must_use]
     pub fn told(class: ErrorClass, message: impl Into<String>, code: impl Into<String>) -> Self {
-        let (message, code) = (message.into(), code.into());
+        let (mut message, code) = (message.into(), code.into());
+        if message.trim().is_empty() {
+            NO_REASON.clone_into(&mut message);
+        }
         let is_too_long = code == CONTEXT_LENGTH_EXCEEDED || Self::says_too_long(&message);
         // Those who are out of money or too fast are told of other limits in the same words.
         if is_too_long && !matches!(class, ErrorClass::RateLimit | ErrorClass::Billing) {
@@ -172,7 +178,7 @@ impl Failure {
     pub fn bare(class: ErrorClass, body: &[u8]) -> Self {
         let text = std::str::from_utf8(body).unwrap_or_default().trim();
         let is_sentence = (1..=512).contains(&text.len()) && !text.contains(['\n', '<', '{']);
-        let message = if is_sentence { text } else { "The model provider gave no reason." };
+        let message = if is_sentence { text } else { NO_REASON };
         Self { class, message: message.to_owned(), code: String::new() }
     }
 
@@ -233,6 +239,15 @@ impl ErrorClass {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_failure_of_which_nothing_is_said_says_so() {
+        for message in ["", " \n"] {
+            let failure = Failure::told(ErrorClass::Api, message, CONTEXT_LENGTH_EXCEEDED);
+            assert_eq!(failure.sentence(), "prompt is too long: The model provider gave no reason.");
+            assert_eq!(Failure::told(ErrorClass::Api, message, "").sentence(), NO_REASON);
+        }
+    }
 
     #[test]
     fn a_conversation_that_is_too_long_is_told_in_the_words_at_which_agents_compact_it() {

@@ -81,12 +81,12 @@ pub(crate) fn sign(
             header(message, name, HeaderValue::from_str(token))
         }
         (Auth::Query(name), _) => query(message, name, token),
-        (Auth::SigV4, _) => aws(message, body, provider, token, now),
+        (Auth::SigV4, _) => aws(message, body, (&provider.region, service(provider)), token, now),
         (Auth::OfDialect, _) if is_bearer => bearer(message, token),
         (Auth::OfDialect, Dialect::Anthropic) => header(message, API_KEY, HeaderValue::from_str(token)),
         (Auth::OfDialect, Dialect::Gemini) => header(message, GOOGLE_API_KEY, HeaderValue::from_str(token)),
         (Auth::OfDialect, Dialect::BedrockConverse | Dialect::BedrockInvoke) if is_pair => {
-            aws(message, body, provider, token, now)
+            aws(message, body, (&provider.region, service(provider)), token, now)
         }
         (Auth::OfDialect, _) => bearer(message, token),
     }
@@ -117,15 +117,19 @@ fn query(message: &mut Request<Full<Bytes>>, name: &str, token: &str) -> Result<
     Ok(())
 }
 
-// AWS Signature Version 4, over the address, the type and the body.
+// Under which name AWS knows what is called.
+fn service(provider: &Provider) -> &'static str {
+    if provider.dialect == Dialect::Anthropic { CLAUDE_ON_AWS } else { BEDROCK }
+}
+
+// AWS Signature Version 4, over the address, the type and the body, for a service in a region.
 fn aws(
     message: &mut Request<Full<Bytes>>,
     body: &[u8],
-    provider: &Provider,
+    (region, service): (&str, &str),
     token: &str,
     now: UnixMillis,
 ) -> Result<(), Unshowable> {
-    let service = if provider.dialect == Dialect::Anthropic { CLAUDE_ON_AWS } else { BEDROCK };
     let mut parts = token.splitn(3, ':');
     let (Some(id), Some(secret)) = (parts.next(), parts.next()) else { return Err(Unshowable::Shape) };
     let session = parts.next().map(str::to_owned);
@@ -133,7 +137,7 @@ fn aws(
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(now.get()).unwrap_or_default());
     let params = v4::SigningParams::builder()
         .identity(&identity)
-        .region(&provider.region)
+        .region(region)
         .name(service)
         .time(time)
         .settings(SigningSettings::default())
@@ -230,5 +234,30 @@ mod tests {
         let session = signed(Dialect::BedrockConverse, "", &format!("{secret}:token"), uri).unwrap();
         assert_eq!(session.headers()["x-amz-security-token"], "token");
         assert_eq!(signed(Dialect::BedrockConverse, "sigv4", "alone", uri).err(), Some(Unshowable::Shape));
+    }
+
+    #[test]
+    fn each_published_vector_has_its_published_signature() {
+        let lines = include_str!("sign/vectors.txt").lines().filter(|line| !line.starts_with('#'));
+        let vectors: Vec<Vec<&str>> = lines.map(|line| line.split(" | ").collect()).collect();
+        assert_eq!(vectors.len(), 18);
+        for vector in vectors {
+            let [name, method, address, kind, body, session, scope, now, signature] = vector[..] else {
+                panic!("{vector:?}")
+            };
+            let given = |text: &'static str| Some(text).filter(|text| *text != "-");
+            let (region, service) = scope.split_once('/').unwrap();
+            let body = given(body).unwrap_or_default();
+            let mut message = Request::builder().method(method).uri(address).body(Full::default()).unwrap();
+            if let Some(kind) = given(kind) {
+                message.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+            }
+            let secret = "AKIDEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+            let secret = given(session).map_or(secret.to_owned(), |session| format!("{secret}:{session}"));
+            let now = UnixMillis::new(now.parse().unwrap());
+            aws(&mut message, body.as_bytes(), (region, service), &secret, now).unwrap();
+            let found = message.headers()["authorization"].to_str().unwrap();
+            assert_eq!(found.split_once("Signature=").unwrap().1, signature, "{name}: {found}");
+        }
     }
 }

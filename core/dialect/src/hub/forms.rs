@@ -3,7 +3,7 @@
 //! The hub has every tool that the client runs as a function, since that is what each dialect can say. The model then calls a function,
 //! and the client must be told of a call in the form that it knows: whoever writes the answer looks it up here, by the function's name.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
     fit::Fit,
@@ -23,7 +23,7 @@ pub struct Form {
     /// Its name there.
     pub name: String,
     /// The group of tools in which it stands.
-    pub namespace: Option<Namespace>,
+    pub namespace: Option<Arc<Namespace>>,
     /// How it is called.
     pub kind: FormKind,
 }

@@ -76,8 +76,8 @@ pub fn ordered<'a>(turns: &'a [Turn<'a>]) -> Ordered<'a> {
 /// The results that no call has claimed, by the id that they name, in their order.
 struct Results<'a> {
     waiting: HashMap<&'a str, VecDeque<&'a Block<'a>>>,
-    // The ids of calls so far: each must be another.
-    ids: HashSet<String>,
+    // The ids of calls so far, each with the last number that was put behind it: each must be another.
+    ids: HashMap<String, u64>,
     placed: HashSet<*const Block<'a>>,
 }
 
@@ -171,7 +171,7 @@ impl<'a> Results<'a> {
                 waiting.entry(&*result.tool_use_id).or_default().push_back(block);
             }
         }
-        Self { waiting, ids: HashSet::new(), placed: HashSet::new() }
+        Self { waiting, ids: HashMap::new(), placed: HashSet::new() }
     }
 
     // What the model said, and a result for each of its calls. The second call of one id gets another, and so does its result.
@@ -204,11 +204,14 @@ impl<'a> Results<'a> {
 
     // Another id, where this one is taken.
     fn id(&mut self, id: &str) -> Option<String> {
-        if self.ids.insert(id.to_owned()) {
+        let Some(last) = self.ids.get(id).copied() else {
+            self.ids.insert(id.to_owned(), 1);
             return None;
-        }
-        let other = (2_u64..).map(|serial| format!("{id}_{serial}")).find(|other| !self.ids.contains(other))?;
-        self.ids.insert(other.clone());
+        };
+        let mut serials = (last + 1..).map(|serial| (serial, format!("{id}_{serial}")));
+        let (serial, other) = serials.find(|(_, other)| !self.ids.contains_key(other))?;
+        self.ids.insert(id.to_owned(), serial);
+        self.ids.insert(other.clone(), 1);
         Some(other)
     }
 

@@ -1,6 +1,10 @@
 //! Text and JSON, borrowed from a body where that can be.
 
-use std::{borrow::Cow, fmt, ops::Deref};
+use std::{
+    borrow::{Borrow, Cow},
+    fmt,
+    ops::Deref,
+};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -64,6 +68,13 @@ impl Deref for Text<'_> {
     type Target = str;
 
     fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+// It is hashed and put in order as its text is.
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

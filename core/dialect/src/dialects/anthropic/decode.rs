@@ -21,6 +21,8 @@ type Read<T> = Result<T, DecodeError>;
 
 /// Where the content of a medium may be, as far as the hub knows.
 const SOURCES: [&str; 5] = ["base64", "text", "url", "file", "content"];
+/// A message holds a tool's result, that a document, and that its pieces: the API knows no deeper content.
+const DEPTH_MAX: u8 = 3;
 
 /// Reads a request.
 ///
@@ -38,7 +40,7 @@ pub fn decode_request<'a>(called: &Called<'a>, body: &'a [u8]) -> Read<Request<'
             "model" => model = Some(field("model", raw)?),
             "stream" => request.stream = field("stream", raw)?,
             "max_tokens" => request.output_tokens_max = Some(field("max_tokens", raw)?),
-            "system" => request.system = content("system", raw)?,
+            "system" => request.system = content("system", raw, 0)?,
             "messages" => {
                 request.turns = each("messages", raw, turn)?;
                 has_turns = true;
@@ -76,19 +78,26 @@ fn turn<'a>(raw: &'a RawValue) -> Read<Turn<'a>> {
         "system" => Role::System,
         _ => return Err(DecodeError::invalid("role", "`user`, `assistant` or `system`")),
     };
-    Ok(Turn { role, blocks: content("content", said)? })
+    Ok(Turn { role, blocks: content("content", said, 0)? })
 }
 
 // A text stands for one block of text.
-fn content<'a>(name: &str, raw: &'a RawValue) -> Read<Vec<Block<'a>>> {
+fn content<'a>(name: &str, raw: &'a RawValue, depth: u8) -> Read<Vec<Block<'a>>> {
     if is_text(raw) {
         return Ok(vec![Block::text(field::<Text<'a>>(name, raw)?)]);
     }
-    each(name, raw, block)
+    if depth > DEPTH_MAX {
+        return Err(DecodeError::invalid(name, "a text: blocks are not nested so deeply"));
+    }
+    each(name, raw, |raw| nested_block(raw, depth))
 }
 
 /// Reads a content block, of a request or an answer.
 pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
+    nested_block(raw, 0)
+}
+
+fn nested_block<'a>(raw: &'a RawValue, depth: u8) -> Read<Block<'a>> {
     let wire: WireBlock<'a> = match field("", raw) {
         Ok(wire) => wire,
         Err(error) => return other(raw).ok_or(error),
@@ -102,8 +111,8 @@ pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
         "image" | "document" if wire.source.as_ref().is_some_and(|source| !SOURCES.contains(&&*source.kind)) => {
             Block::Other { kind: wire.kind, json: field("", raw)? }
         }
-        "image" => Block::Media(Box::new(media(MediaKind::Image, wire)?)),
-        "document" => Block::Media(Box::new(media(MediaKind::Document, wire)?)),
+        "image" => Block::Media(Box::new(media(MediaKind::Image, wire, depth)?)),
+        "document" => Block::Media(Box::new(media(MediaKind::Document, wire, depth)?)),
         "tool_use" => Block::ToolUse(Box::new(ToolUse {
             id: unspelled(needed("id", wire.id)?),
             name: unspelled(needed("name", wire.name)?),
@@ -114,7 +123,7 @@ pub(super) fn block<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
         })),
         "tool_result" => Block::ToolResult(Box::new(ToolResult {
             tool_use_id: unspelled(needed("tool_use_id", wire.tool_use_id)?),
-            blocks: nested(wire.content)?,
+            blocks: nested(wire.content, depth)?,
             is_error: wire.is_error.unwrap_or_default(),
             cache: cache(wire.cache_control),
         })),
@@ -148,9 +157,9 @@ fn other<'a>(raw: &'a RawValue) -> Option<Block<'a>> {
 }
 
 // A tool that answers with an empty text answers with nothing: the API takes no empty blocks.
-fn nested(wire: Option<Json<'_>>) -> Read<Vec<Block<'_>>> {
+fn nested(wire: Option<Json<'_>>, depth: u8) -> Read<Vec<Block<'_>>> {
     let raw = wire.and_then(|json| json.raw()).filter(|raw| !is_null(raw) && raw.get() != "\"\"");
-    raw.map(|raw| content("content", raw)).transpose().map(Option::unwrap_or_default)
+    raw.map(|raw| content("content", raw, depth + 1)).transpose().map(Option::unwrap_or_default)
 }
 
 fn needed<T>(name: &str, value: Option<T>) -> Read<T> {
@@ -169,13 +178,13 @@ fn cache(wire: Option<WireCache<'_>>) -> Option<Cache> {
     wire.map(|cache| if cache.ttl.as_deref() == Some("1h") { Cache::Hour } else { Cache::Default })
 }
 
-fn media<'a>(kind: MediaKind, wire: WireBlock<'a>) -> Read<Media<'a>> {
+fn media<'a>(kind: MediaKind, wire: WireBlock<'a>, depth: u8) -> Read<Media<'a>> {
     #[derive(Default, serde::Deserialize)]
     struct Enabled {
         #[serde(default)]
         enabled: bool,
     }
-    let source = source(needed("source", wire.source)?).map_err(|error| error.within("source", None))?;
+    let source = source(needed("source", wire.source)?, depth).map_err(|error| error.within("source", None))?;
     let enabled: Option<Enabled> =
         wire.citations.and_then(|json| json.raw()).map(|raw| field("citations", raw)).transpose()?;
     Ok(Media {
@@ -189,7 +198,7 @@ fn media<'a>(kind: MediaKind, wire: WireBlock<'a>) -> Read<Media<'a>> {
     })
 }
 
-fn source<'a>(wire: WireSource<'a>) -> Read<Source<'a>> {
+fn source(wire: WireSource<'_>, depth: u8) -> Read<Source<'_>> {
     Ok(match &*wire.kind {
         "base64" => {
             Source::Base64 { media_type: needed("media_type", wire.media_type)?, data: needed("data", wire.data)? }
@@ -197,7 +206,7 @@ fn source<'a>(wire: WireSource<'a>) -> Read<Source<'a>> {
         "text" => Source::Text { text: needed("data", wire.data)? },
         "url" => Source::Url { url: needed("url", wire.url)?, media_type: None },
         "file" => Source::File { id: needed("file_id", wire.file_id)? },
-        "content" => Source::Blocks { blocks: nested(wire.content)? },
+        "content" => Source::Blocks { blocks: nested(wire.content, depth)? },
         _ => return Err(DecodeError::invalid("type", "`base64`, `text`, `url`, `file` or `content`")),
     })
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::dialects::Dialect;
 use crate::{
     dialects::STREAM_EVENT_BYTES_MAX,
-    error::ErrorClass,
+    error::{ErrorClass, Failure},
     hub::{Begin, Block, Delta, Event, Json, Signature, StreamDecoder, Text},
     sse::Splitter,
 };
@@ -152,7 +152,8 @@ impl State {
             "error" => {
                 let Failed { kind, message } = wire.error?;
                 self.is_over = true;
-                sink(Event::Failed { class: class_of(&kind).unwrap_or(ErrorClass::Api), message });
+                let failure = Failure::told(class_of(&kind).unwrap_or(ErrorClass::Api), &*message, &*kind);
+                sink(Event::Failed { class: failure.class, message: (&*failure.sentence()).into() });
             }
             // Events may be added, says the API.
             _ => {}

@@ -235,6 +235,13 @@ mod tests {
             (400, body("invalid_request_error", both), ErrorClass::InvalidRequest, both, "context_length_exceeded"),
             (418, body("new_error", "So."), ErrorClass::InvalidRequest, "So.", "new_error"),
             (502, "Bad gateway".to_owned(), ErrorClass::Api, "Bad gateway", ""),
+            (
+                529,
+                r#"{"error":{"type":"overloaded_error"}}"#.to_owned(),
+                ErrorClass::Overloaded,
+                "The model provider gave no reason.",
+                "overloaded_error",
+            ),
             (503, "<html>".to_owned(), ErrorClass::Overloaded, "The model provider gave no reason.", ""),
         ] {
             let failure = decode_error(status, body.as_bytes());

@@ -104,10 +104,8 @@ impl Splitter {
             return Ok(());
         }
         // The prelude comes first, since it says how much more belongs to the frame.
-        let Some(total) = total_of(&self.held, self.bytes_max)? else {
-            self.hold(rest, PRELUDE_BYTES);
-            return Ok(());
-        };
+        self.hold(rest, PRELUDE_BYTES);
+        let Some(total) = total_of(&self.held, self.bytes_max)? else { return Ok(()) };
         self.hold(rest, total);
         if self.held.len() == total {
             let mut held = std::mem::take(&mut self.held);

@@ -19,6 +19,9 @@ use crate::{
 
 type Read<T> = Result<T, DecodeError>;
 
+/// So far back a thought is looked for that another provider's seal belongs to.
+const RECOVERED_BLOCKS_MAX: usize = 256;
+
 /// The calls of a conversation, which ids are made for where they have none, and which of them wait for an answer.
 #[derive(Debug, Default)]
 pub(super) struct Calls<'a> {
@@ -138,7 +141,7 @@ fn recover<'a>(seal: Signature<'a>, blocks: &mut Vec<Block<'a>>) {
         Block::RedactedThinking { data } => *data == seal,
         _ => false,
     };
-    if !blocks.iter().any(is_there) {
+    if !blocks.iter().rev().take(RECOVERED_BLOCKS_MAX).any(is_there) {
         let behind = blocks.iter().rposition(|block| !matches!(block, Block::Text { .. })).map_or(0, |last| last + 1);
         blocks.insert(behind, Block::Thinking { text: Text::default(), signature: Some(seal) });
     }

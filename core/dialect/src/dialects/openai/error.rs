@@ -99,7 +99,6 @@ fn made(class: ErrorClass, message: &str, kind: Option<&Json<'_>>, code: Option<
         .flatten()
         .next()
         .unwrap_or(class);
-    let message = if message.is_empty() { Failure::bare(class, &[]).message } else { message.to_owned() };
     Failure::told(class, message, if word.is_empty() { kind } else { word })
 }
 

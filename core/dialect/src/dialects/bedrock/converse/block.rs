@@ -23,8 +23,12 @@ enum Found<'a> {
 
 /// Reads a list of blocks.
 pub(super) fn blocks<'a>(name: &str, raw: &'a RawValue) -> Read<Vec<Block<'a>>> {
+    listed(name, raw, false)
+}
+
+fn listed<'a>(name: &str, raw: &'a RawValue, is_result: bool) -> Read<Vec<Block<'a>>> {
     let mut blocks = Vec::new();
-    for found in each(name, raw, block)? {
+    for found in each(name, raw, |raw| block(raw, is_result))? {
         match found {
             Found::Block(block) => blocks.push(block),
             Found::CachePoint(cache, json) => match blocks.last_mut().and_then(mark) {
@@ -53,12 +57,13 @@ pub(super) fn cache(wire: &WireCachePoint<'_>) -> Cache {
     if wire.ttl.as_deref() == Some("1h") { Cache::Hour } else { Cache::Default }
 }
 
-fn block<'a>(raw: &'a RawValue) -> Read<Found<'a>> {
+// The result of a tool has none in it.
+fn block<'a>(raw: &'a RawValue, is_result: bool) -> Read<Found<'a>> {
     let wire: WireBlock<'a> = field("", raw)?;
     let block = match wire {
         WireBlock { text: Some(text), .. } => Block::text(text),
         WireBlock { tool_use: Some(tool), .. } if tool.kind.is_none() => tool_use(tool),
-        WireBlock { tool_result: Some(result), .. } if result.kind.is_none() => {
+        WireBlock { tool_result: Some(result), .. } if result.kind.is_none() && !is_result => {
             tool_result(result).map_err(|error| error.within("toolResult", None))?
         }
         WireBlock { cache_point: Some(point), .. } => return Ok(Found::CachePoint(cache(&point), field("", raw)?)),
@@ -99,7 +104,7 @@ fn tool_result(wire: WireToolResult<'_>) -> Read<Block<'_>> {
     let content = content.and_then(|json| json.raw()).filter(|raw| !is_null(raw));
     Ok(Block::ToolResult(Box::new(ToolResult {
         tool_use_id,
-        blocks: content.map(|raw| blocks("content", raw)).transpose()?.unwrap_or_default(),
+        blocks: content.map(|raw| listed("content", raw, true)).transpose()?.unwrap_or_default(),
         is_error: status.as_deref() == Some("error"),
         cache: None,
     })))

@@ -1,6 +1,9 @@
 //! The names of documents: letters, digits, single spaces, hyphens, parentheses and brackets, and none twice.
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::hub::Text;
 
@@ -11,8 +14,9 @@ const UNTITLED: &str = "Document";
 /// The names that a request has given so far.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    untitled: usize,
     given: BTreeSet<String>,
+    // The last number that was put behind a name.
+    numbers: BTreeMap<String, usize>,
 }
 
 /// The title behind a name; `None` where it is the name of an untitled document.
@@ -29,24 +33,21 @@ impl Names {
     /// The name of the next document.
     pub(super) fn next<'a>(&mut self, title: Option<&'a str>) -> Cow<'a, str> {
         let title = title.map(plain).filter(|name| !name.is_empty());
-        let base = title.clone().unwrap_or(Cow::Borrowed(UNTITLED));
-        let mut number = if title.is_some() { 1 } else { self.untitled + 1 };
-        let mut name = if title.is_some() { base.clone() } else { numbered(&base, number) };
-        while self.given.contains(&*name) {
-            number += 1;
-            name = numbered(&base, number);
+        let (base, before) = match &title {
+            Some(name) if self.given.insert(name.to_string()) => return name.clone(),
+            Some(name) => (&**name, 1),
+            None => (UNTITLED, 0),
+        };
+        let kept: String = base.chars().take(NAME_CHARS_MAX - 12).collect();
+        let number = self.numbers.entry(kept.clone()).or_insert(before);
+        loop {
+            *number += 1;
+            let name = format!("{kept} {number}");
+            if self.given.insert(name.clone()) {
+                return name.into();
+            }
         }
-        if title.is_none() {
-            self.untitled = number;
-        }
-        self.given.insert(name.clone().into_owned());
-        name
     }
-}
-
-fn numbered(base: &str, number: usize) -> Cow<'static, str> {
-    let kept: String = base.chars().take(NAME_CHARS_MAX - 12).collect();
-    format!("{kept} {number}").into()
 }
 
 fn plain(title: &str) -> Cow<'_, str> {

@@ -163,6 +163,7 @@ fn a_frame_beyond_the_limit_is_refused_at_its_prelude() {
     let mut bytes = Vec::new();
     event("chunk", &mut bytes, |out| out.extend_from_slice(&[b'x'; 300]));
     assert_eq!(split([&bytes[..12]], 300), ["TooLarge"]);
+    assert_eq!(split(bytes[..12].chunks(1), 300), ["TooLarge"]);
     assert_eq!(split([bytes.as_slice()], bytes.len()).len(), 1);
 }
 

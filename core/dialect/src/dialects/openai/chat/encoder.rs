@@ -106,7 +106,7 @@ impl StreamEncoder for Encoder {
             Event::Delta(delta) => self.more(delta, out),
             Event::End => self.end(out),
             Event::Stop { stop, usage } => {
-                self.choice(&Said::default(), Some(finish_reason(stop)), out);
+                self.choice(&Said::default(), Some(finish_reason(stop, self.calls > 0)), out);
                 if !self.hides_usage {
                     self.usage(usage, out);
                 }

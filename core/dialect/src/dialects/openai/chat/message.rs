@@ -99,12 +99,15 @@ pub(super) fn stop(word: Text<'_>, has_calls: bool, is_refused: bool) -> Stop<'_
     }
 }
 
-/// `finish_reason`. A word that nobody knows is the end of a turn.
-pub(super) const fn finish_reason(stop: &Stop<'_>) -> &'static str {
+/// `finish_reason`. A word that nobody knows is the end of a turn. Whether tools shall be run is told by whether some were called, since
+/// not every provider says it.
+pub(super) const fn finish_reason(stop: &Stop<'_>, has_calls: bool) -> &'static str {
     match stop {
-        Stop::EndTurn | Stop::Sequence { .. } | Stop::Pause | Stop::Other { .. } => "stop",
+        Stop::EndTurn | Stop::Sequence { .. } | Stop::Pause | Stop::Other { .. } | Stop::ToolUse if has_calls => {
+            "tool_calls"
+        }
+        Stop::EndTurn | Stop::Sequence { .. } | Stop::Pause | Stop::Other { .. } | Stop::ToolUse => "stop",
         Stop::MaxTokens | Stop::ContextWindow => "length",
-        Stop::ToolUse => "tool_calls",
         Stop::Refusal => "content_filter",
     }
 }
@@ -113,9 +116,9 @@ pub(super) const fn finish_reason(stop: &Stop<'_>) -> &'static str {
 #[must_use]
 pub fn encode_answer(answer: &Answer<'_>) -> Vec<u8> {
     let Answer { dialect: _, id, model, blocks, stop, usage } = answer;
-    let message = Saying { message: said(blocks), refusal: None };
-    let finish_reason = stop.as_ref().map_or("stop", finish_reason);
-    let choice = Chosen { index: 0, message, logprobs: None, finish_reason };
+    let message = said(blocks);
+    let finish_reason = finish_reason(stop.as_ref().unwrap_or(&Stop::EndTurn), !message.tool_calls.is_empty());
+    let choice = Chosen { index: 0, message: Saying { message, refusal: None }, logprobs: None, finish_reason };
     let wire =
         Written { id, object: "chat.completion", created: 0, model, choices: [choice], usage: Billed::of(usage) };
     serde_json::to_vec(&wire).unwrap_or_default()
@@ -172,4 +175,22 @@ fn said<'a>(blocks: &'a [Block<'a>]) -> Message<'a> {
         texts => Some(Content::Text(texts.concat().into())),
     };
     message
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_with_calls_ends_for_them_in_whatever_word_its_provider_had() {
+        for (word, call, expect) in [
+            ("done", r#"{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}"#, "tool_calls"),
+            ("done", "", "stop"),
+            ("length", r#"{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}"#, "length"),
+        ] {
+            let body = format!(r#"{{"choices":[{{"message":{{"tool_calls":[{call}]}},"finish_reason":"{word}"}}]}}"#);
+            let written = String::from_utf8(encode_answer(&decode_answer(body.as_bytes()).unwrap())).unwrap();
+            assert!(written.contains(&format!(r#""finish_reason":"{expect}""#)), "{written}");
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! The messages of a request, in the order that the API demands: behind a message with calls stands the result of each, and nothing
 //! else before them all.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use super::say::{Content, Message};
 use crate::hub::{
     Text,
@@ -11,8 +13,8 @@ use crate::hub::{
 #[derive(Debug, Default)]
 pub(super) struct Messages<'a> {
     written: Vec<Message<'a>>,
-    /// The ids of the last calls that have no result yet, as they are written.
-    pending: Vec<Text<'a>>,
+    /// The places of the last calls that have no result yet, by their ids, as they are written.
+    pending: BTreeMap<Text<'a>, VecDeque<usize>>,
     /// What was said before the results were there.
     waiting: Vec<Message<'a>>,
 }
@@ -27,13 +29,19 @@ impl<'a> Messages<'a> {
     pub(super) fn answer(&mut self, message: Message<'a>, calls: Vec<Text<'a>>) {
         self.settle();
         self.written.push(message);
-        self.pending = calls;
+        for (id, place) in calls.into_iter().zip(0..) {
+            self.pending.entry(id).or_default().push_back(place);
+        }
     }
 
     /// Whether that call waits for its result. One that does is answered now.
     pub(super) fn takes(&mut self, id: &Text<'_>) -> bool {
-        let found = self.pending.iter().position(|pending| pending == id);
-        found.map(|at| self.pending.remove(at)).is_some()
+        let Some(places) = self.pending.get_mut(&**id) else { return false };
+        places.pop_front();
+        if places.is_empty() {
+            self.pending.remove(&**id);
+        }
+        true
     }
 
     /// Adds the result of a call that was taken.
@@ -60,7 +68,11 @@ impl<'a> Messages<'a> {
     }
 
     fn settle(&mut self) {
-        for id in std::mem::take(&mut self.pending) {
+        let pending = std::mem::take(&mut self.pending).into_iter();
+        let mut pending: Vec<_> =
+            pending.flat_map(|(id, places)| places.into_iter().map(move |place| (place, id.clone()))).collect();
+        pending.sort_unstable_by_key(|(place, _)| *place);
+        for (_, id) in pending {
             let content = Some(Content::Text(NO_RESULT.into()));
             self.written.push(Message { role: "tool", content, tool_call_id: Some(id), ..Message::default() });
         }

@@ -1,6 +1,6 @@
 //! Reads messages into turns.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use serde_json::value::RawValue;
 
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     dialects::read::{each, field, is_null},
     error::DecodeError,
-    hub::{Block, Request, Role, Text, ToolResult, Turn},
+    hub::{Block, Request, Role, Signature, Text, ToolResult, Turn},
 };
 
 type Read<T> = Result<T, DecodeError>;
@@ -23,8 +23,10 @@ type Read<T> = Result<T, DecodeError>;
 pub(super) struct Reading<'a> {
     system: Vec<Block<'a>>,
     turns: Vec<Turn<'a>>,
-    /// The ids of the calls that wait for their results, in their order.
+    /// The ids of the last calls, in their order, as far as no result took its id from them.
     unanswered: VecDeque<Text<'a>>,
+    /// Those which results have named.
+    answered: HashSet<Text<'a>>,
     /// The last message was a tool's: another one goes on with its turn.
     is_answering: bool,
     messages: usize,
@@ -49,6 +51,7 @@ impl<'a> Reading<'a> {
             "assistant" => {
                 let blocks = answer(&mut message, |place| id_of_place(&self.messages.to_string(), place))?;
                 self.unanswered = blocks.iter().filter_map(called).collect();
+                self.answered.clear();
                 self.push(Role::Assistant, blocks);
             }
             "tool" | "function" => {
@@ -81,13 +84,18 @@ impl<'a> Reading<'a> {
         let given = message.tool_call_id.clone().filter(|id| !id.is_empty());
         let id = match given {
             Some(id) => {
-                self.unanswered.retain(|waiting| *waiting != id);
+                self.answered.insert(id.clone());
                 id
             }
-            None => self
-                .unanswered
-                .pop_front()
-                .ok_or_else(|| DecodeError::invalid("tool_call_id", "the id of a call that waits for its result"))?,
+            None => loop {
+                let waiting = self.unanswered.pop_front();
+                let id = waiting.ok_or_else(|| {
+                    DecodeError::invalid("tool_call_id", "the id of a call that waits for its result")
+                })?;
+                if !self.answered.contains(&id) {
+                    break id;
+                }
+            },
         };
         let blocks = said(message)?;
         Ok(Block::ToolResult(Box::new(ToolResult { tool_use_id: id, blocks, is_error: false, cache: None })))
@@ -108,7 +116,8 @@ fn said<'a>(message: &WireMessage<'a>) -> Read<Vec<Block<'a>>> {
 /// Reads what the model says, in a request as in an answer: thinking, text, calls. `id` makes the id of a call that has none from its
 /// place.
 pub(super) fn answer<'a>(message: &mut WireMessage<'a>, id: impl Fn(usize) -> String) -> Read<Vec<Block<'a>>> {
-    let (mut blocks, mut seals) = reasoning::take(message);
+    let (mut blocks, seals) = reasoning::take(message);
+    let mut seals: Vec<Option<(Text<'a>, Signature<'a>)>> = seals.into_iter().map(Some).collect();
     blocks.extend(said(message)?);
     blocks.extend(message.refusal.take().filter(|text| !text.is_empty()).map(Block::text));
     annotate(message, &mut blocks);
@@ -116,6 +125,10 @@ pub(super) fn answer<'a>(message: &mut WireMessage<'a>, id: impl Fn(usize) -> St
         blocks.push(Block::Other { kind: "audio".into(), json });
     }
     if let Some(raw) = message.tool_calls.filter(|raw| !is_null(raw)) {
+        let mut places: HashMap<Text<'a>, VecDeque<usize>> = HashMap::new();
+        for (place, (call, _)) in seals.iter().flatten().enumerate() {
+            places.entry(call.clone()).or_default().push_back(place);
+        }
         let mut place = 0;
         let read = |raw: &'a RawValue| {
             place += 1;
@@ -123,8 +136,9 @@ pub(super) fn answer<'a>(message: &mut WireMessage<'a>, id: impl Fn(usize) -> St
         };
         for mut block in each("tool_calls", raw, read)? {
             if let Block::ToolUse(tool) = &mut block {
-                let at = seals.iter().position(|(call, _)| *call == tool.id);
-                tool.signature = at.map(|at| seals.swap_remove(at).1).or(tool.signature.take());
+                let at = places.get_mut(&tool.id).and_then(VecDeque::pop_front);
+                let seal = at.and_then(|at| seals.get_mut(at)?.take());
+                tool.signature = seal.map(|(_, seal)| seal).or(tool.signature.take());
             }
             blocks.push(block);
         }
@@ -133,7 +147,7 @@ pub(super) fn answer<'a>(message: &mut WireMessage<'a>, id: impl Fn(usize) -> St
         blocks.push(called_before(raw, id(0)).map_err(|error| error.within("function_call", None))?);
     }
     // A seal whose call is not there is kept as thinking.
-    let kept = seals.into_iter().map(|(_, data)| Block::RedactedThinking { data });
+    let kept = seals.into_iter().flatten().map(|(_, data)| Block::RedactedThinking { data });
     blocks.splice(0..0, kept);
     Ok(blocks)
 }

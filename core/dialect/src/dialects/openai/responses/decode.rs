@@ -1,5 +1,7 @@
 //! Reads a Responses request into the hub.
 
+use std::collections::HashSet;
+
 use serde_json::value::RawValue;
 
 use super::{
@@ -139,8 +141,8 @@ fn tool_choice<'a>(raw: &'a RawValue, request: &mut Request<'a>, tools: &mut Too
     if &*chosen.kind == "allowed_tools" {
         let list = needed("tool_choice.tools", chosen.tools.as_ref().and_then(Json::raw))?;
         let allowed = each("tool_choice.tools", list, Chosen::read)?;
-        let names: Vec<Text<'a>> = allowed.iter().filter_map(Chosen::function).collect();
-        let kinds: Vec<Text<'a>> = allowed.into_iter().map(|chosen| chosen.kind).collect();
+        let names: HashSet<Text<'a>> = allowed.iter().filter_map(Chosen::function).collect();
+        let kinds: HashSet<Text<'a>> = allowed.into_iter().map(|chosen| chosen.kind).collect();
         tools.allow(&names, &kinds);
         let word = chosen.mode.unwrap_or_else(|| "auto".into());
         request.tool_choice = Some(mode(&word).ok_or_else(|| DecodeError::invalid("tool_choice.mode", expected))?);

@@ -10,8 +10,8 @@ use super::{
 use crate::{
     dialects::{Dialect, Quirks, openai::chat::short_user},
     hub::{
-        Effort, Feature, Form, FormKind, Format, Hosted, Json, Losses, Request, Sampling, Text, Thinking, ThinkingMode,
-        Tool, ToolChoice, fit::object_schema,
+        Effort, Feature, Form, FormKind, Format, Hosted, Json, Losses, Namespace, Request, Sampling, Text, Thinking,
+        ThinkingMode, Tool, ToolChoice, fit::object_schema,
     },
 };
 
@@ -285,11 +285,15 @@ fn tools<'a>(request: &'a Request<'a>, losses: &mut Losses) -> Vec<WireTool<'a>>
         };
         let Some(function) = function(request, tool, losses) else { continue };
         let namespace = form(request, name).and_then(|form| form.namespace.as_ref());
+        // A description may be long, and is the same one for each tool of its group.
+        let is_same = |group: &Group<'a>, namespace: &Namespace| {
+            group.name == namespace.name
+                && (std::ptr::eq(group.description, &*namespace.description)
+                    || group.description == namespace.description)
+        };
         match (namespace, tools.last_mut()) {
             (None, _) => tools.push(WireTool::Function(Box::new(function))),
-            (Some(namespace), Some(WireTool::Namespace(group)))
-                if group.name == namespace.name && group.description == namespace.description =>
-            {
+            (Some(namespace), Some(WireTool::Namespace(group))) if is_same(group, namespace) => {
                 group.tools.push(function);
             }
             (Some(namespace), _) => tools.push(WireTool::Namespace(Group {

@@ -81,7 +81,10 @@ pub(super) fn joined<'a>(name: &str, raw: &'a RawValue) -> Read<Text<'a>> {
     })?;
     let mut texts = texts.into_iter();
     let first = texts.next().unwrap_or_default();
-    Ok(texts.fold(first, |all, text| [&*all, PART_END, &*text].concat().into()))
+    Ok(texts.fold(first, |mut all, text| {
+        all.0.to_mut().extend([PART_END, &*text]);
+        all
+    }))
 }
 
 /// What stands between two parts of a summary when they are one text.

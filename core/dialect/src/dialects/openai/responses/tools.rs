@@ -1,5 +1,7 @@
 //! Reads tools into functions, and keeps in [`Forms`] what they were.
 
+use std::{collections::HashSet, sync::Arc};
+
 use serde_json::{json, value::RawValue};
 
 use super::decode::{Read, needed};
@@ -11,6 +13,8 @@ use crate::{
 
 /// The group whose tools are called without it.
 const PLAIN_NAMESPACE: &str = "functions";
+/// No group has a longer name; each of its tools bears it.
+const NAMESPACE_BYTES_MAX: usize = 256;
 /// What a tool that finds tools is called as a function.
 pub(super) const SEARCH: &str = "tool_search";
 /// What a tool that runs commands is called as a function.
@@ -20,6 +24,8 @@ pub(super) const SHELL: &str = "local_shell";
 #[derive(Debug, Default)]
 pub(super) struct Tools<'a> {
     pub(super) list: Vec<Tool<'a>>,
+    /// The names of the functions among them.
+    names: HashSet<Text<'a>>,
     pub(super) forms: Forms,
 }
 
@@ -51,22 +57,26 @@ impl<'a> Tools<'a> {
     }
 
     /// Leaves only the tools which `allowed_tools` names.
-    pub(super) fn allow(&mut self, names: &[Text<'a>], kinds: &[Text<'a>]) {
+    pub(super) fn allow(&mut self, names: &HashSet<Text<'a>>, kinds: &HashSet<Text<'a>>) {
         self.list.retain(|tool| match tool {
             Tool::Function { name, .. } => names.contains(name) || kinds.contains(name),
             Tool::Hosted { kind, .. } => kinds.contains(kind),
         });
     }
 
-    fn tool(&mut self, raw: &'a RawValue, namespace: Option<&Namespace>) -> Read<()> {
+    fn tool(&mut self, raw: &'a RawValue, namespace: Option<&Arc<Namespace>>) -> Read<()> {
         let described = Described::read(raw)?;
         match &*described.kind {
-            "namespace" => {
+            "namespace" if namespace.is_none() => {
                 let namespace = Namespace {
                     name: needed("name", described.name)?.to_string(),
                     description: described.description.as_deref().unwrap_or_default().to_owned(),
                 };
                 let tools = needed("tools", described.tools)?;
+                if namespace.name.len() > NAMESPACE_BYTES_MAX {
+                    return Err(DecodeError::invalid("name", "shorter"));
+                }
+                let namespace = Arc::new(namespace);
                 each("tools", tools, |raw| self.tool(raw, Some(&namespace))).map(|_| ())
             }
             "function" => self.function(described, namespace, FormKind::Function),
@@ -87,12 +97,12 @@ impl<'a> Tools<'a> {
         }
     }
 
-    fn function(&mut self, described: Described<'a>, namespace: Option<&Namespace>, kind: FormKind) -> Read<()> {
+    fn function(&mut self, described: Described<'a>, namespace: Option<&Arc<Namespace>>, kind: FormKind) -> Read<()> {
         let Described { kind: _, name, description, parameters, strict, format: _, execution: _, tools: _, rest } =
             described;
         let own_name = needed("name", name)?;
         let name = function_name(namespace.map(|namespace| &*namespace.name), own_name.clone());
-        if self.list.iter().any(|tool| matches!(tool, Tool::Function { name: known, .. } if *known == name)) {
+        if !self.names.insert(name.clone()) {
             return Ok(());
         }
         let input_schema = schema(&kind, parameters);
