@@ -1,0 +1,113 @@
+"""PyPI `boto3`: Converse."""
+
+import base64
+import os
+
+import boto3
+import checks
+from botocore.config import Config
+from botocore.exceptions import ClientError, EventStreamError
+from checks import TOOLS, Said, Surface
+
+
+class Converse(Surface):
+    name = "py boto3 converse"
+    stops = {"end": "end_turn", "tools": "tool_use", "length": "max_tokens"}
+    usage = (1000, 200, 17, 1217)
+
+    def __init__(self, client):
+        self.client = client
+
+    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, thinking=False, schema=None):
+        asked = {"modelId": model, "messages": turns, "system": [{"text": system}], "inferenceConfig": {"maxTokens": tokens}}
+        if tools:
+            asked["toolConfig"] = {"toolChoice": {"auto": {}}, "tools": [
+                {"toolSpec": {"name": name, "description": tool["description"], "inputSchema": {"json": tool["schema"]}}}
+                for name, tool in TOOLS.items()
+            ]}
+        if thinking:
+            asked["additionalModelRequestFields"] = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
+        if schema:
+            import json
+            form = {"jsonSchema": {"name": "answer", "schema": json.dumps(schema)}}
+            asked["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": form}}
+        if not stream:
+            answer = self.client.converse(**asked)
+            return said(answer["output"]["message"]["content"], answer["stopReason"], answer["usage"])
+        return said(*collected(self.client.converse_stream(**asked)["stream"]))
+
+    def user(self, text, png=None):
+        image = [{"image": {"format": "png", "source": {"bytes": base64.b64decode(png)}}}] if png else []
+        return {"role": "user", "content": [*image, {"text": text}]}
+
+    def results(self, calls, results):
+        return [{"role": "user", "content": [
+            {"toolResult": {"toolUseId": call[0], "content": [{"text": text}], "status": "error" if is_error else "success"}}
+            for call, (text, is_error) in zip(calls, results, strict=True)
+        ]}]
+
+    def failure(self, error):
+        exceptions = self.client.exceptions
+        if isinstance(error, (exceptions.ValidationException, exceptions.ThrottlingException)):
+            return error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Message"]
+        if isinstance(error, EventStreamError):
+            checks.equal(error.response["Error"]["Code"], "throttlingException", "kind of failure")
+            return None, error.response["Error"]["Message"]
+        return None
+
+
+def collected(events):
+    """The blocks of a stream, as an answer that is no stream has them."""
+    import json
+    blocks, stop, usage = {}, None, None
+    for event in events:
+        [(kind, data)] = event.items()
+        block = blocks.setdefault(data["contentBlockIndex"], {}) if "contentBlockIndex" in data else None
+        match kind:
+            case "contentBlockStart":
+                block["toolUse"] = {**data["start"]["toolUse"], "input": ""}
+            case "contentBlockDelta":
+                delta = data["delta"]
+                if "text" in delta:
+                    block["text"] = block.get("text", "") + delta["text"]
+                elif "toolUse" in delta:
+                    block["toolUse"]["input"] += delta["toolUse"]["input"]
+                else:
+                    thought = block.setdefault("reasoningContent", {"reasoningText": {"text": ""}})["reasoningText"]
+                    reasoning = delta["reasoningContent"]
+                    thought["text"] += reasoning.get("text", "")
+                    if "signature" in reasoning:
+                        thought["signature"] = reasoning["signature"]
+            case "contentBlockStop":
+                if "toolUse" in block:
+                    block["toolUse"]["input"] = json.loads(block["toolUse"]["input"] or "{}")
+            case "messageStop":
+                stop = data["stopReason"]
+            case "metadata":
+                usage = data["usage"]
+    checks.equal(kind, "metadata", "last event")
+    return [blocks[index] for index in sorted(blocks)], stop, usage
+
+
+def said(blocks, stop, usage):
+    thoughts = [block["reasoningContent"]["reasoningText"] for block in blocks if "reasoningContent" in block]
+    assert all(thought.get("signature") for thought in thoughts), "thinking without a signature"
+    uses = [block["toolUse"] for block in blocks if "toolUse" in block]
+    return Said(
+        text="".join(block.get("text", "") for block in blocks),
+        thinking="".join(thought["text"] for thought in thoughts),
+        calls=[(use["toolUseId"], use["name"], use["input"]) for use in uses],
+        stop=stop,
+        usage=(usage["inputTokens"], usage.get("cacheReadInputTokens"), usage["outputTokens"], usage["totalTokens"]),
+        turns=[{"role": "assistant", "content": blocks}],
+    )
+
+
+def client(base, key):
+    os.environ["AWS_BEARER_TOKEN_BEDROCK"] = key
+    once = Config(retries={"total_max_attempts": 1})
+    return boto3.client("bedrock-runtime", region_name="us-east-1", endpoint_url=base, config=once)
+
+
+if __name__ == "__main__":
+    checks.main(lambda base, key: [Converse(client(base, key))])

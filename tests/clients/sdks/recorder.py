@@ -1,0 +1,79 @@
+"""Stands between Tollgate and the simulator: passes all through, and writes down what reached the provider for which cell."""
+
+import http.client
+import http.server
+import json
+import re
+import threading
+
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
+CELL = re.compile(rb"cell:([\w/-]+)\.")
+
+
+class Recorder:
+    """The recorder. `records` are dictionaries: cell, path, body as text, status, answer as text."""
+
+    def __init__(self, upstream):
+        self.records = []
+        recorder = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def pass_on(self):
+                recorder.pass_on(self, upstream)
+
+            do_GET = do_POST = do_HEAD = pass_on
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+
+    def pass_on(self, request, upstream):
+        body = request.rfile.read(int(request.headers.get("content-length") or 0))
+        connection = http.client.HTTPConnection(upstream, timeout=60)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        answered = b""
+        try:
+            connection.request(request.command, request.path, body=body or None, headers=headers)
+            answer = connection.getresponse()
+            request.send_response_only(answer.status)
+            for name, value in answer.getheaders():
+                if name.lower() not in HOP_BY_HOP | {"content-length"}:
+                    request.send_header(name, value)
+            request.send_header("transfer-encoding", "chunked")
+            request.end_headers()
+            while piece := answer.read1(65536):
+                answered += piece
+                request.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                request.wfile.flush()
+            request.wfile.write(b"0\r\n\r\n")
+        finally:
+            connection.close()
+            cell = CELL.search(body)
+            self.records.append({
+                "cell": cell and cell[1].decode(),
+                "path": request.path,
+                "headers": dict(request.headers.items()),
+                "body": body.decode("utf-8", "replace"),
+                "status": answer.status,
+                "answer": answered.decode("utf-8", "replace"),
+            })
+
+    def amend(self, results):
+        """Adds to the results what is wrong with what reached the providers."""
+
+    def save(self, directory):
+        with open(directory / "upstream.jsonl", "w", encoding="utf-8") as file:
+            for record in self.records:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
