@@ -1,7 +1,5 @@
 """PyPI `anthropic`: Messages, count_tokens, the model list."""
 
-import json
-
 import anthropic
 import checks
 from checks import TOOLS, Said, Surface, strict

@@ -1,7 +1,7 @@
 """PyPI `boto3`: Converse."""
 
 import base64
-import os
+import json
 
 import boto3
 import checks
@@ -28,7 +28,6 @@ class Converse(Surface):
         if thinking:
             asked["additionalModelRequestFields"] = {"thinking": {"type": "enabled", "budget_tokens": 1024}}
         if schema:
-            import json
             form = {"jsonSchema": {"name": "answer", "schema": json.dumps(schema)}}
             asked["outputConfig"] = {"textFormat": {"type": "json_schema", "structure": form}}
         if not stream:
@@ -58,7 +57,6 @@ class Converse(Surface):
 
 def collected(events):
     """The blocks of a stream, as an answer that is no stream has them."""
-    import json
     blocks, stop, usage = {}, None, None
     for event in events:
         [(kind, data)] = event.items()
@@ -104,9 +102,11 @@ def said(blocks, stop, usage):
 
 
 def client(base, key):
-    os.environ["AWS_BEARER_TOKEN_BEDROCK"] = key
+    """The key takes the place of the access key id: the SDK sends bearer tokens over TLS alone."""
     once = Config(retries={"total_max_attempts": 1})
-    return boto3.client("bedrock-runtime", region_name="us-east-1", endpoint_url=base, config=once)
+    return boto3.client(
+        "bedrock-runtime", region_name="us-east-1", endpoint_url=base, config=once, aws_access_key_id=key, aws_secret_access_key="none"
+    )
 
 
 if __name__ == "__main__":

@@ -48,10 +48,13 @@ class Chat(OpenAi):
             return self.said(strict(self.client.chat.completions.create(**asked)))
         # Without usage, as most clients ask: none may come.
         assert not any(strict(chunk).usage for chunk in self.client.chat.completions.create(**asked, stream=True)), "usage unasked"
-        with self.client.chat.completions.stream(**asked, stream_options={"include_usage": True}) as events:
-            for _ in events:
-                pass
-            return self.said(events.get_final_completion())
+        try:
+            with self.client.chat.completions.stream(**asked, stream_options={"include_usage": True}) as events:
+                for _ in events:
+                    pass
+                return self.said(events.get_final_completion())
+        except openai.LengthFinishReasonError as cut:
+            return self.said(cut.completion)
 
     def said(self, completion):
         [choice] = completion.choices
@@ -109,9 +112,9 @@ class Responses(OpenAi):
                     pieces.append(event.delta)
                 if event.type in ("error", "response.failed"):
                     failures.append(event.message if event.type == "error" else event.response.error.message)
-            if failures:
+            if failures:  # the SDK leaves it to its users to raise
                 raise openai.APIError(failures[0], request=None, body=None)
-            answer = self.said(events.get_final_response())
+            answer = self.said(event.response)  # `get_final_response` has none where the answer was cut
         checks.equal("".join(pieces), answer.text, "streamed text")
         return answer
 

@@ -1,13 +1,17 @@
 """Stands between Tollgate and the simulator: passes all through, and writes down what reached the provider for which cell."""
 
+import base64
 import http.client
 import http.server
 import json
 import re
 import threading
 
+from vendor_types import fault
+
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
 CELL = re.compile(rb"cell:([\w/-]+)\.")
+SEAL = re.compile(r"c2ltdWxhdG9y[0-9a-f]{8}")  # what the simulator signs thinking with
 
 
 class Recorder:
@@ -70,10 +74,32 @@ class Recorder:
                 "answer": answered.decode("utf-8", "replace"),
             })
 
-    def amend(self, results):
-        """Adds to the results what is wrong with what reached the providers."""
-
     def save(self, directory):
         with open(directory / "upstream.jsonl", "w", encoding="utf-8") as file:
             for record in self.records:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def amend(self, results, sealed):
+        """Adds to the results what is wrong with what reached the providers. `sealed`: rows in which a provider must get its seals back."""
+        by_cell = {}
+        for record in self.records:
+            by_cell.setdefault(record["cell"], []).append(record)
+        for result in results:
+            cell = "/".join([result["row"].replace(" ", "/"), result["upstream"], result["check"]])
+            records = by_cell.pop(cell, [])
+            faults = [fault(record["path"], record["body"]) for record in records]
+            if result["check"] == "thinking" and result["row"] in sealed:
+                faults.append(unsealed(records))
+            for wrong in dict.fromkeys(filter(None, faults)):
+                result["fault"] = "; ".join(filter(None, [result["fault"], f"at the provider: {wrong}"]))
+
+
+def unsealed(records):
+    """A provider seals its thinking, and must get each seal back with the next request of the conversation."""
+    seals = set()
+    for record in records:
+        answer = record["answer"]
+        answer += "".join(base64.b64decode(chunk).decode() for chunk in re.findall(r'"bytes":"([^"]+)"', answer))
+        seals |= set(SEAL.findall(answer))
+    gone = [seal for seal in seals if not any(seal in record["body"] for record in records)]
+    return f"seals that did not come back: {', '.join(gone)}" if gone else None
