@@ -267,6 +267,45 @@ async fn openai_responses() {
 }
 
 #[tokio::test]
+async fn a_tool_that_takes_a_text_is_called_with_one() {
+    let simulator = start().await;
+    let exec = json!({"type": "custom", "name": "exec"});
+    let group = json!({"type": "namespace", "name": "functions", "tools": [exec]});
+    let brought = json!({"type": "additional_tools", "role": "developer", "tools": [group]});
+    let asked = json!({"role": "user", "content": "[[simulate tool=exec input.input=\"a\\n\\\"b\\\"\" tool=run n=1]]"});
+    for (input, tools) in [(json!([asked]), json!([exec])), (json!([brought, asked]), json!([]))] {
+        let body = json!({"model": "gpt-x", "input": input, "tools": tools});
+        let whole = ask(&simulator, "/v1/responses", &[], &body.to_string()).await.json();
+        let calls = whole["output"].as_array().unwrap();
+        assert_eq!((&calls[0]["type"], &calls[0]["input"]), (&json!("custom_tool_call"), &json!("a\n\"b\"")));
+        assert_eq!((&calls[1]["type"], &calls[1]["arguments"]), (&json!("function_call"), &json!(r#"{"n":1}"#)));
+        let body = json!({"model": "gpt-x", "input": input, "tools": tools, "stream": true});
+        let events = sse(&ask(&simulator, "/v1/responses", &[], &body.to_string()).await);
+        let said: Vec<&Value> =
+            events.iter().filter(|event| event["type"] == "response.custom_tool_call_input.delta").collect();
+        assert_eq!(said.iter().map(|event| &event["delta"]).collect::<Vec<_>>(), [&json!("a\n\"b\"")]);
+        assert_eq!(events.last().unwrap()["response"]["output"][0]["input"], "a\n\"b\"");
+    }
+}
+
+#[tokio::test]
+async fn what_was_thought_is_sealed_as_each_dialect_does() {
+    let simulator = start().await;
+    let told = r#"{"model":"m","input":"hi","include":["reasoning.encrypted_content"]}"#;
+    for (path, body, seals) in [
+        (MESSAGES, r#"{"model":"m","messages":[]}"#, 1),
+        ("/v1/responses", told, 1),
+        ("/v1/responses", r#"{"model":"m","input":"hi"}"#, 0),
+        ("/v1beta/models/m:generateContent", r#"{"contents":[]}"#, 1),
+        ("/model/m/converse", "{}", 1),
+    ] {
+        let settings = [("thinking", "Hm."), ("tool", "Bash")];
+        let answer = ask(&simulator, path, &settings, body).await;
+        assert_eq!(answer.text().matches("c2ltdWxhdG9y").count(), seals, "{path}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn gemini_as_one_answer_as_events_and_as_an_array() {
     let simulator = start().await;
     fn responses(responses: &[Value]) -> Read {
