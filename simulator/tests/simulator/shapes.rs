@@ -185,12 +185,13 @@ async fn openai_chat_completions() {
         read.cache_read = number(&usage["prompt_tokens_details"]["cached_tokens"]);
         assert_eq!(number(&usage["total_tokens"]), read.input + read.output);
     };
-    // This dialect has no place for thinking.
+    // Its author has no place for thinking; this is where other vendors have it.
     let path = "/v1/chat/completions";
     check(&simulator, path, r#"{"model":"gpt-x","messages":[]}"#, "tool_calls", within, |answer| {
         let choice = &answer.json()["choices"][0];
         let call = &choice["message"]["tool_calls"][0]["function"];
-        let mut read = Read { thinking: "Hm.".into(), text: text(&choice["message"]["content"]), ..Read::default() };
+        let mut read = Read { text: text(&choice["message"]["content"]), ..Read::default() };
+        read.thinking = text(&choice["message"]["reasoning_content"]);
         read.tool = text(&call["name"]);
         read.arguments = serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap();
         read.stop = text(&choice["finish_reason"]);
@@ -201,7 +202,7 @@ async fn openai_chat_completions() {
     let body = r#"{"model":"gpt-x","stream":true,"stream_options":{"include_usage":true}}"#;
     check(&simulator, path, body, "tool_calls", within, |answer| {
         assert!(answer.text().ends_with("data: [DONE]\n\n"));
-        let mut read = Read { thinking: "Hm.".into(), ..Read::default() };
+        let mut read = Read::default();
         let mut arguments = String::new();
         for chunk in sse(answer) {
             assert_eq!(chunk["object"], "chat.completion.chunk");
@@ -212,6 +213,7 @@ async fn openai_chat_completions() {
             assert_eq!(chunk.get("usage"), Some(&Value::Null));
             let delta = &chunk["choices"][0]["delta"];
             read.text.push_str(&text(&delta["content"]));
+            read.thinking.push_str(&text(&delta["reasoning_content"]));
             read.tool.push_str(&text(&delta["tool_calls"][0]["function"]["name"]));
             arguments.push_str(&text(&delta["tool_calls"][0]["function"]["arguments"]));
             read.stop.push_str(&text(&chunk["choices"][0]["finish_reason"]));

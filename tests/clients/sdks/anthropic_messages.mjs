@@ -7,6 +7,7 @@ class Messages {
   name = "js anthropic messages";
   stops = { end: "end_turn", tools: "tool_use", length: "max_tokens" };
   usage = [1000, 200, 17];
+  kinds = { 400: "invalid_request_error", 429: "rate_limit_error" };
   showsThinking = true;
   alone = [["count", false, [counted]], ["models", false, [listed]]];
 
@@ -14,11 +15,11 @@ class Messages {
     this.client = client;
   }
 
-  async ask(model, turns, { system, stream, tokens, tools, thinking, schema }) {
+  async ask(model, turns, { system, stream, tokens, tools, choice, thinking, schema }) {
     const asked = { model, max_tokens: tokens, system, messages: turns };
     if (tools) {
       asked.tools = offered.map(({ name, description, schema }) => ({ name, description, input_schema: schema }));
-      asked.tool_choice = { type: "auto" };
+      asked.tool_choice = choice ? { type: "tool", name: choice } : { type: "auto" };
     }
     if (thinking) asked.thinking = { type: "enabled", budget_tokens: 1024 };
     if (schema) asked.output_config = { format: { type: "json_schema", schema } };
@@ -30,9 +31,9 @@ class Messages {
     return answer;
   }
 
-  user(text, png) {
-    const image = { type: "image", source: { type: "base64", media_type: "image/png", data: png } };
-    return { role: "user", content: [...(png ? [image] : []), { type: "text", text }] };
+  user(text, png, pdf) {
+    const medium = (type, media_type, data) => (data ? [{ type, source: { type: "base64", media_type, data } }] : []);
+    return { role: "user", content: [...medium("image", "image/png", png), ...medium("document", "application/pdf", pdf), { type: "text", text }] };
   }
 
   results(calls, results) {
@@ -47,8 +48,7 @@ class Messages {
     const kinds = { 400: Anthropic.BadRequestError, 429: Anthropic.RateLimitError };
     if (!(error instanceof (kinds[error.status] ?? Anthropic.APIError))) return null;
     assert.equal(error.error.type, "error");
-    assert.match(error.error.error.type, /_error$/);
-    return [error.status, error.error.error.message];
+    return [error.status, error.error.error.type, error.error.error.message];
   }
 
   async models() {

@@ -9,23 +9,28 @@ class Messages(Surface):
     name = "py anthropic messages"
     stops = {"end": "end_turn", "tools": "tool_use", "length": "max_tokens"}
     usage = (1000, 200, 17)
+    kinds = {400: "invalid_request_error", 429: "rate_limit_error"}
 
     def __init__(self, client):
         self.client = client
         self.alone = [("count", False, [counted]), ("models", False, [checks.listed])]
 
-    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, thinking=False, schema=None):
+    def asked(self, model, turns, *, system, tokens=1024, tools=False, choice=None, thinking=False, schema=None):
         asked = {"model": model, "max_tokens": tokens, "system": system, "messages": turns}
         if tools:
             offered = TOOLS.items()
             asked["tools"] = [
                 {"name": name, "description": tool["description"], "input_schema": tool["schema"]} for name, tool in offered
             ]
-            asked["tool_choice"] = {"type": "auto"}
+            asked["tool_choice"] = {"type": "tool", "name": choice} if choice else {"type": "auto"}
         if thinking:
             asked["thinking"] = {"type": "enabled", "budget_tokens": 1024}
         if schema:
             asked["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+        return asked
+
+    def ask(self, model, turns, *, stream, **rest):
+        asked = self.asked(model, turns, **rest)
         if not stream:
             return said(strict(self.client.messages.create(**asked)))
         for event in self.client.messages.create(**asked, stream=True):
@@ -36,9 +41,12 @@ class Messages(Surface):
         checks.equal(pieces, answer.text, "streamed text")
         return answer
 
-    def user(self, text, png=None):
-        source = {"type": "base64", "media_type": "image/png", "data": png}
-        return {"role": "user", "content": ([{"type": "image", "source": source}] if png else []) + [{"type": "text", "text": text}]}
+    def user(self, text, png=None, pdf=None):
+        media = [("image", "image/png", png), ("document", "application/pdf", pdf)]
+        blocks = [
+            {"type": kind, "source": {"type": "base64", "media_type": media_type, "data": data}} for kind, media_type, data in media if data
+        ]
+        return {"role": "user", "content": [*blocks, {"type": "text", "text": text}]}
 
     def results(self, calls, results):
         return [{"role": "user", "content": [
@@ -50,9 +58,12 @@ class Messages(Surface):
         kinds = {400: anthropic.BadRequestError, 429: anthropic.RateLimitError}
         # What fails in the middle of a stream keeps the status of the stream.
         if isinstance(error, anthropic.APIStatusError) and isinstance(error, kinds.get(error.status_code, anthropic.APIStatusError)):
-            assert error.body["type"] == "error" and error.body["error"]["type"].endswith("_error"), error.body
-            return error.status_code, error.body["error"]["message"]
+            return error.status_code, *self.told(error)
         return None
+
+    def told(self, error):
+        checks.equal(error.body["type"], "error", "type")
+        return error.body["error"]["type"], error.body["error"]["message"]
 
     def models(self):
         return [strict(model).id for model in self.client.models.list(limit=1000)]

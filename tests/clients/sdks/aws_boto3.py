@@ -6,7 +6,7 @@ import json
 import boto3
 import checks
 from botocore.config import Config
-from botocore.exceptions import ClientError, EventStreamError
+from botocore.exceptions import EventStreamError
 from checks import TOOLS, Said, Surface
 
 
@@ -14,14 +14,15 @@ class Converse(Surface):
     name = "py boto3 converse"
     stops = {"end": "end_turn", "tools": "tool_use", "length": "max_tokens"}
     usage = (1000, 200, 17, 1217)
+    kinds = {400: "ValidationException", 429: "ThrottlingException"}
 
     def __init__(self, client):
         self.client = client
 
-    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, thinking=False, schema=None):
+    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, choice=None, thinking=False, schema=None):
         asked = {"modelId": model, "messages": turns, "system": [{"text": system}], "inferenceConfig": {"maxTokens": tokens}}
         if tools:
-            asked["toolConfig"] = {"toolChoice": {"auto": {}}, "tools": [
+            asked["toolConfig"] = {"toolChoice": {"tool": {"name": choice}} if choice else {"auto": {}}, "tools": [
                 {"toolSpec": {"name": name, "description": tool["description"], "inputSchema": {"json": tool["schema"]}}}
                 for name, tool in TOOLS.items()
             ]}
@@ -35,9 +36,10 @@ class Converse(Surface):
             return said(answer["output"]["message"]["content"], answer["stopReason"], answer["usage"])
         return said(*collected(self.client.converse_stream(**asked)["stream"]))
 
-    def user(self, text, png=None):
+    def user(self, text, png=None, pdf=None):
         image = [{"image": {"format": "png", "source": {"bytes": base64.b64decode(png)}}}] if png else []
-        return {"role": "user", "content": [*image, {"text": text}]}
+        file = [{"document": {"format": "pdf", "name": "page", "source": {"bytes": base64.b64decode(pdf)}}}] if pdf else []
+        return {"role": "user", "content": [*image, *file, {"text": text}]}
 
     def results(self, calls, results):
         return [{"role": "user", "content": [
@@ -46,13 +48,17 @@ class Converse(Surface):
         ]}]
 
     def failure(self, error):
-        exceptions = self.client.exceptions
-        if isinstance(error, (exceptions.ValidationException, exceptions.ThrottlingException)):
-            return error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]["Message"]
-        if isinstance(error, EventStreamError):
-            checks.equal(error.response["Error"]["Code"], "throttlingException", "kind of failure")
-            return None, error.response["Error"]["Message"]
-        return None
+        return failure(self.client, error)
+
+
+def failure(client, error):
+    exceptions = client.exceptions
+    if isinstance(error, (exceptions.ValidationException, exceptions.ThrottlingException)):
+        return error.response["ResponseMetadata"]["HTTPStatusCode"], type(error).__name__, error.response["Error"]["Message"]
+    if isinstance(error, EventStreamError):
+        kind = error.response["Error"]["Code"]
+        return None, kind[:1].upper() + kind[1:], error.response["Error"]["Message"]
+    return None
 
 
 def collected(events):

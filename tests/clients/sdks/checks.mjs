@@ -47,6 +47,17 @@ async function image(surface, ask, model) {
   assert.equal((await ask(model, [surface.user(prompt, png)])).text, says);
 }
 
+async function document(surface, ask, model) {
+  const { prompt, pdf, says } = scenario.document;
+  assert.equal((await ask(model, [surface.user(prompt, null, pdf)])).text, says);
+}
+
+async function choice(surface, ask, model) {
+  const { prompt, name, calls } = scenario.choice;
+  const said = await ask(model, [surface.user(prompt)], { tools: true, choice: name });
+  assert.deepEqual(said.calls.map(([, name, input]) => [name, input]), calls);
+}
+
 async function schema(surface, ask, model) {
   const { prompt, schema, gives } = scenario.schema;
   const said = await ask(model, [surface.user(prompt)], { schema });
@@ -65,12 +76,17 @@ async function failed(surface, ask, model, prompt) {
 
 async function refused(surface, ask, model) {
   for (const { prompt, route, status, says } of scenario.refused)
-    assert.deepEqual(await failed(surface, ask, model.replace("to-", `${route}-`), prompt), [status, says]);
+    assert.deepEqual(await failed(surface, ask, model.replace("to-", `${route}-`), prompt), [status, surface.kinds[status], says]);
 }
 
 async function broken(surface, ask, model) {
-  const [, sentence] = await failed(surface, ask, model, scenario.broken.prompt);
-  assert.equal(sentence, scenario.broken.says);
+  const [, kind, sentence] = await failed(surface, ask, model, scenario.broken.prompt);
+  assert.deepEqual([kind, sentence], [surface.kinds[429], scenario.broken.says]);
+}
+
+async function severed(surface, ask, model) {
+  const [, kind, sentence] = await failed(surface, ask, model, scenario.severed.prompt);
+  assert.ok(kind && sentence, `kind ${kind}, sentence ${sentence}`);
 }
 
 export async function listed(surface, ask, model) {
@@ -78,13 +94,13 @@ export async function listed(surface, ask, model) {
   assert.ok(names.includes(model), `${model} is not among ${names.length} models`);
 }
 
-const CHECKS = [text, length, tools, thinking, image, schema, refused];
+const CHECKS = [text, length, tools, choice, thinking, image, document, schema, refused];
+const MODES = [["whole", false, CHECKS], ["streamed", true, [...CHECKS, broken, severed]]];
 
 export async function main(make) {
   const [base, key, ...upstreams] = process.argv.slice(2);
   for (const surface of make(base, key)) {
-    const rows = [["whole", false, CHECKS], ["streamed", true, [...CHECKS, broken]], ...(surface.alone ?? [])];
-    for (const [mode, stream, checks] of rows) {
+    for (const [mode, stream, checks] of [...(surface.modes ?? MODES), ...(surface.alone ?? [])]) {
       const row = `${surface.name} ${mode}`;
       for (const upstream of upstreams) {
         for (const check of checks) {

@@ -35,17 +35,19 @@ class Surface:
 
     name = ""  # "anthropic.messages"
     stops = {}  # of `end`, `tools` and `length`
+    kinds = {}  # of failures, by status
     usage = ()  # for 1,000 tokens of input, 200 more out of the cache, and 17 of output
     shows_thinking = True
-    alone = []  # rows besides `whole` and `streamed`: (mode, whether it streams, checks)
+    modes = []  # rows that all have, `whole` and `streamed`: (mode, whether it streams, checks)
+    alone = []  # rows besides
 
-    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, thinking=False, schema=None): ...
+    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, choice=None, thinking=False, schema=None): ...
 
-    def user(self, text, png=None): ...
+    def user(self, text, png=None, pdf=None): ...
 
     def results(self, calls, results): ...
 
-    def failure(self, error): ...  # (status, sentence), or None where it is not the SDK's own
+    def failure(self, error): ...  # (status, kind, sentence), or None where it is not the SDK's own
 
     def models(self): ...  # the names of a list
 
@@ -102,6 +104,17 @@ def image(surface, ask, model):
     equal(ask(model, [surface.user(part["prompt"], part["png"])]).text, part["says"], "text")
 
 
+def document(surface, ask, model):
+    part = SCENARIO["document"]
+    equal(ask(model, [surface.user(part["prompt"], pdf=part["pdf"])]).text, part["says"], "text")
+
+
+def choice(surface, ask, model):
+    part = SCENARIO["choice"]
+    said = ask(model, [surface.user(part["prompt"])], tools=True, choice=part["name"])
+    equal([[name, arguments] for _, name, arguments in said.calls], part["calls"], "calls")
+
+
 def schema(surface, ask, model):
     part = SCENARIO["schema"]
     said = ask(model, [surface.user(part["prompt"])], schema=part["schema"])
@@ -122,16 +135,23 @@ def failed(surface, ask, model, prompt):
 def refused(surface, ask, model):
     for part in SCENARIO["refused"]:
         to = model.replace("to-", part["route"] + "-", 1)
-        equal(failed(surface, ask, to, part["prompt"]), (part["status"], part["says"]), "error")
+        told = (part["status"], surface.kinds[part["status"]], part["says"])
+        equal(failed(surface, ask, to, part["prompt"]), told, "error")
 
 
 def broken(surface, ask, model):
     part = SCENARIO["broken"]
-    _, sentence = failed(surface, ask, model, part["prompt"])
-    equal(sentence, part["says"], "error in the stream")
+    _, kind, sentence = failed(surface, ask, model, part["prompt"])
+    equal((kind, sentence), (surface.kinds[429], part["says"]), "error in the stream")
 
 
-CHECKS = [text, length, tools, thinking, image, schema, refused]
+def severed(surface, ask, model):
+    _, kind, sentence = failed(surface, ask, model, SCENARIO["severed"]["prompt"])
+    assert kind and sentence, f"kind {kind!r}, sentence {sentence!r}"
+
+
+CHECKS = [text, length, tools, choice, thinking, image, document, schema, refused]
+Surface.modes = [("whole", False, CHECKS), ("streamed", True, [*CHECKS, broken, severed])]
 
 
 def listed(surface, ask, model):
@@ -141,8 +161,7 @@ def listed(surface, ask, model):
 
 def rows(surface):
     """The rows of a surface: each has its name, whether it streams, and its checks."""
-    both = [("whole", False, CHECKS), ("streamed", True, [*CHECKS, broken])]
-    return [(f"{surface.name} {mode}", stream, checks) for mode, stream, checks in [*both, *surface.alone]]
+    return [(f"{surface.name} {mode}", stream, checks) for mode, stream, checks in [*surface.modes, *surface.alone]]
 
 
 def attempt(row, upstream, check, call):

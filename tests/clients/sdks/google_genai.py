@@ -12,12 +12,13 @@ class Gemini(Surface):
     name = "py google-genai"
     stops = {"end": "STOP", "tools": "STOP", "length": "MAX_TOKENS"}
     usage = (1200, 200, 17, 1217)
+    kinds = {400: "INVALID_ARGUMENT", 429: "RESOURCE_EXHAUSTED"}
 
     def __init__(self, client):
         self.client = client
         self.alone = [("models", False, [checks.listed])]
 
-    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, thinking=False, schema=None):
+    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, choice=None, thinking=False, schema=None):
         config = {"system_instruction": system, "max_output_tokens": tokens}
         if tools:
             config["tools"] = [types.Tool(function_declarations=[
@@ -25,6 +26,9 @@ class Gemini(Surface):
                 for name, tool in TOOLS.items()
             ])]
             config["automatic_function_calling"] = types.AutomaticFunctionCallingConfig(disable=True)
+        if choice:
+            only = types.FunctionCallingConfig(mode="ANY", allowed_function_names=[choice])
+            config["tool_config"] = types.ToolConfig(function_calling_config=only)
         if thinking:
             config["thinking_config"] = types.ThinkingConfig(include_thoughts=True, thinking_budget=1024)
         if schema:
@@ -34,9 +38,10 @@ class Gemini(Surface):
             return said(list(self.client.models.generate_content_stream(**asked)))
         return said([self.client.models.generate_content(**asked)])
 
-    def user(self, text, png=None):
-        image = [types.Part.from_bytes(data=base64.b64decode(png), mime_type="image/png")] if png else []
-        return types.Content(role="user", parts=[*image, types.Part.from_text(text=text)])
+    def user(self, text, png=None, pdf=None):
+        media = [("image/png", png), ("application/pdf", pdf)]
+        parts = [types.Part.from_bytes(data=base64.b64decode(data), mime_type=kind) for kind, data in media if data]
+        return types.Content(role="user", parts=[*parts, types.Part.from_text(text=text)])
 
     def results(self, calls, results):
         return [types.Content(role="user", parts=[
@@ -47,7 +52,7 @@ class Gemini(Surface):
         ])]
 
     def failure(self, error):
-        return (error.code, error.message) if isinstance(error, errors.ClientError) and error.status else None
+        return (error.code, error.status, error.message) if isinstance(error, errors.APIError) else None
 
     def models(self):
         return [model.name.removeprefix("models/") for model in self.client.models.list()]

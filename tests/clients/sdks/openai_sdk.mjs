@@ -4,6 +4,8 @@ import OpenAI from "openai";
 import { listed, main, offered } from "./checks.mjs";
 
 class OpenAi {
+  kinds = { 400: "invalid_request_error", 429: "rate_limit_exceeded" };
+
   constructor(client) {
     this.client = client;
   }
@@ -11,11 +13,10 @@ class OpenAi {
   failure(error) {
     const kinds = { 400: OpenAI.BadRequestError, 429: OpenAI.RateLimitError };
     if (error.status && error instanceof (kinds[error.status] ?? OpenAI.NotFoundError)) {
-      assert.ok(error.type || error.code, JSON.stringify(error.error));
-      return [error.status, error.error.message];
+      return [error.status, error.code || error.type, error.error.message];
     }
     // What fails in the middle of a stream has no status.
-    return error.constructor === OpenAI.APIError ? [undefined, error.error.message] : null;
+    return error.constructor === OpenAI.APIError ? [undefined, error.code || error.type, error.error.message] : null;
   }
 
   async models() {
@@ -27,15 +28,17 @@ class OpenAi {
 
 class Chat extends OpenAi {
   name = "js openai chat";
+  showsThinking = true;
   stops = { end: "stop", tools: "tool_calls", length: "length" };
   usage = [1200, 200, 17, 1217];
   alone = [["models", false, [listed]]];
 
-  async ask(model, turns, { system, stream, tokens, tools, thinking, schema }) {
+  async ask(model, turns, { system, stream, tokens, tools, choice, thinking, schema }) {
     const asked = { model, max_completion_tokens: tokens, messages: [{ role: "developer", content: system }, ...turns] };
     if (tools) {
       const functions = offered.map(({ name, description, schema }) => ({ name, description, parameters: schema }));
       asked.tools = functions.map((each) => ({ type: "function", function: each }));
+      asked.tool_choice = choice ? { type: "function", function: { name: choice } } : "auto";
     }
     if (thinking) asked.reasoning_effort = "high";
     if (schema) asked.response_format = { type: "json_schema", json_schema: { name: "answer", schema, strict: true } };
@@ -58,6 +61,7 @@ class Chat extends OpenAi {
     if (calls.length) turn.tool_calls = calls.map(({ id, function: { name, arguments: input } }) => ({ id, type: "function", function: { name, arguments: input } }));
     return {
       text: message.content ?? "",
+      thinking: message.reasoning_content ?? "",
       calls: calls.map(({ id, function: { name, arguments: input } }) => [id, name, JSON.parse(input)]),
       stop: finish_reason,
       usage: usage && [usage.prompt_tokens, usage.prompt_tokens_details.cached_tokens, usage.completion_tokens, usage.total_tokens],
@@ -65,9 +69,10 @@ class Chat extends OpenAi {
     };
   }
 
-  user(text, png) {
+  user(text, png, pdf) {
     const image = { type: "image_url", image_url: { url: `data:image/png;base64,${png}` } };
-    return { role: "user", content: [...(png ? [image] : []), { type: "text", text }] };
+    const file = { type: "file", file: { filename: "page.pdf", file_data: `data:application/pdf;base64,${pdf}` } };
+    return { role: "user", content: [...(png ? [image] : []), ...(pdf ? [file] : []), { type: "text", text }] };
   }
 
   results(calls, results) {
@@ -81,9 +86,13 @@ class Responses extends OpenAi {
   usage = [1200, 200, 17, 1217];
   showsThinking = true;
 
-  async ask(model, turns, { system, stream, tokens, tools, thinking, schema }) {
+  async ask(model, turns, { system, stream, tokens, tools, choice, thinking, schema }) {
     const asked = { model, max_output_tokens: tokens, instructions: system, input: turns, store: false };
-    if (tools) asked.tools = offered.map(({ name, description, schema }) => ({ type: "function", name, description, parameters: schema, strict: false }));
+    if (tools) {
+      const functions = offered.map(({ name, description, schema }) => ({ name, description, parameters: schema, strict: false }));
+      asked.tools = functions.map((each) => ({ type: "function", ...each }));
+      asked.tool_choice = choice ? { type: "function", name: choice } : "auto";
+    }
     if (thinking) Object.assign(asked, { reasoning: { effort: "high", summary: "auto" }, include: ["reasoning.encrypted_content"] });
     if (schema) asked.text = { format: { type: "json_schema", name: "answer", schema, strict: true } };
     if (!stream) return this.said(await this.client.responses.create(asked));
@@ -109,18 +118,24 @@ class Responses extends OpenAi {
       calls: of("function_call").map((call) => [call.call_id, call.name, JSON.parse(call.arguments)]),
       stop: [status, incomplete_details?.reason],
       usage: [usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.output_tokens, usage.total_tokens],
-      turns: output.map(({ parsed_arguments, ...item }) => item),
+      turns: output.map(sent),
     };
   }
 
-  user(text, png) {
+  user(text, png, pdf) {
     const image = { type: "input_image", image_url: `data:image/png;base64,${png}`, detail: "auto" };
-    return { role: "user", content: [...(png ? [image] : []), { type: "input_text", text }] };
+    const file = { type: "input_file", filename: "page.pdf", file_data: `data:application/pdf;base64,${pdf}` };
+    return { role: "user", content: [...(png ? [image] : []), ...(pdf ? [file] : []), { type: "input_text", text }] };
   }
 
   results(calls, results) {
     return calls.map(([id], index) => ({ type: "function_call_output", call_id: id, output: results[index][0] }));
   }
+}
+
+// An item as the API takes it: without what the SDK added to it.
+function sent({ parsed_arguments, content, ...item }) {
+  return { ...item, ...(content && { content: content.map(({ parsed, ...part }) => part) }) };
 }
 
 await main((base, apiKey) => {

@@ -10,16 +10,17 @@ KINDS = {400: openai.BadRequestError, 429: openai.RateLimitError}
 
 
 class OpenAi(Surface):
+    kinds = {400: "invalid_request_error", 429: "rate_limit_exceeded"}
+
     def __init__(self, client):
         self.client = client
         self.alone = [("models", False, [checks.listed])] if self.name.endswith("chat") else []
 
     def failure(self, error):
         if isinstance(error, openai.APIStatusError) and isinstance(error, KINDS.get(error.status_code, ())):
-            assert error.type or error.code, error.body
-            return error.status_code, error.body["message"]
+            return error.status_code, error.code or error.type, error.body["message"]
         # What fails in the middle of a stream has no status.
-        return (None, error.message) if type(error) is openai.APIError else None
+        return (None, error.code or error.type, error.message) if type(error) is openai.APIError else None
 
     def models(self):
         return [strict(model).id for model in self.client.models.list()]
@@ -29,16 +30,16 @@ class Chat(OpenAi):
     name = "py openai chat"
     stops = {"end": "stop", "tools": "tool_calls", "length": "length"}
     usage = (1200, 200, 17, 1217)
-    shows_thinking = False  # there is no field for it
 
-    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, thinking=False, schema=None):
+    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, choice=None, thinking=False, schema=None):
         asked = {"model": model, "max_completion_tokens": tokens, "messages": [{"role": "developer", "content": system}, *turns]}
         if tools:
             asked["tools"] = [
                 {"type": "function", "function": {"name": name, "description": tool["description"], "parameters": tool["schema"]}}
                 for name, tool in TOOLS.items()
             ]
-            asked["tool_choice"], asked["parallel_tool_calls"] = "auto", True
+            asked["tool_choice"] = {"type": "function", "function": {"name": choice}} if choice else "auto"
+            asked["parallel_tool_calls"] = True
         if thinking:
             asked["reasoning_effort"] = "high"
         if schema:
@@ -61,7 +62,9 @@ class Chat(OpenAi):
         usage = strict(completion.usage)
         calls = choice.message.tool_calls or []
         assert choice.message.role == "assistant" and all(call.type == "function" for call in calls), choice
-        turn = {"role": "assistant", "content": choice.message.content}
+        # OpenAI has no field for thinking; the vendors who speak its dialect have these, and clients pass them back.
+        thought = {name: value for name, value in choice.message.model_extra.items() if name.startswith("reasoning_")}
+        turn = {"role": "assistant", "content": choice.message.content, **thought}
         if calls:
             turn["tool_calls"] = [
                 {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": call.function.arguments}}
@@ -69,15 +72,17 @@ class Chat(OpenAi):
             ]
         return Said(
             text=choice.message.content or "",
+            thinking=thought.get("reasoning_content", ""),
             calls=[(call.id, call.function.name, json.loads(call.function.arguments)) for call in calls],
             stop=choice.finish_reason,
             usage=(usage.prompt_tokens, usage.prompt_tokens_details.cached_tokens, usage.completion_tokens, usage.total_tokens),
             turns=[turn],
         )
 
-    def user(self, text, png=None):
+    def user(self, text, png=None, pdf=None):
         url = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png}"}}
-        return {"role": "user", "content": [*([url] if png else []), {"type": "text", "text": text}]}
+        file = {"type": "file", "file": {"filename": "page.pdf", "file_data": f"data:application/pdf;base64,{pdf}"}}
+        return {"role": "user", "content": [*([url] if png else []), *([file] if pdf else []), {"type": "text", "text": text}]}
 
     def results(self, calls, results):
         return [{"role": "tool", "tool_call_id": call[0], "content": text} for call, (text, _) in zip(calls, results, strict=True)]
@@ -88,14 +93,15 @@ class Responses(OpenAi):
     stops = {"end": ("completed", None), "tools": ("completed", None), "length": ("incomplete", "max_output_tokens")}
     usage = (1200, 200, 17, 1217)
 
-    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, thinking=False, schema=None):
+    def ask(self, model, turns, *, system, stream, tokens=1024, tools=False, choice=None, thinking=False, schema=None):
         asked = {"model": model, "max_output_tokens": tokens, "instructions": system, "input": turns, "store": False}
         if tools:
             asked["tools"] = [
                 {"type": "function", "name": name, "description": tool["description"], "parameters": tool["schema"], "strict": False}
                 for name, tool in TOOLS.items()
             ]
-            asked["tool_choice"], asked["parallel_tool_calls"] = "auto", True
+            asked["tool_choice"] = {"type": "function", "name": choice} if choice else "auto"
+            asked["parallel_tool_calls"] = True
         if thinking:
             asked["reasoning"] = {"effort": "high", "summary": "auto"}
             asked["include"] = ["reasoning.encrypted_content"]
@@ -105,15 +111,15 @@ class Responses(OpenAi):
             return self.said(strict(self.client.responses.create(**asked)))
         numbers = [strict(event).sequence_number for event in self.client.responses.create(**asked, stream=True)]
         checks.equal(numbers, list(range(len(numbers))), "sequence numbers")
-        pieces, failures = [], []
+        pieces, failure = [], None
         with self.client.responses.stream(**asked) as events:
             for event in events:
                 if event.type == "response.output_text.delta":
                     pieces.append(event.delta)
                 if event.type in ("error", "response.failed"):
-                    failures.append(event.message if event.type == "error" else event.response.error.message)
-            if failures:  # the SDK leaves it to its users to raise
-                raise openai.APIError(failures[0], request=None, body=None)
+                    failure = event if event.type == "error" else event.response.error
+            if failure:  # the SDK leaves it to its users to raise
+                raise openai.APIError(failure.message, request=None, body={"code": failure.code})
             answer = self.said(event.response)  # `get_final_response` has none where the answer was cut
         checks.equal("".join(pieces), answer.text, "streamed text")
         return answer
@@ -129,16 +135,25 @@ class Responses(OpenAi):
             calls=[(call.call_id, call.name, json.loads(call.arguments)) for call in calls],
             stop=(response.status, response.incomplete_details and response.incomplete_details.reason),
             usage=(usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.output_tokens, usage.total_tokens),
-            turns=[{name: value for name, value in item.to_dict().items() if name != "parsed_arguments"} for item in items],
+            turns=[sent(item.to_dict()) for item in items],
         )
 
-    def user(self, text, png=None):
+    def user(self, text, png=None, pdf=None):
         url = {"type": "input_image", "image_url": f"data:image/png;base64,{png}", "detail": "auto"}
-        return {"role": "user", "content": [*([url] if png else []), {"type": "input_text", "text": text}]}
+        file = {"type": "input_file", "filename": "page.pdf", "file_data": f"data:application/pdf;base64,{pdf}"}
+        return {"role": "user", "content": [*([url] if png else []), *([file] if pdf else []), {"type": "input_text", "text": text}]}
 
     def results(self, calls, results):
         outputs = zip(calls, results, strict=True)
         return [{"type": "function_call_output", "call_id": call[0], "output": text} for call, (text, _) in outputs]
+
+
+def sent(item):
+    """An item as the API takes it: without what the SDK added to it."""
+    for part in [item, *(item.get("content") or [])]:
+        part.pop("parsed_arguments", None)
+        part.pop("parsed", None)
+    return item
 
 
 if __name__ == "__main__":

@@ -88,18 +88,30 @@ class Recorder:
             cell = "/".join([result["row"].replace(" ", "/"), result["upstream"], result["check"]])
             records = by_cell.pop(cell, [])
             faults = [fault(record["path"], record["body"]) for record in records]
-            if result["check"] == "thinking" and result["row"] in sealed:
+            if result["check"] == "thinking" and result["row"] in sealed and result["upstream"] != "chat":
                 faults.append(unsealed(records))
+            if result["check"] == "choice":
+                faults += [unchosen(record) for record in records]
             for wrong in dict.fromkeys(filter(None, faults)):
                 result["fault"] = "; ".join(filter(None, [result["fault"], f"at the provider: {wrong}"]))
 
 
+def unchosen(record):
+    """The tool that must be called is named beside the tools, and not only among them."""
+    body = json.loads(record["body"])
+    beside = [body.get("tool_choice"), (body.get("toolConfig") or {}).get("toolChoice"), (body.get("toolConfig") or {}).get("functionCallingConfig")]
+    return None if '"clock"' in json.dumps(beside) else f"no tool is demanded: {beside}"
+
+
 def unsealed(records):
-    """A provider seals its thinking, and must get each seal back with the next request of the conversation."""
-    seals = set()
+    """A provider seals its thinking, and must get each seal back with the next request of the conversation. Chat has no seals."""
+    seals = []
     for record in records:
         answer = record["answer"]
         answer += "".join(base64.b64decode(chunk).decode() for chunk in re.findall(r'"bytes":"([^"]+)"', answer))
-        seals |= set(SEAL.findall(answer))
-    gone = [seal for seal in seals if not any(seal in record["body"] for record in records)]
+        # A script that asks twice goes on with the last answer.
+        seals = SEAL.findall(answer) or seals
+    if not seals:
+        return "the provider sealed nothing"
+    gone = [seal for seal in set(seals) if not any(seal in record["body"] for record in records)]
     return f"seals that did not come back: {', '.join(gone)}" if gone else None
