@@ -47,11 +47,12 @@ class Recorder:
         body = request.rfile.read(int(request.headers.get("content-length") or 0))
         connection = http.client.HTTPConnection(upstream, timeout=60)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
-        answered = b""
+        answered, status = b"", None
         try:
             connection.request(request.command, request.path, body=body or None, headers=headers)
             answer = connection.getresponse()
-            request.send_response_only(answer.status)
+            status = answer.status
+            request.send_response_only(status)
             for name, value in answer.getheaders():
                 if name.lower() not in HOP_BY_HOP | {"content-length"}:
                     request.send_header(name, value)
@@ -62,6 +63,9 @@ class Recorder:
                 request.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                 request.wfile.flush()
             request.wfile.write(b"0\r\n\r\n")
+        except (http.client.HTTPException, OSError):
+            # One of the two was cut off: so is the other.
+            request.close_connection = True
         finally:
             connection.close()
             cell = CELL.search(body)
@@ -70,7 +74,7 @@ class Recorder:
                 "path": request.path,
                 "headers": dict(request.headers.items()),
                 "body": body.decode("utf-8", "replace"),
-                "status": answer.status,
+                "status": status,
                 "answer": answered.decode("utf-8", "replace"),
             })
 
