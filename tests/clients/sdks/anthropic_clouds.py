@@ -12,9 +12,12 @@ class Bedrock(Messages):
         super().__init__(client)
         self.alone = []
 
-    # Bedrock names the kind in a header alone, of which the SDK makes its class.
+    # Bedrock names the kind of an answer in a header alone, and the SDK its class after the status; in a stream the frame says it.
     def told(self, error):
-        return self.kinds.get(error.status_code, "error"), error.body["message"]
+        if "message" in error.body:
+            return self.kinds[error.status_code], error.body["message"]
+        kind = error.body["error"]["type"]
+        return self.kinds[429] if kind == "throttlingException" else kind, error.body["error"]["message"]
 
 
 class Vertex(Messages):
