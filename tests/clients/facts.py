@@ -1,10 +1,10 @@
 """What a request of any dialect holds, as facts that two taps can compare: names, counts and hashes, never a text.
 
-    facts.py CLIENT_LOG UPSTREAM_LOG CLIENT_ROWS UPSTREAM_ROWS PATH PROOF [sealed]
+    facts.py CLIENT_LOG UPSTREAM_LOG CLIENT_ROWS UPSTREAM_ROWS PATH PROOF [sealed] [pictured]
 
 Compares what stands behind so many rows of two taps' logs: each request of the client reached the provider at PATH (a regular
-expression) with every tool, every longer text and every picture; in the last of them was the tool's result, PROOF; and, `sealed`, what
-the provider sealed in its answer. Says what is wrong, and ends with 1.
+expression) with every tool, every longer text and every picture; in the last of them was the tool's result, PROOF; `sealed`, what the
+provider had sealed in its answer; and, `pictured`, a picture. Says what is wrong, and ends with 1.
 """
 
 import hashlib
@@ -16,6 +16,8 @@ import sys
 TEXT_CHARACTERS_MIN = 120
 CONVERSATION = ("system", "instructions", "systemInstruction", "messages", "input", "contents")
 PROOF = re.compile(r"proof-\d+")
+# A picture in any dialect, however deep in the result of a tool.
+PICTURE = re.compile(r'"(?:image|image_url|inlineData)": \{|"type": "(?:image|input_image)"')
 # How everything begins that the simulator seals.
 SEAL = re.compile(r"c2ltdWxhdG9y[0-9a-f]{8}")
 
@@ -35,7 +37,7 @@ def facts(body):
         "texts": sorted({hashlib.sha256(text.encode()).hexdigest()[:16] for text in texts(said)}),
         "tools": sorted({name for name, is_hosted in tools(request) if not is_hosted}),
         "hosted": sorted({name for name, is_hosted in tools(request) if is_hosted}),
-        "pictures": len(re.findall(r'"(?:image|input_image|image_url|inlineData)": \{|"type": "input_image"', whole)),
+        "pictures": len(PICTURE.findall(whole)),
         "proofs": sorted(set(PROOF.findall(whole))),
         "seals": sorted(set(SEAL.findall(whole))),
         "cached": len(re.findall(r'"(?:cache_control|cachePoint)"', json.dumps(request))),
@@ -45,7 +47,8 @@ def facts(body):
 def texts(value):
     if isinstance(value, str):
         if len(value) >= TEXT_CHARACTERS_MIN and not SEAL.search(value):
-            yield value
+            # Some dialects have data by itself, others in an address.
+            yield value.split(";base64,", 1)[-1] if value.startswith("data:") else value
     elif isinstance(value, list):
         for each in value:
             yield from texts(each)
@@ -84,7 +87,7 @@ def tool_names(tool, group):
         yield tool.get("type") or next(iter(tool)), True
 
 
-def wrong(client, upstream, path, proof, is_sealed):
+def wrong(client, upstream, path, proof, more):
     if not client or len(client) != len(upstream):
         yield f"{len(client)} requests of the client, {len(upstream)} at the provider"
         return
@@ -104,8 +107,10 @@ def wrong(client, upstream, path, proof, is_sealed):
     last = upstream[-1]["facts"]
     if proof and proof not in last["proofs"]:
         yield "the result of the tool did not reach the provider"
-    if is_sealed and not last["seals"]:
+    if "sealed" in more and not last["seals"]:
         yield "the provider did not get its seal back"
+    if "pictured" in more and not last["pictures"]:
+        yield "the client sent no picture"
 
 
 def rows(path, skipped):
@@ -116,6 +121,6 @@ def rows(path, skipped):
 
 if __name__ == "__main__":
     client_log, upstream_log, client_rows, upstream_rows, path, proof, *more = sys.argv[1:]
-    found = list(wrong(rows(client_log, client_rows), rows(upstream_log, upstream_rows), path, proof, "sealed" in more))
+    found = list(wrong(rows(client_log, client_rows), rows(upstream_log, upstream_rows), path, proof, more))
     print(*found, sep="\n", file=sys.stderr)
     sys.exit(1 if found else 0)
