@@ -8,7 +8,7 @@ help:
 	@echo "make demo          a governed request, a refusal, a revocation, a budget that ends and the audit log, as a story that ends by itself"
 	@echo "make test          every test, over SQLite and PostgreSQL"
 	@echo "make lint          formatting, clippy, and the checks of the data files"
-	@echo "make test-clients  Claude Code and the Anthropic SDKs through Tollgate (installs them from npm and PyPI)"
+	@echo "make test-clients  agents and SDKs through Tollgate, against every dialect (installs them from npm and PyPI)"
 	@echo "make simulate      budgets in simulated fleets: SEEDS=100000 plays so many stories, SEED=42 shows one event by event"
 	@echo "make mutants-budget  plants faults in the budgets' state machines and fails when the tests miss one"
 	@echo "make fuzz          the decoders of core/dialect against libFuzzer, each for TIME=600 seconds (needs nightly Rust); TARGETS=sse runs one"

@@ -14,6 +14,8 @@ pub(crate) struct Ask {
     pub(crate) max_tokens: Option<u64>,
     /// An OpenAI chat stream ends with its usage only when this is asked for.
     pub(crate) include_usage: bool,
+    /// OpenAI Responses seals its reasoning only when this is asked for.
+    pub(crate) include_seals: bool,
     pub(crate) body_bytes: usize,
     /// The CRC-32 of the body, of which the answer's identifiers are made, so that they depend on the request alone.
     pub(crate) body_sum: u32,
@@ -30,6 +32,8 @@ struct Top<'a> {
     max_tokens: Option<u64>,
     #[serde(default)]
     stream_options: Option<StreamOptions>,
+    #[serde(borrow, default)]
+    include: Option<Vec<Cow<'a, str>>>,
     #[serde(default, rename = "generationConfig", alias = "generation_config")]
     generation: Option<Limits>,
     #[serde(default, rename = "inferenceConfig")]
@@ -53,6 +57,7 @@ impl Ask {
     pub(crate) fn read(call: &Call, body: &[u8]) -> Option<Self> {
         let top: Top<'_> = serde_json::from_slice(body).ok()?;
         let limits = top.generation.or(top.inference);
+        let included = top.include.unwrap_or_default();
         Some(Self {
             model: call
                 .model()
@@ -62,6 +67,7 @@ impl Ask {
             stream: call.is_stream().or(top.stream).unwrap_or_default(),
             max_tokens: top.max_tokens.or(limits.and_then(|limits| limits.tokens_max)),
             include_usage: top.stream_options.and_then(|options| options.include_usage).unwrap_or_default(),
+            include_seals: included.iter().any(|field| field == "reasoning.encrypted_content"),
             body_bytes: body.len(),
             body_sum: crc32fast::hash(body),
         })
@@ -97,7 +103,8 @@ impl LastTurn {
         let said_by_model = |turn: &&Value| {
             let role = turn.get("role").and_then(Value::as_str);
             let kind = turn.get("type").and_then(Value::as_str);
-            matches!(role, Some("assistant" | "model")) || matches!(kind, Some("function_call" | "reasoning"))
+            matches!(role, Some("assistant" | "model"))
+                || matches!(kind, Some("function_call" | "custom_tool_call" | "reasoning"))
         };
         let behind = turns.iter().rposition(|turn| said_by_model(&turn)).map_or(0, |place| place + 1);
         let mut last = Self::default();
@@ -191,6 +198,11 @@ mod tests {
             (r#"{"input":"a"}"#, "a", false),
             (
                 r#"{"input":[{"role":"user","content":[{"type":"input_text","text":"a"}]},{"type":"function_call","name":"f"},{"type":"function_call_output","output":"x"}]}"#,
+                "",
+                true,
+            ),
+            (
+                r#"{"input":[{"role":"user","content":"a"},{"type":"custom_tool_call","name":"f","input":"x"},{"type":"custom_tool_call_output","output":"x"}]}"#,
                 "",
                 true,
             ),

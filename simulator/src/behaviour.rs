@@ -69,6 +69,8 @@ pub(crate) struct Content {
 pub(crate) struct ToolUse {
     pub(crate) name: String,
     pub(crate) input: Map<String, Value>,
+    /// It takes a text and no JSON: the argument `input`.
+    pub(crate) is_custom: bool,
 }
 
 /// What the answer says that it cost; what is absent is counted from the bytes.

@@ -29,6 +29,7 @@ pub(crate) struct Reply {
     pub(crate) stop_word: Option<String>,
     pub(crate) pings: Option<usize>,
     pub(crate) include_usage: bool,
+    pub(crate) include_seals: bool,
 }
 
 /// Why it ends.
@@ -119,6 +120,7 @@ impl Reply {
             stop_word: stop_reason.clone(),
             pings: *pings,
             include_usage: ask.include_usage,
+            include_seals: ask.include_seals,
         }
     }
 
@@ -130,6 +132,11 @@ impl Reply {
     /// The text in the pieces of a stream.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = String> + Send + use<> {
         self.text.clone().into_iter().flat_map(Text::pieces)
+    }
+
+    /// What a provider seals its thinking with, and wants back: base64, of which the beginning is always the same.
+    pub(crate) fn seal(&self) -> String {
+        format!("c2ltdWxhdG9y{}", self.mark)
     }
 
     /// The identifier of a tool's call.

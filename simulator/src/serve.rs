@@ -234,7 +234,7 @@ impl Arrival {
         fault.error_event = fault.error_event.filter(|_| is_stream);
         let wrong = Wrong::asked(behaviour.failure.as_ref().unwrap_or(&crate::behaviour::Failure::default()));
         let call = self.call.as_ref().unwrap_or(&Call::Messages);
-        let error = wrong.event(call, &self.request_id);
+        let error = wrong.event(call, &self.request_id, fault.error_event.unwrap_or_default());
         let score = Score { frames, pace: behaviour.pace, fault, error, encoding: behaviour.shape.encoding };
         Sending::play(score, visit, self.reset.clone())
     }

@@ -1,10 +1,10 @@
 """A tap: passes HTTP through unchanged and writes down what passed, as hashes.
 
-    tap.py UPSTREAM_URL LOG_FILE
+    tap.py UPSTREAM_URL LOG_FILE [facts]
 
 Prints the port it listens on. One JSON line a request: method, path, sha256 of the request body, the names and values of
-the headers that must survive, in which headers a credential came, status, sha256 and length of the answer's body. Never a
-body, never a credential.
+the headers that must survive, in which headers a credential came, status, sha256 and length of the answer's body; with `facts`
+what the request holds (`facts.py`). Never a body, never a credential.
 """
 
 import hashlib
@@ -15,11 +15,14 @@ import sys
 import threading
 import urllib.parse
 
+from facts import facts
+
 UPSTREAM = urllib.parse.urlsplit(sys.argv[1])
 LOG = open(sys.argv[2], "a", buffering=1, encoding="utf-8")
 LOCK = threading.Lock()
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
 CREDENTIALS = ("authorization", "x-api-key")
+TELLS_FACTS = sys.argv[3:] == ["facts"]
 KEPT = ("anthropic-", "x-claude-code-", "x-stainless-", "user-agent", "content-type", "x-app")
 
 
@@ -67,6 +70,8 @@ class Tap(http.server.BaseHTTPRequestHandler):
                 "answer_sha256": answered.hexdigest(),
                 "answer_bytes": length,
             }
+            if TELLS_FACTS:
+                row["facts"] = facts(body)
             with LOCK:
                 LOG.write(json.dumps(row, sort_keys=True) + "\n")
 

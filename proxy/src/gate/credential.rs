@@ -19,6 +19,15 @@ const BARE: [HeaderName; 3] = [
     HeaderName::from_static("api-key"),
 ];
 
+// How an AWS signature begins.
+const AWS_SCHEME: &str = "AWS4-HMAC-SHA256";
+// What belongs to an AWS signature, and means nothing where another is made.
+const AWS_REST: [HeaderName; 3] = [
+    HeaderName::from_static("x-amz-date"),
+    HeaderName::from_static("x-amz-security-token"),
+    HeaderName::from_static("x-amz-content-sha256"),
+];
+
 /// What a client presented, well-formed.
 #[derive(Debug)]
 pub(super) enum Lifted {
@@ -37,7 +46,7 @@ pub(super) fn lift(headers: &mut HeaderMap) -> Result<Lifted, Refusal> {
     let presented = collect(headers);
     headers.remove(AUTHORIZATION);
     headers.remove(PROXY_AUTHORIZATION);
-    for name in BARE {
+    for name in BARE.into_iter().chain(AWS_REST) {
         headers.remove(name);
     }
     let text = presented?;
@@ -62,9 +71,9 @@ pub(super) fn lift(headers: &mut HeaderMap) -> Result<Lifted, Refusal> {
 
 fn collect(headers: &HeaderMap) -> Result<Zeroizing<String>, Refusal> {
     let mut found: Option<&str> = None;
-    let bearers = headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().ok().and_then(bearer));
+    let shown = headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().ok().and_then(authorized));
     let bare = BARE.into_iter().flat_map(|name| headers.get_all(name)).map(|value| value.to_str().ok().map(str::trim));
-    for text in bearers.chain(bare) {
+    for text in shown.chain(bare) {
         let text = text.ok_or_else(|| {
             refused("The credential cannot be read. Send the Tollgate key as \"Authorization: Bearer <key>\" or \"x-api-key: <key>\".")
         })?;
@@ -81,10 +90,19 @@ fn collect(headers: &HeaderMap) -> Result<Zeroizing<String>, Refusal> {
     })
 }
 
-// RFC 9110, section 11.1: the scheme's case does not matter.
-fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+// RFC 9110, section 11.1: the scheme's case does not matter. Of an AWS signature the access key id is taken,
+// `Credential=<id>/<date>/<region>/<service>/aws4_request`: SDKs of AWS send a bearer's token over TLS alone, and older ones know none.
+// What it is made with is nobody's secret here, so that it proves nothing, and need not: a bearer's token comes in clear as well.
+fn authorized(value: &str) -> Option<&str> {
+    let (scheme, rest) = value.trim().split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.trim());
+    }
+    if !scheme.eq_ignore_ascii_case(AWS_SCHEME) {
+        return None;
+    }
+    let scope = rest.split(',').find_map(|part| part.trim().strip_prefix("Credential="))?;
+    scope.split('/').next()
 }
 
 fn refused(sentence: &'static str) -> Refusal {
@@ -125,7 +143,17 @@ mod tests {
 
     fn taken_from_each_header(one: String) {
         let bearer = format!("Bearer {one}");
+        let signed = format!(
+            "AWS4-HMAC-SHA256 Credential={one}/20150830/us-east-1/bedrock/aws4_request, SignedHeaders=host;x-amz-date, Signature=5d67"
+        );
         for pairs in [
+            vec![("authorization", signed.clone()), ("x-amz-date", "20150830T123600Z".into())],
+            vec![
+                ("authorization", signed.replacen("AWS4", "aws4", 1).replace(", ", ",")),
+                ("x-amz-security-token", "t".into()),
+                ("x-amz-content-sha256", "e3b0".into()),
+            ],
+            vec![("authorization", signed), ("x-api-key", one.clone())],
             vec![("authorization", bearer.clone())],
             vec![("authorization", format!("bearer  {one} "))],
             vec![("x-api-key", one.clone())],
@@ -149,6 +177,8 @@ mod tests {
             (vec![("authorization", format!("Bearer {one}")), ("x-api-key", two.clone())], "Two different"),
             (vec![("x-api-key", one.clone()), ("x-api-key", two.clone())], "Two different"),
             (vec![("authorization", "Basic dXNlcjpwYXNz".into())], "cannot be read"),
+            (vec![("authorization", "AWS4-HMAC-SHA256 SignedHeaders=host, Signature=5d67".into())], "cannot be read"),
+            (vec![("authorization", "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/r/s/t".into())], "not a Tollgate key"),
             (vec![("authorization", one.clone())], "cannot be read"),
             (vec![("x-api-key", "caf\u{e9}".into())], "cannot be read"),
             (vec![("x-api-key", "sk-ant-api03-whatever".into())], "not a Tollgate key"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, Response, StatusCode};
-use tollgate_dialect::{ListedModel, anthropic, openai_model_list};
+use tollgate_dialect::{ListedModel, anthropic, gemini, openai_model_list};
 use tollgate_policy::{
     decide,
     refusal::{Refusal, RefusalKind},
@@ -18,6 +18,9 @@ use super::{
 use crate::refuse;
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+// Every SDK of Google says so who it is. Some ask at the path that all three have in common.
+const GOOGLE_CLIENT: HeaderName = HeaderName::from_static("x-goog-api-client");
+const GOOGLE_PATH: &str = "/v1beta/models";
 // The API's own bounds of a page: 20 when nothing is said, 1,000 at most.
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 1_000;
@@ -38,7 +41,10 @@ pub(super) fn discover(visitor: Visitor) -> Verdict<Response<Bytes>> {
         return Err(ticket.refuse(Refusal::new(RefusalKind::Malformed, sentence)));
     };
     let models = decide::models(&current.snapshot, &caller);
-    let body = if message.headers.contains_key(ANTHROPIC_VERSION) {
+    let has = |name| message.headers.contains_key(name);
+    let body = if has(GOOGLE_CLIENT) || message.uri.path().ends_with(GOOGLE_PATH) {
+        gemini::model_list(models.iter().map(|model| listed(model)))
+    } else if has(ANTHROPIC_VERSION) {
         let (shown, has_more) = page.of(&models);
         anthropic::model_page(shown.iter().map(|model| listed(model)), has_more)
     } else {

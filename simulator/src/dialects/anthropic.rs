@@ -56,7 +56,7 @@ pub(crate) fn events(reply: &Reply) -> impl Iterator<Item = (&'static str, Strin
     let mut before = Vec::new();
     let mut index = 0;
     if let Some(thinking) = &reply.thinking {
-        before.extend(thinking_block(index, thinking, &reply.mark));
+        before.extend(thinking_block(index, thinking, &reply.seal()));
         index += 1;
     }
     for search in 0..usize::try_from(reply.tokens.web_searches).unwrap_or_default() {
@@ -123,7 +123,7 @@ fn usage(tokens: &Tokens, output: u64) -> Value {
 fn content(reply: &Reply) -> Value {
     let mut blocks = Vec::new();
     if let Some(thinking) = &reply.thinking {
-        blocks.push(json!({"type": "thinking", "thinking": thinking, "signature": signature(&reply.mark)}));
+        blocks.push(json!({"type": "thinking", "thinking": thinking, "signature": reply.seal()}));
     }
     for search in 0..usize::try_from(reply.tokens.web_searches).unwrap_or_default() {
         let id = reply.tool_id("srvtoolu_", search);
@@ -141,10 +141,6 @@ fn content(reply: &Reply) -> Value {
     Value::Array(blocks)
 }
 
-fn signature(mark: &str) -> String {
-    format!("c2ltdWxhdG9y{mark}")
-}
-
 fn search_result(id: &str) -> Value {
     json!({"type": "web_search_tool_result", "tool_use_id": id, "content": [{"type": "web_search_result",
         "title": "A page", "url": "https://example.com/", "encrypted_content": "c2ltdWxhdG9y", "page_age": null}]})
@@ -152,11 +148,11 @@ fn search_result(id: &str) -> Value {
 
 type Events = Vec<(&'static str, String)>;
 
-fn thinking_block(index: usize, thinking: &str, mark: &str) -> Events {
+fn thinking_block(index: usize, thinking: &str, seal: &str) -> Events {
     let start = json!({"type": "thinking", "thinking": "", "signature": ""});
     let deltas = [
         json!({"type": "thinking_delta", "thinking": thinking}),
-        json!({"type": "signature_delta", "signature": signature(mark)}),
+        json!({"type": "signature_delta", "signature": seal}),
     ];
     block(index, &start, deltas)
 }

@@ -10,7 +10,7 @@ pub(crate) fn whole(reply: &Reply) -> Bytes {
     let thinking = reply
         .thinking
         .as_ref()
-        .map(|thinking| json!({"reasoningContent": {"reasoningText": {"text": thinking, "signature": reply.mark}}}));
+        .map(|thinking| json!({"reasoningContent": {"reasoningText": {"text": thinking, "signature": reply.seal()}}}));
     let text = reply.text.as_ref().map(|_| json!({"text": reply.text()}));
     let calls = reply.tools.iter().enumerate().map(|(index, tool)| {
         json!({"toolUse": {"toolUseId": reply.tool_id("tooluse_", index), "name": tool.name, "input": tool.input}})
@@ -26,7 +26,7 @@ pub(crate) fn stream(reply: &Reply) -> Frames {
     let mut index = 0;
     if let Some(thinking) = &reply.thinking {
         before.push(delta(index, &json!({"reasoningContent": {"text": thinking}})));
-        before.push(delta(index, &json!({"reasoningContent": {"signature": reply.mark}})));
+        before.push(delta(index, &json!({"reasoningContent": {"signature": reply.seal()}})));
         before.push(block_stop(index));
         index += 1;
     }

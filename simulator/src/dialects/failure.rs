@@ -45,14 +45,14 @@ impl Wrong {
         }
     }
 
-    /// As an event in a stream.
-    pub(crate) fn event(&self, call: &Call, request_id: &str) -> Bytes {
+    /// As an event in a stream, behind so many others.
+    pub(crate) fn event(&self, call: &Call, request_id: &str, number: usize) -> Bytes {
         let value = self.value(call.vendor(), request_id);
         match (call.vendor(), call) {
             (Vendor::Anthropic, _) => named_event("error", &value.to_string()),
             (Vendor::OpenAi, Call::Responses) => {
-                let fields =
-                    json!({"type": "error", "code": self.kind(Vendor::OpenAi), "message": self.message, "param": null});
+                let fields = json!({"type": "error", "code": self.kind(Vendor::OpenAi), "message": self.message,
+                    "param": null, "sequence_number": number});
                 named_event("error", &fields.to_string())
             }
             (Vendor::OpenAi | Vendor::Gemini, _) => event(&value.to_string()),

@@ -51,8 +51,15 @@ fn thought(reply: &Reply) -> Option<Value> {
     reply.thinking.as_ref().map(|thinking| json!({"text": thinking, "thought": true}))
 }
 
+// Whoever thought seals the first of the calls.
 fn calls(reply: &Reply) -> impl Iterator<Item = Value> {
-    reply.tools.iter().map(|tool| json!({"functionCall": {"name": tool.name, "args": tool.input}}))
+    reply.tools.iter().enumerate().map(|(index, tool)| {
+        let mut part = json!({"functionCall": {"name": tool.name, "args": tool.input}});
+        if let (0, Some(_), Some(part)) = (index, &reply.thinking, part.as_object_mut()) {
+            part.insert("thoughtSignature".to_owned(), Value::from(reply.seal()));
+        }
+        part
+    })
 }
 
 fn response(reply: &Reply, parts: Vec<Value>, is_last: bool) -> Value {

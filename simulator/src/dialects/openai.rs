@@ -6,6 +6,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+/// Where the vendors who speak this dialect, and not its author, tell what the model thought.
+const THINKING: &str = "reasoning_content";
 /// How long an embedding is.
 const DIMENSIONS: usize = 16;
 
@@ -13,6 +15,9 @@ const DIMENSIONS: usize = 16;
 pub(crate) fn whole(reply: &Reply) -> Bytes {
     let mut message =
         json!({"role": "assistant", "content": reply.text.as_ref().map(|_| reply.text()), "refusal": null});
+    if let (Some(message), Some(thinking)) = (message.as_object_mut(), &reply.thinking) {
+        message.insert(THINKING.to_owned(), thinking.clone().into());
+    }
     if let (Some(message), false) = (message.as_object_mut(), reply.tools.is_empty()) {
         message.insert(
             "tool_calls".to_owned(),
@@ -38,6 +43,8 @@ pub(crate) fn stream(reply: &Reply) -> Frames {
         ))
     };
     let start = chunk(r#"{"role":"assistant","content":"","refusal":null}"#, "null");
+    let thinking =
+        reply.thinking.as_ref().map(|thinking| chunk(&format!(r#"{{"{THINKING}":{}}}"#, quoted(thinking)), "null"));
     let calls: Vec<Bytes> =
         (0..reply.tools.len()).flat_map(|index| call_deltas(reply, index)).map(|delta| chunk(&delta, "null")).collect();
     let finish = chunk("{}", &quoted(finish_reason(reply)));
@@ -50,7 +57,7 @@ pub(crate) fn stream(reply: &Reply) -> Frames {
     });
     let text = reply.pieces().map(move |piece| chunk(&format!(r#"{{"content":{}}}"#, quoted(&piece)), "null"));
     let done = Bytes::from_static(b"data: [DONE]\n\n");
-    Box::new(std::iter::once(start).chain(text).chain(calls).chain([finish]).chain(usage).chain([done]))
+    Box::new(std::iter::once(start).chain(thinking).chain(text).chain(calls).chain([finish]).chain(usage).chain([done]))
 }
 
 /// Embeddings: for each input a vector that its bytes decide.

@@ -1,9 +1,31 @@
 //! OpenAI Responses.
 
 use super::{Frames, body, named_event};
-use crate::reply::{CREATED, Reply, Stop, Tokens, input_json};
+use crate::{
+    behaviour::ToolUse,
+    reply::{CREATED, Reply, Stop, Tokens, input_json},
+};
 use bytes::Bytes;
 use serde_json::{Value, json};
+
+/// Notes which of the tools that are to be called take a text and no JSON: so the request says, among its tools or among those that
+/// an item of the input brings along.
+pub(crate) fn find_custom(request: &[u8], tools: &mut [ToolUse]) {
+    if tools.is_empty() {
+        return;
+    }
+    let request: Value = serde_json::from_slice(request).unwrap_or_default();
+    let items = request.get("input").and_then(Value::as_array).into_iter().flatten();
+    let mut open: Vec<&Value> = items.chain([&request]).filter_map(|holder| holder.get("tools")).collect();
+    while let Some(declared) = open.pop() {
+        for tool in declared.as_array().into_iter().flatten() {
+            open.extend(tool.get("tools"));
+            let is_custom = tool.get("type").and_then(Value::as_str) == Some("custom");
+            let name = tool.get("name").and_then(Value::as_str).filter(|_| is_custom);
+            tools.iter_mut().filter(|wanted| Some(&*wanted.name) == name).for_each(|wanted| wanted.is_custom = true);
+        }
+    }
+}
 
 /// The answer as one response.
 pub(crate) fn whole(reply: &Reply) -> Bytes {
@@ -96,15 +118,28 @@ fn message_item(reply: &Reply, status: &str) -> Value {
 
 fn reasoning_item(reply: &Reply, thinking: &str) -> Value {
     let summary = json!([{"type": "summary_text", "text": thinking}]);
-    json!({"id": format!("rs_{}", reply.mark), "type": "reasoning", "summary": summary})
+    let seal = reply.include_seals.then(|| reply.seal());
+    json!({"id": format!("rs_{}", reply.mark), "type": "reasoning", "summary": summary, "encrypted_content": seal})
+}
+
+/// What a call says: of a function its arguments, of a custom tool the argument `input` as it is.
+fn said(tool: &ToolUse) -> String {
+    if !tool.is_custom {
+        return input_json(tool);
+    }
+    tool.input.get("input").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 fn call_item(reply: &Reply, index: usize, is_done: bool) -> Value {
-    let (name, arguments) =
-        reply.tools.get(index).map(|tool| (tool.name.as_str(), input_json(tool))).unwrap_or_default();
-    let (status, arguments) = if is_done { ("completed", arguments) } else { ("in_progress", String::new()) };
-    json!({"id": reply.tool_id("fc_", index), "type": "function_call", "status": status, "name": name,
-        "call_id": reply.tool_id("call_", index), "arguments": arguments})
+    let Some(tool) = reply.tools.get(index) else { return Value::Null };
+    let (status, said) = if is_done { ("completed", said(tool)) } else { ("in_progress", String::new()) };
+    let call_id = reply.tool_id("call_", index);
+    if tool.is_custom {
+        return json!({"id": reply.tool_id("ctc_", index), "type": "custom_tool_call", "status": status,
+            "name": tool.name, "call_id": call_id, "input": said});
+    }
+    json!({"id": reply.tool_id("fc_", index), "type": "function_call", "status": status, "name": tool.name,
+        "call_id": call_id, "arguments": said})
 }
 
 fn reasoning_events(reply: &Reply, index: usize, thinking: &str) -> Events {
@@ -117,10 +152,13 @@ fn reasoning_events(reply: &Reply, index: usize, thinking: &str) -> Events {
         }
         place
     };
+    let part = |text: &str| place(json!({"part": {"type": "summary_text", "text": text}}));
     vec![
         ("response.output_item.added", json!({"output_index": index, "item": open})),
+        ("response.reasoning_summary_part.added", part("")),
         ("response.reasoning_summary_text.delta", place(json!({"delta": thinking}))),
         ("response.reasoning_summary_text.done", place(json!({"text": thinking}))),
+        ("response.reasoning_summary_part.done", part(thinking)),
         ("response.output_item.done", json!({"output_index": index, "item": reasoning_item(reply, thinking)})),
     ]
 }
@@ -153,21 +191,35 @@ fn text_closing(reply: &Reply, index: usize) -> Events {
 
 fn call_events(reply: &Reply, index: usize, number: usize) -> Events {
     let item = call_item(reply, number, true);
-    let (id, arguments) = (item.get("id").cloned(), item.get("arguments").cloned());
-    vec![
-        ("response.output_item.added", json!({"output_index": index, "item": call_item(reply, number, false)})),
-        ("response.function_call_arguments.delta", json!({"item_id": id, "output_index": index, "delta": arguments})),
-        (
-            "response.function_call_arguments.done",
-            json!({"item_id": id, "output_index": index, "arguments": arguments}),
-        ),
-        ("response.output_item.done", json!({"output_index": index, "item": item})),
-    ]
+    let id = item.get("id").cloned();
+    let opening =
+        ("response.output_item.added", json!({"output_index": index, "item": call_item(reply, number, false)}));
+    let [delta, done] = match item.get("input") {
+        Some(input) => [
+            ("response.custom_tool_call_input.delta", json!({"item_id": id, "output_index": index, "delta": input})),
+            ("response.custom_tool_call_input.done", json!({"item_id": id, "output_index": index, "input": input})),
+        ],
+        None => {
+            let arguments = item.get("arguments");
+            [
+                (
+                    "response.function_call_arguments.delta",
+                    json!({"item_id": id, "output_index": index, "delta": arguments}),
+                ),
+                (
+                    "response.function_call_arguments.done",
+                    json!({"item_id": id, "output_index": index, "arguments": arguments}),
+                ),
+            ]
+        }
+    };
+    let closing = ("response.output_item.done", json!({"output_index": index, "item": item}));
+    vec![opening, delta, done, closing]
 }
 
 fn usage(tokens: &Tokens) -> Value {
     let input = tokens.input_with_cache();
-    json!({"input_tokens": input, "input_tokens_details": {"cached_tokens": tokens.cache_read},
-        "output_tokens": tokens.output, "output_tokens_details": {"reasoning_tokens": tokens.thinking},
+    let details = json!({"cached_tokens": tokens.cache_read, "cache_write_tokens": tokens.cache_write_5m + tokens.cache_write_1h});
+    json!({"input_tokens": input, "input_tokens_details": details, "output_tokens": tokens.output, "output_tokens_details": {"reasoning_tokens": tokens.thinking},
         "total_tokens": input + tokens.output})
 }

@@ -41,7 +41,10 @@ pub(super) fn make(arrival: &Arrival, wanted: &Wanted) -> Result<Answer, Wrong> 
         }
         _ => {}
     }
-    let reply = Reply::new(ask, &wanted.behaviour, wanted.has_tool_result);
+    let mut reply = Reply::new(ask, &wanted.behaviour, wanted.has_tool_result);
+    if *call == Call::Responses {
+        responses::find_custom(arrival.body.as_deref().unwrap_or_default(), &mut reply.tools);
+    }
     let tokens = Some(reply.tokens);
     if !ask.stream {
         return Ok(Answer { tokens, ..Answer::whole(JSON, whole(call, &reply)?) });

@@ -185,12 +185,13 @@ async fn openai_chat_completions() {
         read.cache_read = number(&usage["prompt_tokens_details"]["cached_tokens"]);
         assert_eq!(number(&usage["total_tokens"]), read.input + read.output);
     };
-    // This dialect has no place for thinking.
+    // Its author has no place for thinking; this is where other vendors have it.
     let path = "/v1/chat/completions";
     check(&simulator, path, r#"{"model":"gpt-x","messages":[]}"#, "tool_calls", within, |answer| {
         let choice = &answer.json()["choices"][0];
         let call = &choice["message"]["tool_calls"][0]["function"];
-        let mut read = Read { thinking: "Hm.".into(), text: text(&choice["message"]["content"]), ..Read::default() };
+        let mut read = Read { text: text(&choice["message"]["content"]), ..Read::default() };
+        read.thinking = text(&choice["message"]["reasoning_content"]);
         read.tool = text(&call["name"]);
         read.arguments = serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap();
         read.stop = text(&choice["finish_reason"]);
@@ -201,7 +202,7 @@ async fn openai_chat_completions() {
     let body = r#"{"model":"gpt-x","stream":true,"stream_options":{"include_usage":true}}"#;
     check(&simulator, path, body, "tool_calls", within, |answer| {
         assert!(answer.text().ends_with("data: [DONE]\n\n"));
-        let mut read = Read { thinking: "Hm.".into(), ..Read::default() };
+        let mut read = Read::default();
         let mut arguments = String::new();
         for chunk in sse(answer) {
             assert_eq!(chunk["object"], "chat.completion.chunk");
@@ -212,6 +213,7 @@ async fn openai_chat_completions() {
             assert_eq!(chunk.get("usage"), Some(&Value::Null));
             let delta = &chunk["choices"][0]["delta"];
             read.text.push_str(&text(&delta["content"]));
+            read.thinking.push_str(&text(&delta["reasoning_content"]));
             read.tool.push_str(&text(&delta["tool_calls"][0]["function"]["name"]));
             arguments.push_str(&text(&delta["tool_calls"][0]["function"]["arguments"]));
             read.stop.push_str(&text(&chunk["choices"][0]["finish_reason"]));
@@ -264,6 +266,45 @@ async fn openai_responses() {
         response(&events.last().unwrap()["response"])
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_tool_that_takes_a_text_is_called_with_one() {
+    let simulator = start().await;
+    let exec = json!({"type": "custom", "name": "exec"});
+    let group = json!({"type": "namespace", "name": "functions", "tools": [exec]});
+    let brought = json!({"type": "additional_tools", "role": "developer", "tools": [group]});
+    let asked = json!({"role": "user", "content": "[[simulate tool=exec input.input=\"a\\n\\\"b\\\"\" tool=run n=1]]"});
+    for (input, tools) in [(json!([asked]), json!([exec])), (json!([brought, asked]), json!([]))] {
+        let body = json!({"model": "gpt-x", "input": input, "tools": tools});
+        let whole = ask(&simulator, "/v1/responses", &[], &body.to_string()).await.json();
+        let calls = whole["output"].as_array().unwrap();
+        assert_eq!((&calls[0]["type"], &calls[0]["input"]), (&json!("custom_tool_call"), &json!("a\n\"b\"")));
+        assert_eq!((&calls[1]["type"], &calls[1]["arguments"]), (&json!("function_call"), &json!(r#"{"n":1}"#)));
+        let body = json!({"model": "gpt-x", "input": input, "tools": tools, "stream": true});
+        let events = sse(&ask(&simulator, "/v1/responses", &[], &body.to_string()).await);
+        let said: Vec<&Value> =
+            events.iter().filter(|event| event["type"] == "response.custom_tool_call_input.delta").collect();
+        assert_eq!(said.iter().map(|event| &event["delta"]).collect::<Vec<_>>(), [&json!("a\n\"b\"")]);
+        assert_eq!(events.last().unwrap()["response"]["output"][0]["input"], "a\n\"b\"");
+    }
+}
+
+#[tokio::test]
+async fn what_was_thought_is_sealed_as_each_dialect_does() {
+    let simulator = start().await;
+    let told = r#"{"model":"m","input":"hi","include":["reasoning.encrypted_content"]}"#;
+    for (path, body, seals) in [
+        (MESSAGES, r#"{"model":"m","messages":[]}"#, 1),
+        ("/v1/responses", told, 1),
+        ("/v1/responses", r#"{"model":"m","input":"hi"}"#, 0),
+        ("/v1beta/models/m:generateContent", r#"{"contents":[]}"#, 1),
+        ("/model/m/converse", "{}", 1),
+    ] {
+        let settings = [("thinking", "Hm."), ("tool", "Bash")];
+        let answer = ask(&simulator, path, &settings, body).await;
+        assert_eq!(answer.text().matches("c2ltdWxhdG9y").count(), seals, "{path}: {}", answer.text());
+    }
 }
 
 #[tokio::test]

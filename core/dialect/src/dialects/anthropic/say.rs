@@ -83,6 +83,8 @@ struct Entry<'a> {
     id: &'a str,
     display_name: &'a str,
     created_at: &'static str,
+    /// Its stage of life: what is listed can be asked.
+    lifecycle: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_input_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,6 +99,7 @@ impl<'a> From<ListedModel<'a>> for Entry<'a> {
             id,
             display_name: display_name.unwrap_or(id),
             created_at: "1970-01-01T00:00:00Z",
+            lifecycle: "active",
             max_input_tokens,
             max_tokens: max_output_tokens,
         }
@@ -138,8 +141,8 @@ mod tests {
         assert_eq!(
             list,
             json!({"data": [
-                {"type": "model", "id": "a", "display_name": "Claude A", "created_at": "1970-01-01T00:00:00Z", "max_tokens": 9},
-                {"type": "model", "id": "b", "display_name": "b", "created_at": "1970-01-01T00:00:00Z"},
+                {"type": "model", "id": "a", "display_name": "Claude A", "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active", "max_tokens": 9},
+                {"type": "model", "id": "b", "display_name": "b", "created_at": "1970-01-01T00:00:00Z", "lifecycle": "active"},
             ], "has_more": false, "first_id": "a", "last_id": "b"})
         );
         let empty: Value = serde_json::from_slice(&model_list(std::iter::empty())).unwrap();

@@ -34,6 +34,7 @@ const TYPES: [(&str, &str); 20] = [
 /// Reads bytes that are here.
 pub(super) fn read_blob<'a>(blob: WireBlob<'a>, resolution: Option<WireResolution<'a>>) -> Media<'a> {
     let WireBlob { mime_type, data, display_name } = blob;
+    let data = plain(data);
     let kind = MediaKind::of(&mime_type);
     let plain = (mime_type == *PLAIN_TEXT).then(|| STANDARD.decode(data.as_bytes()).ok()).flatten();
     let source = match plain.and_then(|bytes| String::from_utf8(bytes).ok()) {
@@ -41,6 +42,21 @@ pub(super) fn read_blob<'a>(blob: WireBlob<'a>, resolution: Option<WireResolutio
         None => Source::Base64 { media_type: mime_type, data },
     };
     Media { title: display_name, detail: detail(resolution), ..Media::new(kind, source) }
+}
+
+// JSON of protocol buffers has base64 in either alphabet, with and without padding, and Google's SDK for Python writes that of URLs. All
+// others take the plain one alone.
+fn plain(data: Text<'_>) -> Text<'_> {
+    let missing = match data.len() % 4 {
+        rest @ 2..=3 if !data.ends_with('=') => 4 - rest,
+        _ => 0,
+    };
+    if missing == 0 && !data.contains(['-', '_']) {
+        return data;
+    }
+    let mut plain = data.replace('-', "+").replace('_', "/");
+    plain.extend(std::iter::repeat_n('=', missing));
+    plain.into()
 }
 
 /// Reads bytes that are elsewhere.
@@ -118,4 +134,31 @@ fn detail<'a>(wire: Option<WireResolution<'a>>) -> Option<Text<'a>> {
 fn resolution<'a>(detail: &Text<'_>) -> Option<WireResolution<'a>> {
     let is_known = ["low", "medium", "high", "ultra_high"].contains(&&**detail);
     is_known.then(|| WireResolution { level: [LEVEL, &detail.to_ascii_uppercase()].concat().into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_read_in_either_alphabet_and_with_or_without_padding() {
+        for (given, expect) in [
+            ("", ""),
+            ("AAAA", "AAAA"),
+            ("+/8=", "+/8="),
+            ("-_8=", "+/8="),
+            ("-_8", "+/8="),
+            ("+/8", "+/8="),
+            ("_w", "/w=="),
+            // What is no base64 stays for the provider to refuse.
+            ("A", "A"),
+            ("AA=", "AA="),
+        ] {
+            let blob = WireBlob { mime_type: "image/png".into(), data: given.into(), display_name: None };
+            let expect = Source::Base64 { media_type: "image/png".into(), data: expect.into() };
+            assert_eq!(read_blob(blob, None).source, expect, "{given}");
+        }
+        let blob = WireBlob { mime_type: PLAIN_TEXT.into(), data: "w7_Dvw".into(), display_name: None };
+        assert_eq!(read_blob(blob, None).source, Source::Text { text: "ÿÿ".into() });
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
-    part::FILE_NAME,
+    part::{DETAIL, FILE_NAME},
     say,
     seal::{Opened, open},
     wire::{Breakpoint, Entry, Item, Output, Part, Piece, WireAudio},
@@ -223,7 +223,8 @@ impl<'a, 'l> Writing<'a, 'l> {
             pieces.push(input_text(media.kind.left_out().into()));
         }
         pieces.extend(part.map(|part| {
-            let detail = media.detail.as_ref().map(Text::lend);
+            let unsaid = || (media.kind == MediaKind::Image).then(|| DETAIL.into());
+            let detail = media.detail.as_ref().map(Text::lend).or_else(unsaid);
             let prompt_cache_breakpoint = self.breakpoint(media.cache.is_some());
             Piece::Part(Box::new(Part { detail, prompt_cache_breakpoint, ..part }))
         }));

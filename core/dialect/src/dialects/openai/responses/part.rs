@@ -16,6 +16,9 @@ use crate::{
 
 /// The name of a document that has none: the API wants one.
 pub(super) const FILE_NAME: &str = "document.pdf";
+/// How closely the model looks at an image of which nobody says it: the API's schema has it in every image, and servers that hold
+/// requests against the schema refuse one without.
+pub(super) const DETAIL: &str = "auto";
 /// What a document is whose type nobody tells.
 const DOCUMENT_TYPE: &str = "application/pdf";
 
@@ -48,7 +51,7 @@ pub(super) fn part<'a>(raw: &'a RawValue) -> Read<(Block<'a>, bool)> {
                 (None, Some(id)) => Source::File { id },
                 (None, None) => return needed("image_url", None),
             };
-            media(MediaKind::Image, source, None, wire.detail)
+            media(MediaKind::Image, source, None, wire.detail.filter(|detail| &**detail != DETAIL))
         }
         "input_file" => {
             let source = match (wire.file_data, wire.file_url, wire.file_id) {
