@@ -62,6 +62,12 @@ impl FramesToEvents {
         });
     }
 
+    /// Where the last whole frame ends: the offset from the start of the stream.
+    #[must_use]
+    pub const fn boundary(&self) -> u64 {
+        self.frames.boundary()
+    }
+
     /// The stream has ended. A frame that is not whole becomes an `error` event.
     pub fn end(&mut self, out: &mut Vec<u8>) {
         if self.frames.end().is_err() && !std::mem::replace(&mut self.is_over, true) {
