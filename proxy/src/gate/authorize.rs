@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tollgate_dialect::Weight;
 use tollgate_policy::{
     decide::{self, Caller, Granted as Grant},
-    refusal::Refusal,
+    refusal::{Refusal, RefusalKind},
 };
 
 use super::{
     Gate,
     parse::{Ask, Outgoing},
+    route::Operation,
     ticket::{Ticket, Verdict},
 };
 use crate::{clock, current::Current, upstream::speech, visits::Registration};
@@ -36,8 +37,14 @@ pub(super) fn authorize(gate: &Gate, ask: Ask) -> Verdict<Granted> {
         &current,
         &newest,
         caller,
-        &decide::Ask { dialect: speech::policy(request.dialect), model: &ticket.model },
+        &decide::Ask { dialect: speech::policy(request.dialect, ticket.operation.envelope()), model: &ticket.model },
     );
+    let decided = decided.and_then(|(caller, grant)| {
+        if ticket.operation == Operation::Embeddings && !ticket.operation.is_asked_of(&grant) {
+            return Err(no_embeddings(&caller, &ticket.model));
+        }
+        Ok((caller, grant))
+    });
     ticket.revision = newest.snapshot.revision();
     match decided {
         Ok((caller, grant)) => Ok(Granted { ticket, current: newest, registration, caller, grant, request, weight }),
@@ -56,4 +63,15 @@ fn decide(
         if Arc::ptr_eq(pinned, newest) { caller } else { decide::readmit(&newest.snapshot, clock::wall(), &caller)? };
     let grant = decide::authorize(&newest.snapshot, &caller, ask)?;
     Ok((caller, grant))
+}
+
+fn no_embeddings(caller: &Caller, model: &str) -> Refusal {
+    Refusal::new(
+        RefusalKind::NoProvider,
+        format!(
+            "No provider that the Tollgate key \"{}\" may use gives embeddings of the model \"{model}\": only those do that speak \
+             openai_chat or openai_responses. Choose another model, or ask your platform team for such a provider.",
+            caller.key().name,
+        ),
+    )
 }

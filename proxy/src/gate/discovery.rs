@@ -1,10 +1,10 @@
-//! `GET /v1/models`: the models that the key may ask for, in the shape of the client's dialect.
+//! `GET /v1/models` and its like: the models that the key may ask for, in the shape of the client's dialect.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, Response, StatusCode};
-use tollgate_dialect::{ListedModel, anthropic, openai_model_list};
+use tollgate_dialect::{ListedModel, anthropic, bedrock, gemini, openai_model_list};
 use tollgate_policy::{
     decide,
     refusal::{Refusal, RefusalKind},
@@ -13,6 +13,7 @@ use tollgate_policy::{
 
 use super::{
     authenticate::Visitor,
+    route::Operation,
     ticket::{End, Verdict},
 };
 use crate::refuse;
@@ -38,16 +39,28 @@ pub(super) fn discover(visitor: Visitor) -> Verdict<Response<Bytes>> {
         return Err(ticket.refuse(Refusal::new(RefusalKind::Malformed, sentence)));
     };
     let models = decide::models(&current.snapshot, &caller);
-    let body = if message.headers.contains_key(ANTHROPIC_VERSION) {
-        let (shown, has_more) = page.of(&models);
-        anthropic::model_page(shown.iter().map(|model| listed(model)), has_more)
-    } else {
-        openai_model_list(models.iter().map(|model| listed(model)))
+    let all = || models.iter().map(|model| listed(model));
+    let body = match ticket.operation {
+        Operation::GeminiModels => gemini::model_list(all()),
+        // Profiles of one's own are none of ours.
+        Operation::InferenceProfiles if message.uri.query().is_some_and(is_application) => {
+            bedrock::profile_list([].into_iter())
+        }
+        Operation::InferenceProfiles => bedrock::profile_list(all()),
+        _ if message.headers.contains_key(ANTHROPIC_VERSION) => {
+            let (shown, has_more) = page.of(&models);
+            anthropic::model_page(shown.iter().map(|model| listed(model)), has_more)
+        }
+        _ => openai_model_list(all()),
     };
     let answer = refuse::json(StatusCode::OK, body, &ticket.request_id);
     ticket.status = answer.status().as_u16();
     ticket.close(End::Completed);
     Ok(answer)
+}
+
+fn is_application(query: &str) -> bool {
+    query.split('&').any(|pair| pair == "type=APPLICATION")
 }
 
 fn listed(model: &Arc<Model>) -> ListedModel<'_> {
