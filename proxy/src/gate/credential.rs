@@ -21,12 +21,8 @@ const BARE: [HeaderName; 3] = [
     HeaderName::from_static("api-key"),
 ];
 
-// What belongs to a signature of AWS, which is good for one hop.
-const SIGNATURE: [HeaderName; 3] = [
-    HeaderName::from_static("x-amz-date"),
-    HeaderName::from_static("x-amz-security-token"),
-    HeaderName::from_static("x-amz-content-sha256"),
-];
+// What belongs to a signature of AWS, its session token too: it is good for one hop, and AWS takes none of it unsigned.
+const SIGNATURE_PREFIX: &str = "x-amz-";
 const AWS_SCHEME: &str = "AWS4-HMAC-SHA256";
 // Where Google's clients put a credential into the address.
 const IN_QUERY: [&str; 3] = ["key", "access_token", "oauth_token"];
@@ -50,7 +46,9 @@ pub(super) fn lift(headers: &mut HeaderMap) -> Result<Lifted, Refusal> {
     let is_signed = headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(AWS_SCHEME.as_bytes()));
     headers.remove(AUTHORIZATION);
     headers.remove(PROXY_AUTHORIZATION);
-    for name in BARE.into_iter().chain(SIGNATURE) {
+    let of_signature = |name: &&HeaderName| name.as_str().starts_with(SIGNATURE_PREFIX);
+    let signature: Vec<HeaderName> = headers.keys().filter(of_signature).cloned().collect();
+    for name in BARE.into_iter().chain(signature) {
         headers.remove(name);
     }
     let text = presented?;

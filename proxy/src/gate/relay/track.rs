@@ -20,8 +20,8 @@ use crate::{gate::ticket::Passage, refuse};
 
 // An event is only looked for here, so that little of one needs to be held.
 const EVENT_BYTES_MAX: usize = 1024;
-// A frame is held until it is whole. Those of Bedrock are far smaller; behind a larger one no whole frame is known any more.
-const FRAME_BYTES_MAX: usize = 1024 * 1024;
+// A frame is held until it is whole; behind a larger one no whole frame is known any more. AWS's own readers take no larger ones.
+const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The way of one stream.
 pub(in crate::gate) struct Track {
@@ -208,18 +208,18 @@ impl Track {
     /// The event that ends the stream.
     pub(super) fn failed(&mut self, kind: RefusalKind, sentence: &str, request_id: &str) -> Bytes {
         let mut out = Vec::new();
-        match &mut self.way {
+        let event = || refuse::event(self.client, kind, sentence, request_id);
+        match (&mut self.way, &mut self.closing) {
+            (_, Some(closing)) => closing.frames.interrupt(&event(), &mut out),
+            (Way::Framed { .. }, _) => EventsToFrames::default().push(&event(), &mut out),
             // An encoder knows where in its dialect's order of events it stands.
-            Way::Translated { encoder, .. } if self.client != Dialect::Anthropic => {
+            (Way::Translated { encoder, .. }, _) if self.client != Dialect::Anthropic => {
                 encoder.push(&Event::Failed { class: refuse::class(kind), message: sentence.into() }, &mut out);
             }
-            Way::Watched { ends: Ends::Elements(elements), .. } => {
+            (Way::Watched { ends: Ends::Elements(elements), .. }, _) => {
                 out = elements.ended_by(&self.client.encode_error(refuse::class(kind), sentence, request_id));
             }
-            Way::Framed { .. } => {
-                EventsToFrames::default().push(&refuse::event(self.client, kind, sentence, request_id), &mut out);
-            }
-            _ => return self.closed(refuse::event(self.client, kind, sentence, request_id)),
+            _ => return event(),
         }
         out.into()
     }

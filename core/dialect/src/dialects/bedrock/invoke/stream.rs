@@ -170,6 +170,14 @@ impl EventsToFrames {
     }
 }
 
+impl EventsToFrames {
+    /// Ends the stream with an event, behind the last whole one: what has begun and is not whole is forgotten.
+    pub fn interrupt(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        self.events = Splitter::new(STREAM_EVENT_BYTES_MAX);
+        self.push(event, out);
+    }
+}
+
 // Whether the event was the last.
 fn framed(
     event: sse::Event<'_>,
