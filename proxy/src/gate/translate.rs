@@ -191,9 +191,8 @@ fn passes(provider: &Provider, passage: &Passage, wanted: &Wanted<'_>, request: 
         }
         Question::Count | Question::Embeddings => true,
     };
-    // Both dialects of OpenAI have the same embeddings.
-    let is_own = dialect == request.dialect || passage.question == Question::Embeddings;
-    is_own && is_taken() && !has_envelope(&request.body)
+    // Both dialects of OpenAI have the same embeddings, and nothing is sealed in texts.
+    passage.question == Question::Embeddings || dialect == request.dialect && is_taken() && !has_envelope(&request.body)
 }
 
 // The client's bytes, but for the name of the model where the provider has another one for it.
