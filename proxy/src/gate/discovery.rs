@@ -19,6 +19,7 @@ use super::{
 use crate::refuse;
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const GOOGLE_CLIENT: HeaderName = HeaderName::from_static("x-goog-api-client");
 // The API's own bounds of a page: 20 when nothing is said, 1,000 at most.
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 1_000;
@@ -42,6 +43,8 @@ pub(super) fn discover(visitor: Visitor) -> Verdict<Response<Bytes>> {
     let all = || models.iter().map(|model| listed(model));
     let body = match ticket.operation {
         Operation::GeminiModels => gemini::model_list(all()),
+        // Newer SDKs of Google ask where the others do.
+        Operation::Models if message.headers.contains_key(GOOGLE_CLIENT) => gemini::model_list(all()),
         // Profiles of one's own are none of ours.
         Operation::InferenceProfiles if message.uri.query().is_some_and(is_application) => {
             bedrock::profile_list([].into_iter())

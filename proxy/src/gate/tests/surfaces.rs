@@ -619,6 +619,8 @@ async fn the_models_of_the_key_are_listed_as_each_client_reads_them() {
             "{path}: {list}"
         );
     }
+    let answer = stand.call("GET", "/v1/models", "", &[("x-goog-api-client", "google-genai-sdk")]).await;
+    assert!(answer.text.contains(r#""name":"models/claude-x""#), "{}", answer.text);
     let answer = stand.call("GET", "/inference-profiles", "", &[("x-api-key", "tg_no")]).await;
     assert_eq!(
         (answer.status, answer.headers["x-amzn-errortype"].to_str().unwrap()),
@@ -627,5 +629,5 @@ async fn the_models_of_the_key_are_listed_as_each_client_reads_them() {
     let records = stand.records().await;
     let operations: Vec<&str> = records.iter().map(|record| record.operation.as_str()).collect();
     let profiles = "inference_profiles";
-    assert_eq!(operations, ["gemini_models", profiles, profiles, profiles, "models", profiles]);
+    assert_eq!(operations, ["gemini_models", profiles, profiles, profiles, "models", "models", profiles]);
 }
