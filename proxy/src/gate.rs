@@ -1,12 +1,13 @@
 //! The gate: one request on its way through nine rooms, one file each. Each room takes what the room before it gave, by
 //! value and with private fields, so that skipping one does not compile.
 //!
-//! Beside the rooms: [`translate`], the request in the provider's dialect; [`fund`], the budgets of an attempt, and [`pace`], how fast its caller may go; [`ticket`], the promise that a visit is settled; [`route`], which operation a path names;
+//! Beside the rooms: [`translate`], the request in the provider's dialect; [`fund`], the budgets of an attempt, and [`pace`], how fast its caller may go; [`ticket`], the promise that a visit is settled; [`operation`], what is called, and [`route`], which path names it;
 //! [`credential`], the client's key or credential; [`passage`], which headers pass; [`discovery`], the list of models; [`estimate`], the count of tokens where nobody counts; [`identity`], the
 //! ids of requests.
 
 mod ticket;
 mod identity;
+mod operation;
 mod route;
 mod credential;
 mod passage;
@@ -45,13 +46,13 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
+use tollgate_dialect::Dialect;
 use tollgate_policy::refusal::{Refusal, RefusalKind};
 use tollgate_telemetry::Sampler;
 
 use self::{
     identity::RequestIds,
     receive::Received,
-    route::Operation,
     ticket::{End, Refused, Ticket, Verdict},
 };
 use crate::{
@@ -137,12 +138,12 @@ async fn pass(gate: &Gate, ticket: Box<Ticket>, request: Request<Incoming>) -> V
         Received::Arrival(arrival) => arrival,
     };
     let visitor = authenticate::authenticate(gate, arrival)?;
-    if visitor.operation() == Operation::Models {
+    if visitor.operation().is_list() {
         return discovery::discover(visitor).map(|answer| answer.map(Body::whole));
     }
     let ask = parse::parse(visitor).await?;
     let granted = authorize::authorize(gate, ask)?;
-    if granted.ticket.operation == Operation::CountTokens && !estimate::is_counted(&granted) {
+    if granted.ticket.operation.is_count() && !estimate::is_counted(&granted) {
         return estimate::estimate(granted).map(|answer| answer.map(Body::whole));
     }
     let held = reserve::reserve(gate, granted).await?;
@@ -213,16 +214,20 @@ impl Gate {
                 RefusalKind::Backlog,
                 "This Tollgate replica has more requests open than it can hold. Try again in a few seconds.",
             );
-            return refuse::answer(dialect, &full, Detail::None, &request_id).map(Body::whole);
+            let mut answer = refuse::answer(dialect, &full, Detail::None, &request_id).map(Body::whole);
+            refuse::identify_for(dialect, &mut answer, &request_id);
+            return answer;
         };
         let mut ticket = Ticket::open(place, Arc::clone(&request_id), arrived, now);
         ticket.circumstances.source_address = Some(peer);
-        match AssertUnwindSafe(pass(self, ticket, request)).catch_unwind().await {
+        let mut answer = match AssertUnwindSafe(pass(self, ticket, request)).catch_unwind().await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(refused)) => refusal(*refused).await.map(Body::whole),
+            Ok(Err(refused)) => refusal(*refused, dialect).await.map(Body::whole),
             // The ticket was dropped on the way out, and so is settled.
             Err(_) => refuse::fault(dialect, &request_id).map(Body::whole),
-        }
+        };
+        refuse::identify_for(dialect, &mut answer, &request_id);
+        answer
     }
 }
 
@@ -241,10 +246,10 @@ fn probe(mut ticket: Box<Ticket>) -> Response<Body> {
     answer
 }
 
-// The answer to a refused visit, and the end of its ticket.
-async fn refusal(refused: Refused) -> Response<Bytes> {
+// The answer to a refused visit, in the dialect of its path, and the end of its ticket.
+async fn refusal(refused: Refused, dialect: Dialect) -> Response<Bytes> {
     let Refused { mut ticket, refusal, detail, unread } = refused;
-    let answer = refuse::answer(ticket.operation.dialect(), &refusal, detail, &ticket.request_id);
+    let answer = refuse::answer(dialect, &refusal, detail, &ticket.request_id);
     // What is wrong with a body is told in words of that body, which no log may have.
     if refusal.kind() != RefusalKind::Malformed {
         ticket.circumstances.reason = evidence::bounded(refusal.public().as_bytes(), REASON_BYTES_MAX);

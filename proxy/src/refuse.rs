@@ -9,13 +9,17 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
 };
-use tollgate_dialect::{Dialect, ErrorClass, anthropic, hub::Event};
+use tollgate_dialect::{Dialect, ErrorClass, anthropic, bedrock::converse, hub::Event};
 use tollgate_policy::refusal::{Refusal, RefusalKind};
 
 /// The header that joins our records with the client's own telemetry. Every answer carries it.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// The header by which a gateway tells the client whether to send the request again.
 pub(crate) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+// Where the SDKs of AWS look for the type of an error and for the id of a request.
+const AMZN_ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
+const AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 // A replica is ready, or its backlog reported, within seconds; clients wait this long and come back.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
@@ -156,6 +160,9 @@ pub(crate) fn answer(dialect: Dialect, refusal: &Refusal, detail: Detail, reques
     let body = dialect.encode_error(class(kind), refusal.public(), request_id);
     let mut answer = json(status(kind, detail), body, request_id);
     let headers = answer.headers_mut();
+    if dialect == Dialect::BedrockConverse {
+        name_error(headers, class(kind));
+    }
     if !may_heal(kind) {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
@@ -246,7 +253,11 @@ pub(crate) fn fault(dialect: Dialect, request_id: &str) -> Response<Bytes> {
     let sentence = "Tollgate failed while it handled this request. Try again; if it happens again, tell your platform team \
                     the request id.";
     let body = dialect.encode_error(ErrorClass::Api, sentence, request_id);
-    json(StatusCode::INTERNAL_SERVER_ERROR, body, request_id)
+    let mut answer = json(StatusCode::INTERNAL_SERVER_ERROR, body, request_id);
+    if dialect == Dialect::BedrockConverse {
+        name_error(answer.headers_mut(), ErrorClass::Api);
+    }
+    answer
 }
 
 /// A JSON answer of our own.
@@ -264,6 +275,20 @@ pub(crate) fn identify<B>(answer: &mut Response<B>, request_id: &str) {
     if let Ok(value) = HeaderValue::from_str(request_id) {
         answer.headers_mut().insert(REQUEST_ID, value);
     }
+}
+
+/// Puts our request id where the clients of a dialect look for it besides.
+pub(crate) fn identify_for<B>(dialect: Dialect, answer: &mut Response<B>, request_id: &str) {
+    if dialect == Dialect::BedrockConverse
+        && let Ok(value) = HeaderValue::from_str(request_id)
+    {
+        answer.headers_mut().insert(AMZN_REQUEST_ID, value);
+    }
+}
+
+/// Says in a header what type of error a body of Bedrock's is.
+pub(crate) fn name_error(headers: &mut HeaderMap, class: ErrorClass) {
+    headers.insert(AMZN_ERROR_TYPE, HeaderValue::from_static(converse::error_type(class)));
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::{
 use serde_json::value::RawValue;
 
 use crate::{
-    dialects::{Called, Dialect, anthropic, read},
+    dialects::{Called, Dialect, anthropic, gemini, openai, read},
     error::{DecodeError, Malformed},
     hub::{Block, Request, weigh::weigh},
     weight::Weight,
@@ -51,8 +51,32 @@ pub fn asked<'a>(dialect: Dialect, called: &Called<'a>, body: &'a [u8]) -> Resul
         return Ok(Asked { model, stream, weight });
     }
     let answers = decided(body)?;
-    let request = dialect.decode_request(called, body)?;
-    let weight = weigh(&request, body.len(), answers);
+    of(dialect.decode_request(called, body)?, body.len(), answers)
+}
+
+/// Reads what decides about a request that asks how many tokens it has.
+///
+/// # Errors
+/// As [`asked`].
+pub fn counted<'a>(dialect: Dialect, called: &Called<'a>, body: &'a [u8]) -> Result<Asked<'a>, DecodeError> {
+    if dialect != Dialect::Gemini {
+        return asked(dialect, called, body);
+    }
+    decided(body)?;
+    of(gemini::decode_count(called, body)?, body.len(), 1)
+}
+
+/// Reads what decides about a request for embeddings.
+///
+/// # Errors
+/// As [`openai::embeddings::probe`].
+pub fn embedded(body: &[u8]) -> Result<Asked<'_>, DecodeError> {
+    let openai::embeddings::Probe { model, inputs: _, weight } = openai::embeddings::probe(body)?;
+    Ok(Asked { model, stream: false, weight })
+}
+
+fn of(request: Request<'_>, body_bytes: usize, answers: u64) -> Result<Asked<'_>, DecodeError> {
+    let weight = weigh(&request, body_bytes, answers);
     let is_visible = request.model.bytes().all(|byte| byte.is_ascii_graphic());
     if !is_visible || !(1..=anthropic::MODEL_CHARS_MAX).contains(&request.model.len()) {
         const EXPECTED: &str = "the name of a model: 1 to 200 visible ASCII characters without spaces";
@@ -93,6 +117,14 @@ pub fn last_turn(dialect: Dialect, called: &Called<'_>, body: &[u8]) -> Option<u
     let mut hasher = DefaultHasher::new();
     request.turns.last()?.blocks.iter().for_each(|block| hash(block, &mut hasher));
     Some(hasher.finish())
+}
+
+/// A number for a body, whatever it is: the same for the same bytes.
+#[must_use]
+pub fn fingerprint(body: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    body.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn hash(block: &Block<'_>, hasher: &mut DefaultHasher) {

@@ -228,4 +228,14 @@ impl Dialect {
         };
         Box::new(Fitting::new(fit, self, inner))
     }
+
+    /// As [`Self::stream_encoder_in`], for a client that wants no events but one JSON list: Gemini's, without `alt=sse`. The other dialects
+    /// have none.
+    #[must_use]
+    pub fn list_encoder_in(self, forms: Forms) -> Box<dyn StreamEncoder> {
+        match self {
+            Self::Gemini => Box::new(Fitting::new(forms.fit, self, Box::new(gemini::Encoder::list()))),
+            _ => self.stream_encoder_in(forms),
+        }
+    }
 }

@@ -13,6 +13,7 @@ use tollgate_policy::{
 use super::{
     Gate,
     parse::{Ask, Outgoing},
+    route::Operation,
     ticket::{Ticket, Verdict},
 };
 use crate::{clock, current::Current, upstream::speech, visits::Registration};
@@ -49,7 +50,7 @@ pub(super) fn authorize(gate: &Gate, ask: Ask) -> Verdict<Granted> {
         &current.snapshot,
         &caller,
         &decide::Ask {
-            dialect: speech::policy(request.dialect),
+            dialect: speech::policy(request.dialect, ticket.operation.envelope()),
             model: &ticket.model,
             region: &gate.region,
             facts: &asked,
@@ -59,6 +60,10 @@ pub(super) fn authorize(gate: &Gate, ask: Ask) -> Verdict<Granted> {
         Ok(grant) => grant,
         Err(refusal) => return Err(ticket.refuse(refusal)),
     };
+    if ticket.operation == Operation::Embeddings && !ticket.operation.is_asked_of(&grant) {
+        let refusal = no_embeddings(&caller, &ticket.model);
+        return Err(ticket.refuse(refusal));
+    }
     if let Some((deadline, route)) = grant.route().and_then(|route| Some((route.deadline?, &route.name))) {
         let arrived = ticket.times.arrived;
         if let Some(at) = arrived.checked_add(deadline) {
@@ -90,7 +95,7 @@ impl Facts for Asked<'_> {
     fn request(&self) -> Request {
         Request {
             model: Arc::clone(&self.ticket.model),
-            dialect: speech::policy(self.request.dialect).word(),
+            dialect: speech::policy(self.request.dialect, self.ticket.operation.envelope()).word(),
             operation: self.ticket.operation.word(),
             stream: self.ticket.streamed,
             max_tokens: self.weight.output_tokens.unwrap_or_default(),
@@ -150,4 +155,15 @@ impl fmt::Debug for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Asked").field("model", &self.ticket.model).finish_non_exhaustive()
     }
+}
+
+fn no_embeddings(caller: &Caller, model: &str) -> Refusal {
+    Refusal::new(
+        RefusalKind::NoProvider,
+        format!(
+            "No provider that the Tollgate key \"{}\" may use gives embeddings of the model \"{model}\": only those do that speak \
+             openai_chat or openai_responses. Choose another model, or ask your platform team for such a provider.",
+            caller.key().name,
+        ),
+    )
 }

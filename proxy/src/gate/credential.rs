@@ -5,6 +5,8 @@ use http::{
     HeaderMap, HeaderName,
     header::{AUTHORIZATION, PROXY_AUTHORIZATION},
 };
+use percent_encoding::percent_decode_str;
+use tollgate_dialect::Dialect;
 use tollgate_policy::{
     credential::{self, Presented},
     refusal::{Refusal, RefusalKind},
@@ -19,14 +21,11 @@ const BARE: [HeaderName; 3] = [
     HeaderName::from_static("api-key"),
 ];
 
-// How an AWS signature begins.
+// What belongs to a signature of AWS, its session token too: it is good for one hop, and AWS takes none of it unsigned.
+const SIGNATURE_PREFIX: &str = "x-amz-";
 const AWS_SCHEME: &str = "AWS4-HMAC-SHA256";
-// What belongs to an AWS signature, and means nothing where another is made.
-const AWS_REST: [HeaderName; 3] = [
-    HeaderName::from_static("x-amz-date"),
-    HeaderName::from_static("x-amz-security-token"),
-    HeaderName::from_static("x-amz-content-sha256"),
-];
+// Where Google's clients put a credential into the address.
+const IN_QUERY: [&str; 3] = ["key", "access_token", "oauth_token"];
 
 /// What a client presented, well-formed.
 #[derive(Debug)]
@@ -44,9 +43,12 @@ pub(super) enum Lifted {
 /// short-lived credential and does not have its shape.
 pub(super) fn lift(headers: &mut HeaderMap) -> Result<Lifted, Refusal> {
     let presented = collect(headers);
+    let is_signed = headers.get(AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(AWS_SCHEME.as_bytes()));
     headers.remove(AUTHORIZATION);
     headers.remove(PROXY_AUTHORIZATION);
-    for name in BARE.into_iter().chain(AWS_REST) {
+    let of_signature = |name: &&HeaderName| name.as_str().starts_with(SIGNATURE_PREFIX);
+    let signature: Vec<HeaderName> = headers.keys().filter(of_signature).cloned().collect();
+    for name in BARE.into_iter().chain(signature) {
         headers.remove(name);
     }
     let text = presented?;
@@ -57,6 +59,10 @@ pub(super) fn lift(headers: &mut HeaderMap) -> Result<Lifted, Refusal> {
     }
     Token::parse(&text).map(Lifted::Key).map_err(|invalid| {
         refused(match invalid {
+            InvalidToken::Shape if is_signed => {
+                "The request is signed with an AWS key, which Tollgate does not know. Set AWS_BEARER_TOKEN_BEDROCK to the key that your \
+                 platform team gave you; it begins with tg_."
+            }
             InvalidToken::Shape => {
                 "The credential is not a Tollgate key. Set ANTHROPIC_AUTH_TOKEN (or your client's API key) to the key that your \
                  platform team gave you; it begins with tg_."
@@ -71,9 +77,9 @@ pub(super) fn lift(headers: &mut HeaderMap) -> Result<Lifted, Refusal> {
 
 fn collect(headers: &HeaderMap) -> Result<Zeroizing<String>, Refusal> {
     let mut found: Option<&str> = None;
-    let shown = headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().ok().and_then(authorized));
+    let bearers = headers.get_all(AUTHORIZATION).iter().map(|value| value.to_str().ok().and_then(authorized));
     let bare = BARE.into_iter().flat_map(|name| headers.get_all(name)).map(|value| value.to_str().ok().map(str::trim));
-    for text in shown.chain(bare) {
+    for text in bearers.chain(bare) {
         let text = text.ok_or_else(|| {
             refused("The credential cannot be read. Send the Tollgate key as \"Authorization: Bearer <key>\" or \"x-api-key: <key>\".")
         })?;
@@ -90,19 +96,42 @@ fn collect(headers: &HeaderMap) -> Result<Zeroizing<String>, Refusal> {
     })
 }
 
-// RFC 9110, section 11.1: the scheme's case does not matter. Of an AWS signature the access key id is taken,
-// `Credential=<id>/<date>/<region>/<service>/aws4_request`: SDKs of AWS send a bearer's token over TLS alone, and older ones know none.
-// What it is made with is nobody's secret here, so that it proves nothing, and need not: a bearer's token comes in clear as well.
+// RFC 9110, section 11.1: the scheme's case does not matter.
 fn authorized(value: &str) -> Option<&str> {
     let (scheme, rest) = value.trim().split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") {
         return Some(rest.trim());
     }
-    if !scheme.eq_ignore_ascii_case(AWS_SCHEME) {
-        return None;
+    scheme.eq_ignore_ascii_case(AWS_SCHEME).then(|| signed_by(rest))?
+}
+
+// The access key id of an AWS signature, `Credential=<id>/<date>/<region>/<service>/aws4_request, ..`, in which older SDKs of AWS present
+// the key. It stands there in clear, as a bearer token does: of the signature there is nothing that could be checked, since the secret
+// beside that id is nobody's.
+fn signed_by(parameters: &str) -> Option<&str> {
+    let mut named = parameters.split(',').filter_map(|parameter| parameter.trim().strip_prefix("Credential="));
+    let (Some(scope), None) = (named.next(), named.next()) else { return None };
+    scope.split_once('/').map(|(id, _)| id)
+}
+
+/// Refuses a credential in the address of a request in Gemini's dialect, where Google reads one: beside the key that is lifted off the
+/// headers, it would reach the provider. Its name may be encoded.
+///
+/// # Errors
+/// Says where the key belongs.
+pub(super) fn none_in_query(dialect: Dialect, query: Option<&str>) -> Result<(), Refusal> {
+    let is_one = |pair: &str| {
+        let name = pair.split('=').next().unwrap_or_default();
+        percent_decode_str(name).decode_utf8().is_ok_and(|name| IN_QUERY.contains(&name.trim_start_matches('$')))
+    };
+    if dialect != Dialect::Gemini || !query.is_some_and(|query| query.split('&').any(is_one)) {
+        return Ok(());
     }
-    let scope = rest.split(',').find_map(|part| part.trim().strip_prefix("Credential="))?;
-    scope.split('/').next()
+    Err(Refusal::new(
+        RefusalKind::Malformed,
+        "A key stands in the address of the request, where logs would keep it. Send the Tollgate key only as \"x-goog-api-key: <key>\" or \
+         \"Authorization: Bearer <key>\".",
+    ))
 }
 
 fn refused(sentence: &'static str) -> Refusal {
@@ -129,6 +158,12 @@ mod tests {
             Lifted::Credential(presented) => presented.expose().to_owned(),
         });
         (token.map_err(|refusal| refusal.public().to_owned()), headers)
+    }
+
+    fn signature(id: &str) -> String {
+        format!(
+            "AWS4-HMAC-SHA256 Credential={id}/20260101/us-east-1/bedrock/aws4_request, SignedHeaders=host;x-amz-date, Signature=ab"
+        )
     }
 
     // The shape of a short-lived credential; nobody has signed it.
@@ -159,12 +194,34 @@ mod tests {
             vec![("x-api-key", one.clone())],
             vec![("x-goog-api-key", one.clone())],
             vec![("api-key", one.clone())],
+            vec![("authorization", signature(&one)), ("x-amz-date", "20260101T000000Z".into())],
+            vec![("authorization", signature(&one)), ("x-amz-security-token", "theirs".into())],
+            vec![
+                ("authorization", signature(&one)),
+                ("x-amz-content-sha256", "e3b0".into()),
+                ("x-api-key", one.clone()),
+            ],
             vec![("authorization", bearer.clone()), ("x-api-key", one.clone())],
             vec![("x-api-key", one.clone()), ("x-api-key", one.clone())],
         ] {
             let (token, headers) = lifted(&pairs);
             assert_eq!(token, Ok(one.clone()), "{pairs:?}");
             assert!(headers.is_empty(), "nothing of it stays: {headers:?}");
+        }
+    }
+
+    #[test]
+    fn no_credential_stands_in_the_address_where_google_reads_one() {
+        for (dialect, query, expect) in [
+            (Dialect::Gemini, None, true),
+            (Dialect::Gemini, Some("alt=sse&keys=1&monkey=2"), true),
+            (Dialect::Gemini, Some("alt=sse&key=x"), false),
+            (Dialect::Gemini, Some("key"), false),
+            (Dialect::Gemini, Some("k%65y=x"), false),
+            (Dialect::Gemini, Some("%24access_token=x"), false),
+            (Dialect::Anthropic, Some("key=x"), true),
+        ] {
+            assert_eq!(none_in_query(dialect, query).is_ok(), expect, "{query:?}");
         }
     }
 
@@ -180,6 +237,11 @@ mod tests {
             (vec![("authorization", "AWS4-HMAC-SHA256 SignedHeaders=host, Signature=5d67".into())], "cannot be read"),
             (vec![("authorization", "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/r/s/t".into())], "not a Tollgate key"),
             (vec![("authorization", one.clone())], "cannot be read"),
+            (vec![("authorization", format!("{}, Credential={two}/x", signature(&one)))], "cannot be read"),
+            (vec![("authorization", format!("AWS4-HMAC-SHA256 Credential={one}"))], "cannot be read"),
+            (vec![("authorization", "AWS4-HMAC-SHA256 Signature=ab".into())], "cannot be read"),
+            (vec![("authorization", signature("AKIAIOSFODNN7EXAMPLE"))], "AWS_BEARER_TOKEN_BEDROCK"),
+            (vec![("authorization", signature(&one)), ("x-api-key", two.clone())], "Two different"),
             (vec![("x-api-key", "caf\u{e9}".into())], "cannot be read"),
             (vec![("x-api-key", "sk-ant-api03-whatever".into())], "not a Tollgate key"),
             (vec![("x-api-key", String::new())], "not a Tollgate key"),

@@ -1,10 +1,10 @@
-//! `GET /v1/models`: the models that the key may ask for, in the shape of the client's dialect.
+//! `GET /v1/models` and its like: the models that the key may ask for, in the shape of the client's dialect.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, Response, StatusCode};
-use tollgate_dialect::{ListedModel, anthropic, gemini, openai_model_list};
+use tollgate_dialect::{ListedModel, anthropic, bedrock, gemini, openai_model_list};
 use tollgate_policy::{
     decide,
     refusal::{Refusal, RefusalKind},
@@ -13,14 +13,13 @@ use tollgate_policy::{
 
 use super::{
     authenticate::Visitor,
+    route::Operation,
     ticket::{End, Verdict},
 };
 use crate::refuse;
 
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
-// Every SDK of Google says so who it is. Some ask at the path that all three have in common.
 const GOOGLE_CLIENT: HeaderName = HeaderName::from_static("x-goog-api-client");
-const GOOGLE_PATH: &str = "/v1beta/models";
 // The API's own bounds of a page: 20 when nothing is said, 1,000 at most.
 const LIMIT_DEFAULT: usize = 20;
 const LIMIT_MAX: usize = 1_000;
@@ -41,19 +40,30 @@ pub(super) fn discover(visitor: Visitor) -> Verdict<Response<Bytes>> {
         return Err(ticket.refuse(Refusal::new(RefusalKind::Malformed, sentence)));
     };
     let models = decide::models(&current.snapshot, &caller);
-    let has = |name| message.headers.contains_key(name);
-    let body = if has(GOOGLE_CLIENT) || message.uri.path().ends_with(GOOGLE_PATH) {
-        gemini::model_list(models.iter().map(|model| listed(model)))
-    } else if has(ANTHROPIC_VERSION) {
-        let (shown, has_more) = page.of(&models);
-        anthropic::model_page(shown.iter().map(|model| listed(model)), has_more)
-    } else {
-        openai_model_list(models.iter().map(|model| listed(model)))
+    let all = || models.iter().map(|model| listed(model));
+    let body = match ticket.operation {
+        Operation::GeminiModels => gemini::model_list(all()),
+        // Newer SDKs of Google ask where the others do.
+        Operation::Models if message.headers.contains_key(GOOGLE_CLIENT) => gemini::model_list(all()),
+        // Profiles of one's own are none of ours.
+        Operation::InferenceProfiles if message.uri.query().is_some_and(is_application) => {
+            bedrock::profile_list([].into_iter())
+        }
+        Operation::InferenceProfiles => bedrock::profile_list(all()),
+        _ if message.headers.contains_key(ANTHROPIC_VERSION) => {
+            let (shown, has_more) = page.of(&models);
+            anthropic::model_page(shown.iter().map(|model| listed(model)), has_more)
+        }
+        _ => openai_model_list(all()),
     };
     let answer = refuse::json(StatusCode::OK, body, &ticket.request_id);
     ticket.status = answer.status().as_u16();
     ticket.close(End::Completed);
     Ok(answer)
+}
+
+fn is_application(query: &str) -> bool {
+    query.split('&').any(|pair| pair == "type=APPLICATION")
 }
 
 fn listed(model: &Arc<Model>) -> ListedModel<'_> {

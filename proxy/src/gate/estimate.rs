@@ -1,9 +1,8 @@
-//! How many tokens a request has, where no provider within reach counts in the client's dialect: an estimate, and said to be one.
+//! How many tokens a request has, where no provider within reach counts: an estimate, and said to be one.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
-use tollgate_dialect::Weight;
-use tollgate_policy::snapshot::Dialect;
+use tollgate_dialect::{Weight, count};
 
 use super::{
     authorize::Granted,
@@ -16,15 +15,15 @@ use crate::refuse;
 const BYTES_PER_TOKEN: u64 = 4;
 const IMAGE_TOKENS: u64 = 1_600;
 
-/// Whether some provider that the request may go to counts tokens in Anthropic's dialect.
+/// Whether some provider that the request may go to counts tokens.
 pub(super) fn is_counted(granted: &Granted) -> bool {
-    granted.grant.targets().iter().any(|target| target.provider.dialect == Dialect::Anthropic)
+    granted.ticket.operation.is_asked_of(&granted.grant)
 }
 
 /// Answers with an estimate.
 pub(super) fn estimate(granted: Granted) -> Verdict<Response<Bytes>> {
     let Granted { mut ticket, weight, .. } = granted;
-    let body = format!("{{\"input_tokens\":{}}}", tokens(&weight)).into_bytes();
+    let body = count::encode_answer(ticket.operation.body(), tokens(&weight));
     let mut answer = refuse::json(StatusCode::OK, body, &ticket.request_id);
     answer.headers_mut().insert(APPROXIMATED, HeaderValue::from_static("input_tokens=approximated"));
     ticket.status = answer.status().as_u16();

@@ -80,6 +80,7 @@ mod tests {
                 body: Bytes::new(),
                 dialect: tollgate_dialect::Dialect::Anthropic,
                 call: Operation::Messages.into(),
+                enclosed: None,
             };
             assert_eq!(carries_a_key(&request), expect, "{uri}");
         }

@@ -18,10 +18,12 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use tollgate_dialect::{Dialect, anthropic::StreamMeter, hub::Tally, meter_answer};
 use tollgate_policy::refusal::Refusal;
 
-use super::ticket::{AttemptResult, End, Ticket};
+use super::{
+    relay::{Pile, Track},
+    ticket::{AttemptResult, End, Ticket},
+};
 use crate::{health::rest::Cause, visits::Registration};
 
 /// The most requests that are waited for without a client. Beyond, one is charged at its worst case.
@@ -147,27 +149,17 @@ async fn wait(mut ticket: Box<Ticket>, sending: ResponseFuture, patience: Durati
 async fn meter(ticket: &mut Ticket, mut body: Incoming) {
     if !ticket.streamed {
         let whole = http_body_util::Limited::new(body, READ_BYTES_MAX).collect().await;
-        let provider = ticket.passage.provider;
-        ticket.metered = whole.ok().and_then(|whole| meter_answer(provider, &whole.to_bytes()).ok());
+        ticket.metered = whole.ok().and_then(|whole| ticket.passage.meter(&whole.to_bytes()).ok());
         return;
     }
-    ticket.metered = Some(if ticket.passage.provider == Dialect::Anthropic {
-        let mut meter = StreamMeter::new();
-        read(&mut body, |data| {
-            meter.push(data);
-            meter.input().is_some()
-        })
-        .await;
-        meter.metered()
-    } else {
-        let (mut decoder, mut tally) = (ticket.passage.provider.stream_decoder(), Tally::default());
-        read(&mut body, |data| {
-            decoder.push(data, &mut |event| tally.see(&event));
-            tally.input().is_some()
-        })
-        .await;
-        tally.metered()
-    });
+    let mut track = Track::new(ticket.passage.clone());
+    read(&mut body, |data| {
+        // Nobody reads what it says.
+        track.push(data.clone(), &mut Pile::default());
+        track.input().is_some()
+    })
+    .await;
+    ticket.metered = Some(track.metered());
 }
 
 // Reads until that is enough.

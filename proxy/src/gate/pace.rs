@@ -4,7 +4,10 @@ use std::sync::{Mutex, PoisonError};
 
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
-use tollgate_dialect::{Weight, asked::last_turn};
+use tollgate_dialect::{
+    Weight,
+    asked::{fingerprint, last_turn},
+};
 use tollgate_policy::{
     decide::{self, Caller, Owned},
     limit::Measure,
@@ -18,6 +21,7 @@ use super::{
     Gate,
     fund::Turned,
     parse::{Outgoing, called},
+    route::Operation,
     ticket::Ticket,
 };
 use crate::{current::Current, rates::Limited, refuse::Detail};
@@ -86,9 +90,11 @@ fn session(
     let named = ticket.attribution.as_ref().map(|attribution| &*attribution.session).filter(|name| !name.is_empty());
     let (Some((owner, limit)), Some(named)) = (limited, named) else { return Ok(None) };
     let key = session_key(current, caller, named);
-    let fingerprint = limit.repeats.and_then(|_| last_turn(request.dialect, &called(&request.call), &request.body));
-    let fingerprint = fingerprint.unwrap_or_default();
-    let checked = gate.sessions.lock().check(gate.funds.now(), &[(key, limit)], fingerprint);
+    let said = limit.repeats.and_then(|_| match ticket.operation {
+        Operation::Embeddings => Some(fingerprint(&request.body)),
+        _ => last_turn(request.dialect, &called(&request.call), &request.body),
+    });
+    let checked = gate.sessions.lock().check(gate.funds.now(), &[(key, limit)], said.unwrap_or_default());
     checked.map(|()| Some(Charged(key))).map_err(|runaway| stopped(owner, &runaway))
 }
 

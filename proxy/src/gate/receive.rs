@@ -76,6 +76,9 @@ pub(super) fn receive(gate: &Gate, mut ticket: Box<Ticket>, request: Request<Inc
     if ticket.operation == Operation::Probe {
         return Ok(Received::Probe(ticket));
     }
+    if let Err(refusal) = credential::none_in_query(ticket.operation.dialect(), message.uri.query()) {
+        return Err(ticket.refuse(refusal).leaving(message.body));
+    }
     trace(gate, &mut ticket, head.method.as_str(), &mut message.headers);
     let current = match ready(gate) {
         Ok(current) => current,

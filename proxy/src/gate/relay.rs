@@ -11,7 +11,7 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
 };
-use tollgate_dialect::meter_answer;
+use tollgate_dialect::Dialect;
 use tollgate_policy::refusal::{Refusal, RefusalKind};
 
 mod silence;
@@ -24,7 +24,10 @@ mod flow;
 mod body;
 
 pub(crate) use self::body::Body;
-pub(super) use self::gather::{Gathered, gather};
+pub(super) use self::{
+    gather::{Gathered, Pile, gather},
+    track::Track,
+};
 
 use self::{
     flow::{Flow, Tee},
@@ -37,14 +40,7 @@ use super::{
     passage,
     ticket::{AttemptResult, End, Ticket, Verdict},
 };
-use crate::{
-    refuse,
-    upstream::{
-        sign::bare,
-        speech::{self, Envelope},
-    },
-    visits::Registration,
-};
+use crate::{refuse, upstream::sign::bare, visits::Registration};
 
 /// What an answer is, as far as its passage is concerned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,8 +57,7 @@ enum Kind {
 
 /// Passes the answer on.
 pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response<Body>> {
-    let passage = &answering.ticket.passage;
-    if passage.is_translated || passage.envelope == Some(Envelope::Bedrock) {
+    if !answering.ticket.passage.is_plain() {
         return anew::relay(gate, answering).await;
     }
     let Answering { mut ticket, registration, response, secret, losses: _ } = answering;
@@ -81,6 +76,8 @@ pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response
     let body = if kind == Kind::Events {
         // An event of ours may be added.
         head.headers.remove(CONTENT_LENGTH);
+        // What the client will read is what the provider sends.
+        ticket.passage.is_list = !media(&head.headers).eq_ignore_ascii_case(EVENTS);
         Body::stream(Stream::new(
             source,
             ticket,
@@ -108,7 +105,7 @@ fn gathered(
     match gathered {
         Gathered::Whole(bytes) => {
             let end = match kind {
-                Kind::Message => match meter_answer(ticket.passage.provider, &bytes) {
+                Kind::Message => match ticket.passage.meter(&bytes) {
                     Ok(metered) => message_end(ticket.metered.insert(metered)),
                     Err(_) => {
                         // It was an answer, of which nobody knows the cost.
@@ -162,10 +159,13 @@ fn kind(ticket: &Ticket, status: StatusCode, headers: &HeaderMap) -> Kind {
     if !status.is_success() {
         return Kind::Opaque;
     }
-    let media = headers.get(CONTENT_TYPE).map(media_type).unwrap_or_default();
+    let media = media(headers);
     // Some vendors leave the type out.
     let is_json = media.is_empty() || media.eq_ignore_ascii_case("application/json");
-    let is_events = media.eq_ignore_ascii_case(speech::stream_type(ticket.passage.provider));
+    let passage = &ticket.passage;
+    // The elements of a list are events as well.
+    let is_list = is_json && ticket.streamed && passage.provider == Dialect::Gemini;
+    let is_events = is_list || media.eq_ignore_ascii_case(passage.stream_type());
     // We asked for identity. Who compresses nevertheless has its bytes passed on, unread.
     let is_plain = headers.get_all(CONTENT_ENCODING).iter().all(|value| value == "identity");
     let is_metered = is_plain && ticket.operation.is_answered() && status == StatusCode::OK;
@@ -175,6 +175,12 @@ fn kind(ticket: &Ticket, status: StatusCode, headers: &HeaderMap) -> Kind {
         (true, _) if is_metered => Kind::Message,
         _ => Kind::Opaque,
     }
+}
+
+const EVENTS: &str = "text/event-stream";
+
+fn media(headers: &HeaderMap) -> &str {
+    headers.get(CONTENT_TYPE).map(media_type).unwrap_or_default()
 }
 
 fn media_type(value: &HeaderValue) -> &str {

@@ -76,8 +76,8 @@ pub(super) struct Journey {
     tried: Vec<(CredentialId, Arc<str>)>,
     // The tier of the last attempt.
     tier: usize,
-    // Tokens are counted by whoever speaks this.
-    only: Option<Dialect>,
+    // Only providers of these dialects can be asked.
+    only: Option<&'static [Dialect]>,
     weight: Weight,
 }
 
@@ -92,8 +92,8 @@ pub(super) async fn reserve(gate: &Gate, granted: Granted) -> Verdict<Held> {
     let session = ticket.attribution.as_ref().map(|attribution| &*attribution.session).filter(|it| !it.is_empty());
     let has_session = session.is_some();
     let seed = session.map_or_else(|| gate.seeds.fetch_add(1, Ordering::Relaxed), choice::seed);
-    let only = (ticket.operation == Operation::CountTokens).then_some(Dialect::Anthropic);
-    let first = grant.targets().iter().find(|target| only.is_none_or(|only| target.provider.dialect == only));
+    let only = ticket.operation.asks_only();
+    let first = grant.targets().iter().find(|target| only.is_none_or(|only| only.contains(&target.provider.dialect)));
     let tier = first.map_or(0, |target| target.tier);
     let mut journey = Journey { current, caller, grant, seed, has_session, tried: Vec::new(), tier, only, weight };
     match journey.next(gate, &mut ticket, None).await {
@@ -245,7 +245,7 @@ impl Journey {
                 usual.any(|usual| target.on.contain(usual))
             }
         };
-        let speaks = self.only.is_none_or(|only| target.provider.dialect == only);
+        let speaks = self.only.is_none_or(|only| only.contains(&target.provider.dialect));
         // What may have been carried out, and what another credential cannot mend, is not repeated beside where it failed.
         let is_beside = target.tier == self.tier && after.is_none_or(|after| Conditions::default().contain(after));
         speaks && (is_beside || (target.tier > self.tier && follows))
@@ -277,7 +277,11 @@ impl Journey {
             return Ok(());
         };
         let price = price.at_percent(anthropic::price_percent(&self.weight, &model.name));
-        let extent = extent(&self.weight, model, target.provider.dialect);
+        let mut extent = extent(&self.weight, model, target.provider.dialect);
+        if ticket.operation == Operation::Embeddings {
+            // Each input has the window for itself, and nothing is written: no output at all would mean an unknown one.
+            (extent.context_window, extent.output_tokens_max) = (0, 1);
+        }
         // What is held is noted again when it grows, which a strict spool would have to wait for in the middle of an answer.
         let followed = ticket.streamed
             && !self.weight.is_output_hidden

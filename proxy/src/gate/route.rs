@@ -4,37 +4,14 @@
 use std::sync::Arc;
 
 use http::Method;
-use tollgate_dialect::Dialect;
-
-use crate::refuse::Detail;
+use tollgate_dialect::{Dialect, vertex};
 use tollgate_policy::refusal::{Refusal, RefusalKind};
+
+pub(crate) use super::operation::Operation;
+use crate::refuse::Detail;
 
 // The prefixes under which the paths of a dialect are served as well, so that clients whose base URL ends in one find them.
 const PREFIXES: [&str; 5] = ["/anthropic", "/openai", "/gemini", "/bedrock", "/vertex"];
-
-/// What is called.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
-pub(crate) enum Operation {
-    /// `POST /v1/messages`.
-    Messages,
-    /// `POST /v1/chat/completions`.
-    ChatCompletions,
-    /// `POST /v1/responses`.
-    Responses,
-    /// `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`.
-    GenerateContent,
-    /// `POST /model/{model}/converse` and `/converse-stream`.
-    Converse,
-    /// `POST /v1/messages/count_tokens`.
-    CountTokens,
-    /// `GET /v1/models`.
-    Models,
-    /// A look whether somebody is there.
-    Probe,
-    /// Nothing that is served.
-    #[default]
-    Unknown,
-}
 
 /// An operation, and what the path says about it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -49,79 +26,6 @@ pub(super) struct Call {
 
 /// Why a path names nothing.
 pub(super) type Unrouted = (Refusal, Detail);
-
-impl Operation {
-    /// Every operation.
-    pub(crate) const ALL: [Self; 9] = [
-        Self::Messages,
-        Self::ChatCompletions,
-        Self::Responses,
-        Self::GenerateContent,
-        Self::Converse,
-        Self::CountTokens,
-        Self::Models,
-        Self::Probe,
-        Self::Unknown,
-    ];
-
-    /// The word for records and metrics.
-    #[must_use]
-    pub(crate) const fn word(self) -> &'static str {
-        match self {
-            Self::Messages => "messages",
-            Self::ChatCompletions => "chat_completions",
-            Self::Responses => "responses",
-            Self::GenerateContent => "generate_content",
-            Self::Converse => "converse",
-            Self::CountTokens => "count_tokens",
-            Self::Models => "models",
-            Self::Probe => "probe",
-            Self::Unknown => "unknown",
-        }
-    }
-
-    /// The word of OpenTelemetry's conventions for generative AI, where there is one.
-    #[must_use]
-    pub(crate) const fn genai(self) -> &'static str {
-        if self.is_answered() { "chat" } else { self.word() }
-    }
-
-    /// The path, as a template without the model.
-    #[must_use]
-    pub(crate) const fn path(self) -> &'static str {
-        match self {
-            Self::Messages => "/v1/messages",
-            Self::ChatCompletions => "/v1/chat/completions",
-            Self::Responses => "/v1/responses",
-            Self::GenerateContent => "/v1beta/models/{model}:generateContent",
-            Self::Converse => "/model/{model}/converse",
-            Self::CountTokens => "/v1/messages/count_tokens",
-            Self::Models => "/v1/models",
-            Self::Probe | Self::Unknown => "/",
-        }
-    }
-
-    /// Whether a model answers, and is paid for it.
-    #[must_use]
-    pub(crate) const fn is_answered(self) -> bool {
-        matches!(
-            self,
-            Self::Messages | Self::ChatCompletions | Self::Responses | Self::GenerateContent | Self::Converse
-        )
-    }
-
-    /// The dialect that the client speaks. What belongs to none is answered in Anthropic's.
-    #[must_use]
-    pub(crate) const fn dialect(self) -> Dialect {
-        match self {
-            Self::ChatCompletions => Dialect::OpenAiChat,
-            Self::Responses => Dialect::OpenAiResponses,
-            Self::GenerateContent => Dialect::Gemini,
-            Self::Converse => Dialect::BedrockConverse,
-            Self::Messages | Self::CountTokens | Self::Models | Self::Probe | Self::Unknown => Dialect::Anthropic,
-        }
-    }
-}
 
 impl From<Operation> for Call {
     fn from(operation: Operation) -> Self {
@@ -142,7 +46,9 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Call, Unrouted> {
     }
     let Some((call, allowed)) = served(path) else {
         let sentence = "Nothing is served at this path. Tollgate serves /v1/messages, /v1/messages/count_tokens, \
-                        /v1/chat/completions, /v1/responses, /v1beta/models/{model}:generateContent, /model/{model}/converse and \
+                        /v1/chat/completions, /v1/responses, /v1/embeddings, /v1beta/models/{model}:generateContent, \
+                        /model/{model}/converse, /model/{model}/invoke, \
+                        /v1/projects/{project}/locations/{location}/publishers/anthropic/models/{model}:rawPredict and \
                         /v1/models: check the base URL of your client.";
         return Err((Refusal::new(RefusalKind::UnknownRoute, sentence), Detail::None));
     };
@@ -153,10 +59,17 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Call, Unrouted> {
     Err((Refusal::new(RefusalKind::MethodNotAllowed, sentence), Detail::Allow(allowed)))
 }
 
-/// The dialect in which a client at that path is answered, whatever it is told.
+/// The dialect in which a client at that path is answered, whatever it is told. Where nothing is served the path's beginning says who asks.
 #[must_use]
 pub(super) fn dialect(path: &str) -> Dialect {
-    served(path).map_or(Dialect::Anthropic, |(call, _)| call.operation.dialect())
+    let begins = |with: &str| path.strip_prefix(with).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    match served(path) {
+        Some((call, _)) => call.operation.dialect(),
+        None if begins("/bedrock") || begins("/model") => Dialect::BedrockConverse,
+        None if begins("/gemini") || begins("/v1beta") || path.contains(GOOGLE) => Dialect::Gemini,
+        None if begins("/openai") => Dialect::OpenAiChat,
+        None => Dialect::Anthropic,
+    }
 }
 
 // What is served at a path, and by which methods.
@@ -171,7 +84,11 @@ fn served(path: &str) -> Option<(Call, &'static str)> {
         "/v1/messages/count_tokens" => (Operation::CountTokens, "POST"),
         "/v1/chat/completions" | "/chat/completions" => (Operation::ChatCompletions, "POST"),
         "/v1/responses" | "/responses" => (Operation::Responses, "POST"),
-        "/v1/models" | "/models" | "/v1beta/models" => (Operation::Models, "GET"),
+        "/v1/responses/input_tokens" | "/responses/input_tokens" => (Operation::InputTokens, "POST"),
+        "/v1/embeddings" | "/embeddings" => (Operation::Embeddings, "POST"),
+        "/v1/models" | "/models" => (Operation::Models, "GET"),
+        "/v1beta/models" => (Operation::GeminiModels, "GET"),
+        "/inference-profiles" => (Operation::InferenceProfiles, "GET"),
         "/" | "/api/hello" => (Operation::Probe, "HEAD"),
         "/healthz" => (Operation::Probe, "GET, HEAD"),
         _ => return of_model(path).map(|call| (call, "POST")),
@@ -179,30 +96,67 @@ fn served(path: &str) -> Option<(Call, &'static str)> {
     Some((operation.into(), allowed))
 }
 
+const ANTHROPIC: &str = "/publishers/anthropic/models/";
+const GOOGLE: &str = "/publishers/google/models/";
+const OF_GEMINI: [&str; 2] = ["/v1beta/models/", "/v1/models/"];
+
 // The dialects that name the model in the path.
 fn of_model(path: &str) -> Option<Call> {
-    let call = |operation, model: &str, stream| {
-        let model = Arc::from(decoded(model)?);
-        Some(Call { operation, model: Some(model), stream: Some(stream) })
-    };
     if let Some(rest) = path.strip_prefix("/model/") {
         let (model, verb) = rest.split_once('/')?;
-        return match verb {
-            "converse" => call(Operation::Converse, model, false),
-            "converse-stream" => call(Operation::Converse, model, true),
-            _ => None,
+        let (operation, stream) = match verb {
+            "converse" => (Operation::Converse, false),
+            "converse-stream" => (Operation::Converse, true),
+            "invoke" => (Operation::Invoke, false),
+            "invoke-with-response-stream" => (Operation::Invoke, true),
+            _ => return None,
         };
+        return call(operation, model, stream);
     }
-    let rest = match path.rsplit_once("/publishers/google/models/") {
-        // `/v1/projects/{project}/locations/{location}`: which one is the provider's business.
-        Some((_, rest)) => rest,
-        None => path.strip_prefix("/v1beta/models/").or_else(|| path.strip_prefix("/v1/models/"))?,
-    };
-    match rest.rsplit_once(':')? {
-        (model, "generateContent") => call(Operation::GenerateContent, model, false),
-        (model, "streamGenerateContent") => call(Operation::GenerateContent, model, true),
+    if let Some(rest) = OF_GEMINI.iter().find_map(|before| path.strip_prefix(before)) {
+        return of_gemini(rest);
+    }
+    let published = behind_place(path)?;
+    if let Some(rest) = published.strip_prefix(GOOGLE) {
+        return of_gemini(rest);
+    }
+    match published.strip_prefix(ANTHROPIC)?.rsplit_once(':')? {
+        (vertex::COUNT_TOKENS, "rawPredict") => {
+            Some(Call { operation: Operation::RawCountTokens, model: None, stream: Some(false) })
+        }
+        (vertex::COUNT_TOKENS, _) => None,
+        (model, "rawPredict") => call(Operation::RawPredict, model, false),
+        (model, "streamRawPredict") => call(Operation::RawPredict, model, true),
         _ => None,
     }
+}
+
+fn of_gemini(named: &str) -> Option<Call> {
+    match named.rsplit_once(':')? {
+        (model, "generateContent") => call(Operation::GenerateContent, model, false),
+        (model, "streamGenerateContent") => call(Operation::GenerateContent, model, true),
+        (model, "countTokens") => call(Operation::GeminiCountTokens, model, false),
+        _ => None,
+    }
+}
+
+fn call(operation: Operation, model: &str, stream: bool) -> Option<Call> {
+    let model = Arc::from(decoded(model)?);
+    Some(Call { operation, model: Some(model), stream: Some(stream) })
+}
+
+// What stands behind `[/{version}][/projects/{project}/locations/{location}]`. Which project and which location it is, is the provider's
+// business, and decides nothing here.
+fn behind_place(path: &str) -> Option<&str> {
+    const VERSIONS: [&str; 3] = ["/v1beta1/", "/v1beta/", "/v1/"];
+    // The slash belongs to what follows.
+    let version = VERSIONS.iter().find(|version| path.starts_with(**version)).map_or(0, |version| version.len() - 1);
+    let path = path.get(version..)?;
+    let Some(rest) = path.strip_prefix("/projects/") else { return Some(path) };
+    let (project, rest) = rest.split_once("/locations/")?;
+    let location = rest.split('/').next()?;
+    let is_segment = |text: &str| !text.is_empty() && !text.contains('/');
+    if is_segment(project) && is_segment(location) { rest.get(location.len()..) } else { None }
 }
 
 // A model's name without its percent-encoding: of what a path may have encoded, a colon is left.
@@ -246,10 +200,14 @@ mod tests {
             ("POST", "/v1/responses", Ok(Operation::Responses.into())),
             ("POST", "/v1/messages/count_tokens", Ok(Operation::CountTokens.into())),
             ("POST", "/anthropic/v1/messages/count_tokens", Ok(Operation::CountTokens.into())),
+            ("POST", "/v1/responses/input_tokens", Ok(Operation::InputTokens.into())),
+            ("POST", "/openai/v1/embeddings", Ok(Operation::Embeddings.into())),
+            ("GET", "/v1beta/models", Ok(Operation::GeminiModels.into())),
+            ("GET", "/bedrock/inference-profiles", Ok(Operation::InferenceProfiles.into())),
+            ("POST", "/inference-profiles", Err((RefusalKind::MethodNotAllowed, Detail::Allow("GET")))),
             ("GET", "/v1/models", Ok(Operation::Models.into())),
             ("GET", "/anthropic/v1/models", Ok(Operation::Models.into())),
-            ("GET", "/v1beta/models", Ok(Operation::Models.into())),
-            ("GET", "/gemini/v1beta/models", Ok(Operation::Models.into())),
+            ("GET", "/gemini/v1beta/models", Ok(Operation::GeminiModels.into())),
             ("HEAD", "/", Ok(Operation::Probe.into())),
             ("HEAD", "/api/hello", Ok(Operation::Probe.into())),
             ("HEAD", "/anthropic", Ok(Operation::Probe.into())),
@@ -287,6 +245,42 @@ mod tests {
                 "/bedrock/model/us.anthropic.claude/converse-stream",
                 call(Operation::Converse, "us.anthropic.claude", true),
             ),
+            (
+                "/model/us.anthropic.claude-x-v1%3A0/invoke",
+                call(Operation::Invoke, "us.anthropic.claude-x-v1:0", false),
+            ),
+            ("/bedrock/model/m/invoke-with-response-stream", call(Operation::Invoke, "m", true)),
+            (
+                "/v1/projects/p/locations/l/publishers/anthropic/models/claude-x%4020260101:rawPredict",
+                call(Operation::RawPredict, "claude-x@20260101", false),
+            ),
+            (
+                "/vertex/projects/p%3Aq/locations/l/publishers/anthropic/models/m:streamRawPredict",
+                call(Operation::RawPredict, "m", true),
+            ),
+            (
+                "/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict",
+                Some(Call { operation: Operation::RawCountTokens, model: None, stream: Some(false) }),
+            ),
+            (
+                "/v1beta1/projects/p/locations/l/publishers/google/models/g:countTokens",
+                call(Operation::GeminiCountTokens, "g", false),
+            ),
+            ("/v1beta1/publishers/google/models/g:generateContent", call(Operation::GenerateContent, "g", false)),
+            ("/v1beta/models/g:countTokens", call(Operation::GeminiCountTokens, "g", false)),
+            ("/v1beta/models/g:embedContent", None),
+            ("/v1beta1/models/g:generateContent", None),
+            ("/v2/projects/p/locations/l/publishers/google/models/g:generateContent", None),
+            ("/v1/projects/p/publishers/google/models/g:generateContent", None),
+            ("/v1/projects/p/q/locations/l/publishers/google/models/g:generateContent", None),
+            ("/v1/projects/p/locations/l/q/publishers/google/models/g:generateContent", None),
+            ("/v1/models/x/publishers/google/models/g:generateContent", None),
+            ("/v1/projects/p/locations/l/publishers/meta/models/m:rawPredict", None),
+            ("/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:streamRawPredict", None),
+            ("/v1/publishers/anthropic/models/a/b:rawPredict", None),
+            ("/model/m%2Fn/invoke", None),
+            ("/model/m/invoke/", None),
+            ("/model//invoke", None),
             ("/v1beta/models/:generateContent", None),
             ("/v1beta/models/a/b:generateContent", None),
             ("/v1beta/models/g:predict", None),
@@ -298,12 +292,35 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_at_a_path_where_nothing_is_served_is_told_so_in_their_own_dialect() {
+        for (path, expect) in [
+            ("/model/m/apply", Dialect::BedrockConverse),
+            ("/bedrock/x", Dialect::BedrockConverse),
+            ("/models/m/apply", Dialect::Anthropic),
+            ("/v1beta/models/m:embedContent", Dialect::Gemini),
+            ("/v1/projects/p/locations/l/publishers/google/models/m:predict", Dialect::Gemini),
+            ("/openai/v1/audio/speech", Dialect::OpenAiChat),
+            ("/model/m/invoke", Dialect::BedrockConverse),
+            ("/v1/publishers/anthropic/models/m:rawPredict", Dialect::Anthropic),
+            ("/elsewhere", Dialect::Anthropic),
+        ] {
+            assert_eq!(dialect(path), expect, "{path}");
+        }
+    }
+
+    #[test]
     fn a_path_with_a_second_reading_is_refused() {
         for path in [
             "/v1/../v1/messages",
             "/v1/./messages",
             "/v1//messages",
             "//v1/messages",
+            "/model/../model/m/invoke",
+            "/model/m%2f..%2fn/invoke",
+            "/model/%6d/invoke",
+            "/model/m%253A0/invoke",
+            "/v1/projects/p/locations/l/publishers/anthropic/../google/models/m:rawPredict",
+            "/v1/projects/p%2Flocations/locations/l/publishers/anthropic/models/m:rawPredict",
             "/v1/models/..%2Fmessages",
             "/v1/models/..%2fmessages",
             "/%2e%2e/v1/messages",

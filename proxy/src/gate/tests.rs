@@ -33,6 +33,7 @@ use crate::{
 mod audit;
 mod credentials;
 mod routing;
+mod surfaces;
 mod unidentified;
 
 const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9";
@@ -66,6 +67,7 @@ struct Answered {
     status: u16,
     headers: HeaderMap,
     text: String,
+    bytes: Bytes,
 }
 
 impl Stand {
@@ -114,8 +116,12 @@ impl Stand {
     }
 
     async fn send(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Answered {
-        let mut request = Request::post(format!("http://{}{path}", self.address));
-        if headers.iter().all(|(name, _)| *name != "x-api-key") {
+        self.call("POST", path, body, headers).await
+    }
+
+    async fn call(&self, method: &str, path: &str, body: &str, headers: &[(&str, &str)]) -> Answered {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        if headers.iter().all(|(name, _)| !["x-api-key", "authorization"].contains(name)) {
             request = request.header("x-api-key", &self.key);
         }
         for (name, value) in headers {
@@ -124,9 +130,9 @@ impl Stand {
         let client = Client::builder(TokioExecutor::new()).build_http();
         let answer = client.request(request.body(Full::new(Bytes::from(body.to_owned()))).unwrap()).await.unwrap();
         let (head, body) = answer.into_parts();
-        let text = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        let text = String::from_utf8(text.to_vec()).unwrap();
-        Answered { status: head.status.as_u16(), headers: head.headers, text }
+        let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Answered { status: head.status.as_u16(), headers: head.headers, text, bytes }
     }
 
     /// A request whose provider follows a script, one step for each attempt.
@@ -240,6 +246,7 @@ async fn answer(request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>) -> Resu
     let headers = request.headers().clone();
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let script = headers.get("x-script").map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
+    let (usual_path, usual_body) = (path.clone(), body.clone());
     let attempt = {
         let mut seen = seen.lock().unwrap();
         seen.push(Seen { headers, body, path });
@@ -275,7 +282,12 @@ async fn answer(request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>) -> Resu
             answer.headers_mut().insert("content-encoding", "gzip".parse().unwrap());
             Ok(answer)
         }
-        "" => Ok(whole(200, WHOLE)),
+        "" => {
+            let (kind, bytes) = surfaces::usual(&usual_path, &usual_body);
+            let mut answer = whole(200, "");
+            answer.headers_mut().insert("content-type", kind.parse().unwrap());
+            Ok(answer.map(|_| Full::from(bytes).map_err(|never: Infallible| match never {}).boxed_unsync()))
+        }
         status => Ok(whole(status.parse().unwrap(), r#"{"type":"error","error":{"type":"x","message":"theirs"}}"#)),
     }
 }

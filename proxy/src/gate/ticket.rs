@@ -3,6 +3,10 @@
 //! A ticket is opened for each request and travels through the rooms. Closing or dropping it, wherever that happens, sends
 //! one message to [`settle`](super::settle). The place in that queue is taken when the ticket is opened, so closing never
 //! waits and never fails: who gets a ticket will be settled, and when no place is left nobody gets one.
+//!
+//! [`passage`], how the answer is passed on.
+
+mod passage;
 
 use std::{
     ops::{Deref, DerefMut},
@@ -12,7 +16,7 @@ use std::{
 
 use hyper::body::Incoming;
 use tokio::{sync::mpsc::OwnedPermit, time::Instant};
-use tollgate_dialect::{Dialect, Metered, hub::Forms};
+use tollgate_dialect::Metered;
 use tollgate_policy::{
     id::{CredentialId, ProviderId},
     lease::Hold,
@@ -25,6 +29,7 @@ use tollgate_policy::{
 };
 use tracing::Span;
 
+pub(crate) use self::passage::Passage;
 use super::{pace::Charged, route::Operation};
 use crate::{
     evidence::Circumstances,
@@ -32,7 +37,6 @@ use crate::{
     rates::Permit,
     refuse::{Detail, Used},
     spool::Intent,
-    upstream::speech::Envelope,
 };
 
 /// One visit on its way through the rooms. There is one in a request, and it is not `Clone`.
@@ -112,23 +116,6 @@ pub(crate) struct Attempted {
     pub(crate) model: Option<Arc<Model>>,
     /// What became of it.
     pub(crate) result: AttemptResult,
-}
-
-/// How an answer is passed on: who speaks, and to whom.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Passage {
-    /// What the client speaks.
-    pub(crate) client: Dialect,
-    /// What the provider speaks.
-    pub(crate) provider: Dialect,
-    /// The bytes do not pass as they are: each answer is read and written anew.
-    pub(crate) is_translated: bool,
-    /// In what the provider carries its dialect.
-    pub(crate) envelope: Option<Envelope>,
-    /// Which tools of the client are no functions in its dialect.
-    pub(crate) forms: Forms,
-    /// The client of a stream does not want to be told its usage.
-    pub(crate) is_usage_hidden: bool,
 }
 
 /// How the cost of an attempt is followed while it is answered.
@@ -218,18 +205,6 @@ pub(crate) struct Refused {
 
 /// What a room gives: the next room's type, or the refused visit.
 pub(super) type Verdict<T> = Result<T, Box<Refused>>;
-
-// === impl Passage ===
-
-impl Passage {
-    /// In whose form the provider's errors are: an envelope has its own.
-    pub(super) fn errors(&self) -> Dialect {
-        match self.envelope {
-            Some(Envelope::Bedrock) => Dialect::BedrockConverse,
-            _ => self.provider,
-        }
-    }
-}
 
 // === impl Ticket ===
 

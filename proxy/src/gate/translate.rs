@@ -1,5 +1,6 @@
 //! The request as the provider of an attempt gets it. Where the provider speaks the client's dialect, the client's bytes and headers
-//! pass as they came; otherwise the request is read and written anew, and what is lost on the way is named.
+//! pass as they came; otherwise the request is read and written anew, and what is lost on the way is named. What the clouds carry in
+//! envelopes changes those alone: a body that came in the provider's own passes in it, any other is taken out and put into the provider's.
 
 use bytes::Bytes;
 use http::{
@@ -9,7 +10,7 @@ use http::{
 use tollgate_dialect::{
     Dialect,
     asked::{has_envelope, includes_usage},
-    bedrock,
+    bedrock, count, gemini,
     hub::{Forms, Losses, Text},
     splice::{Edit, Object, quoted},
     vertex,
@@ -20,16 +21,23 @@ use tollgate_policy::{
 };
 
 use super::{
-    parse::{Outgoing, called},
+    parse::{Enclosed, Outgoing, called},
     route::Operation,
     ticket::Passage,
 };
-use crate::upstream::speech::{self, Envelope};
+use crate::upstream::speech::{self, Envelope, Question};
 
 /// What names what a request lost on its way to the provider.
 pub(super) const APPROXIMATED: HeaderName = HeaderName::from_static("x-tollgate-approximated");
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+// What Bedrock is asked in headers for a price of its own, which nobody has here: the ordinary service answers.
+const DEARER: [HeaderName; 2] = [
+    HeaderName::from_static("x-amzn-bedrock-service-tier"),
+    HeaderName::from_static("x-amzn-bedrock-performanceconfig-latency"),
+];
+// What AWS's clients say to AWS alone.
+const OF_AWS: [&str; 2] = ["x-amz", "amz-sdk-"];
 
 /// A request, ready for its provider but for the credential.
 #[derive(Debug)]
@@ -68,24 +76,81 @@ pub(super) fn prepare(
     headers: HeaderMap,
 ) -> Result<Prepared, Refusal> {
     let Some(dialect) = speech::dialect(provider.dialect) else { return Err(unspoken(provider)) };
-    let passage = Passage { client: request.dialect, provider: dialect, ..Passage::default() };
-    let envelope = speech::envelope(provider.dialect);
-    let passage = Passage { envelope, ..passage };
-    if passes(dialect, wanted, request) {
-        let path = as_it_came(wanted, request, dialect);
-        let prepared =
-            Prepared { headers, path, body: renamed(dialect, wanted, &request.body)?, passage, losses: None };
-        return enveloped(prepared, wanted);
+    let passage = Passage {
+        client: request.dialect,
+        client_envelope: wanted.operation.envelope(),
+        provider: dialect,
+        envelope: speech::envelope(provider.dialect),
+        question: wanted.operation.question().unwrap_or_default(),
+        is_list: wanted.stream && request.is_list(),
+        ..Passage::default()
+    };
+    if passes(provider, &passage, wanted, request) {
+        return as_it_came(passage, wanted, request, headers);
     }
-    let Written { body, losses, forms, is_usage_hidden } = written(provider, dialect, wanted, request)?;
+    let Written { body, losses, forms, is_usage_hidden } = written(provider, &passage, wanted, request)?;
     let passage = Passage { is_translated: true, forms, is_usage_hidden, ..passage };
     if wanted.is_strict && !losses.is_empty() {
         return Err(inexpressible(provider, &losses));
     }
     let losses = (!losses.is_empty()).then(|| HeaderValue::from_str(&losses.to_string()).ok()).flatten();
-    let path = speech::path(dialect, wanted.name, wanted.stream).into_owned();
-    let headers = anew(&headers, dialect, wanted.stream);
-    enveloped(Prepared { headers, path, body: body.into(), passage, losses }, wanted)
+    let mut written = anew(&headers, dialect, wanted.stream);
+    if request.dialect == Dialect::Anthropic && dialect == Dialect::Anthropic {
+        // The fields of a beta feature are written as they were.
+        betas(&headers, request).for_each(|beta| {
+            written.append(ANTHROPIC_BETA, beta);
+        });
+    }
+    let path = path(&passage, wanted);
+    enveloped(Prepared { headers: written, path, body: body.into(), passage, losses }, wanted)
+}
+
+// The client's bytes.
+fn as_it_came(
+    passage: Passage,
+    wanted: &Wanted<'_>,
+    request: &Outgoing,
+    mut headers: HeaderMap,
+) -> Result<Prepared, Refusal> {
+    let path = path(&passage, wanted);
+    let Some(enclosed) = &request.enclosed else {
+        let path = with_query(&path, request);
+        let body = renamed(&passage, wanted, &request.body)?;
+        return enveloped(Prepared { headers, path, body, passage, losses: None }, wanted);
+    };
+    if passage.envelope == Some(enclosed.envelope) {
+        DEARER.iter().for_each(|name| drop(headers.remove(name)));
+        let body = renamed(&passage, wanted, &enclosed.body)?;
+        return Ok(Prepared { headers, path: with_query(&path, request), body, passage, losses: None });
+    }
+    let headers = unwrapped(headers, request, wanted.stream);
+    let body = renamed(&Passage { envelope: None, ..passage.clone() }, wanted, &request.body)?;
+    enveloped(Prepared { headers, path, body, passage, losses: None }, wanted)
+}
+
+// The headers of a body of Messages that came in an envelope, as Anthropic's own clients have them.
+fn unwrapped(mut headers: HeaderMap, request: &Outgoing, stream: bool) -> HeaderMap {
+    let of_aws = |name: &&HeaderName| OF_AWS.iter().any(|prefix| name.as_str().starts_with(prefix));
+    let gone: Vec<HeaderName> = headers.keys().filter(of_aws).cloned().collect();
+    let named: Vec<HeaderValue> = betas(&headers, request).collect();
+    for name in gone.iter().chain([&ANTHROPIC_BETA]) {
+        headers.remove(name);
+    }
+    let accepted = if stream { "text/event-stream" } else { "application/json" };
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(ACCEPT, HeaderValue::from_static(accepted));
+    headers.insert(ANTHROPIC_VERSION, HeaderValue::from_static("2023-06-01"));
+    for beta in named {
+        headers.append(ANTHROPIC_BETA, beta);
+    }
+    headers
+}
+
+// The beta features that a client names, in headers or in an envelope.
+fn betas(headers: &HeaderMap, request: &Outgoing) -> impl Iterator<Item = HeaderValue> {
+    let enclosed =
+        request.enclosed.as_ref().and_then(|Enclosed { beta, .. }| HeaderValue::from_str(beta.as_ref()?).ok());
+    headers.get_all(ANTHROPIC_BETA).iter().cloned().chain(enclosed).collect::<Vec<_>>().into_iter()
 }
 
 // A body of Messages, in what the provider carries it.
@@ -93,40 +158,53 @@ fn enveloped(prepared: Prepared, wanted: &Wanted<'_>) -> Result<Prepared, Refusa
     let Some(envelope) = prepared.passage.envelope else { return Ok(prepared) };
     let beta: Vec<&str> =
         prepared.headers.get_all(ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok()).collect();
-    let wrapped = match envelope {
-        Envelope::Bedrock => bedrock::invoke::from_messages(&prepared.body, beta),
-        Envelope::Vertex => vertex::from_messages(&prepared.body),
+    let wrapped = match (envelope, prepared.passage.question) {
+        (Envelope::Bedrock, _) => bedrock::invoke::from_messages(&prepared.body, beta),
+        (Envelope::Vertex, Question::Count) => vertex::from_count_tokens(&prepared.body),
+        (Envelope::Vertex, _) => vertex::from_messages(&prepared.body),
     };
     let wrapped = wrapped.map_err(|error| Refusal::new(RefusalKind::Malformed, error.to_string()))?;
     let mut headers = anew(&prepared.headers, Dialect::Anthropic, wanted.stream);
     headers.remove(ANTHROPIC_VERSION);
-    let accepted = match envelope {
-        Envelope::Bedrock if wanted.stream => Some(HeaderValue::from_static("application/vnd.amazon.eventstream")),
-        Envelope::Bedrock => None,
-        Envelope::Vertex => {
-            prepared.headers.get_all(ANTHROPIC_BETA).iter().for_each(|value| {
-                headers.append(ANTHROPIC_BETA, value.clone());
-            });
-            None
+    match envelope {
+        Envelope::Bedrock if wanted.stream => {
+            headers.insert(ACCEPT, HeaderValue::from_static(prepared.passage.stream_type()));
         }
-    };
-    if let Some(accepted) = accepted {
-        headers.insert(ACCEPT, accepted);
+        Envelope::Bedrock => {}
+        Envelope::Vertex => prepared.headers.get_all(ANTHROPIC_BETA).iter().for_each(|value| {
+            headers.append(ANTHROPIC_BETA, value.clone());
+        }),
     }
-    let path = speech::enveloped(envelope, wanted.name, wanted.stream);
+    // A query of the client's was for another path.
+    let path = path(&prepared.passage, wanted);
     Ok(Prepared { headers, path, body: wrapped.body.into(), ..prepared })
 }
 
 // Whether the client's bytes may pass: who is asked speaks the same; no seal of another provider is among them; and the answer will tell
 // what it cost.
-fn passes(dialect: Dialect, wanted: &Wanted<'_>, request: &Outgoing) -> bool {
-    let is_told = || dialect != Dialect::OpenAiChat || !wanted.stream || includes_usage(&request.body);
-    dialect == request.dialect && is_told() && !has_envelope(&request.body)
+fn passes(provider: &Provider, passage: &Passage, wanted: &Wanted<'_>, request: &Outgoing) -> bool {
+    let dialect = passage.provider;
+    let is_taken = || match passage.question {
+        Question::Answer => dialect != Dialect::OpenAiChat || !wanted.stream || includes_usage(&request.body),
+        Question::Count if dialect == Dialect::Gemini => {
+            gemini::takes_count(speech::count_form(provider), &request.body)
+        }
+        Question::Count | Question::Embeddings => true,
+    };
+    // Both dialects of OpenAI have the same embeddings, and nothing is sealed in texts.
+    passage.question == Question::Embeddings || dialect == request.dialect && is_taken() && !has_envelope(&request.body)
 }
 
 // The client's bytes, but for the name of the model where the provider has another one for it.
-fn renamed(dialect: Dialect, wanted: &Wanted<'_>, body: &Bytes) -> Result<Bytes, Refusal> {
-    let is_in_path = matches!(dialect, Dialect::Gemini | Dialect::BedrockConverse);
+fn renamed(passage: &Passage, wanted: &Wanted<'_>, body: &Bytes) -> Result<Bytes, Refusal> {
+    let is_in_path = match passage.question {
+        Question::Answer => {
+            passage.envelope.is_some() && passage.client_envelope == passage.envelope
+                || matches!(passage.provider, Dialect::Gemini | Dialect::BedrockConverse)
+        }
+        Question::Count => passage.provider == Dialect::Gemini,
+        Question::Embeddings => false,
+    };
     if is_in_path || wanted.asked == wanted.name {
         return Ok(body.clone());
     }
@@ -134,12 +212,14 @@ fn renamed(dialect: Dialect, wanted: &Wanted<'_>, body: &Bytes) -> Result<Bytes,
     Ok(object.edited(&[Edit::Set("model", quoted(wanted.name))]).into())
 }
 
-// The client's own path and query, behind a base URL that may bring a part of it.
-fn as_it_came(wanted: &Wanted<'_>, request: &Outgoing, dialect: Dialect) -> String {
-    let path = match wanted.operation {
-        Operation::CountTokens => Operation::CountTokens.path().into(),
-        _ => speech::path(dialect, wanted.name, wanted.stream),
-    };
+// The path and the query of what is written here.
+fn path(passage: &Passage, wanted: &Wanted<'_>) -> String {
+    let Passage { question, provider, envelope, .. } = *passage;
+    speech::path(question, provider, envelope, wanted.name, wanted.stream).into_owned()
+}
+
+// The client's own query, behind a base URL that may bring a part of the path.
+fn with_query(path: &str, request: &Outgoing) -> String {
     let path = path.split('?').next().unwrap_or_default();
     match request.uri.query() {
         Some(query) => format!("{path}?{query}"),
@@ -155,21 +235,35 @@ struct Written {
     is_usage_hidden: bool,
 }
 
-fn written(provider: &Provider, dialect: Dialect, wanted: &Wanted<'_>, request: &Outgoing) -> Result<Written, Refusal> {
+fn written(
+    provider: &Provider,
+    passage: &Passage,
+    wanted: &Wanted<'_>,
+    request: &Outgoing,
+) -> Result<Written, Refusal> {
     let called = called(&request.call);
-    let decoded = request.dialect.decode_request(&called, &request.body);
+    let is_count = passage.question == Question::Count;
+    let decoded = match is_count {
+        true => count::decode(request.dialect, &called, &request.body),
+        false => request.dialect.decode_request(&called, &request.body),
+    };
     let mut read = decoded.map_err(|error| Refusal::new(RefusalKind::Malformed, error.to_string()))?;
     read.model = Text::from(wanted.name);
     read.stream = wanted.stream;
+    let (dialect, quirks) = (passage.provider, speech::quirks(provider));
     let mut losses = Losses::new(dialect);
-    let body = dialect.encode_request(&read, &speech::quirks(provider), &mut losses);
+    let body = match is_count {
+        true => count::encode(dialect, &read, &quirks, speech::count_form(provider), &mut losses),
+        false => Some(dialect.encode_request(&read, &quirks, &mut losses)),
+    };
+    let body = body.ok_or_else(|| unspoken(provider))?;
     Ok(Written { body, losses, forms: read.forms, is_usage_hidden: read.is_usage_hidden })
 }
 
 // The headers of a request that was written anew: none that means something in the client's dialect alone.
 fn anew(headers: &HeaderMap, dialect: Dialect, stream: bool) -> HeaderMap {
     let mut written = HeaderMap::new();
-    let accepted = if stream { speech::stream_type(dialect) } else { "application/json" };
+    let accepted = if stream { speech::stream_type(dialect, None) } else { "application/json" };
     written.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     written.insert(ACCEPT, HeaderValue::from_static(accepted));
     written.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

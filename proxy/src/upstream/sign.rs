@@ -31,7 +31,7 @@ const GOOGLE_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 const OAUTH_PREFIX: &str = "sk-ant-oat";
 // An administrator may say it outright, for a gateway behind this one.
 const BEARER_PREFIX: &str = "Bearer ";
-// Both services of Bedrock sign under one name.
+// Both ways into Bedrock sign under one name.
 const BEDROCK: &str = "bedrock";
 // Anthropic's own API on AWS, as the SDK of Anthropic signs for it.
 const CLAUDE_ON_AWS: &str = "aws-external-anthropic";

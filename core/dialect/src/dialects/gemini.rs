@@ -38,11 +38,14 @@ mod encoder;
 mod error;
 mod count;
 
-pub use count::{CountForm, decode_count, decode_count_answer, encode_count, encode_count_answer, model_list};
+pub use count::{
+    CountForm, decode_count, decode_count_answer, encode_count, encode_count_answer, model_list, takes_count,
+};
 pub use decode::decode_request;
 pub use decoder::Decoder;
 pub use encode::encode_request;
 pub use encoder::Encoder;
 pub use error::{decode_error, encode_error, retry_seconds};
+pub use framing::Elements;
 pub use message::{decode_answer, encode_answer};
 pub use support::support;

@@ -33,12 +33,13 @@ pub fn from_count_tokens(body: &[u8]) -> Result<Enveloped, Malformed> {
 }
 
 /// Makes a body of Vertex one of Messages: with the model of the path, where that is none of [`COUNT_TOKENS`], and with `stream` where
-/// the path asks for one.
+/// the path asks for one. The version tells it from the bodies of other makers' models.
 ///
 /// # Errors
-/// When the body is not a JSON object.
+/// When the body is not a JSON object with an `anthropic_version`.
 pub fn to_messages(body: &[u8], model: &str, is_stream: bool) -> Result<Vec<u8>, Malformed> {
     let object = Object::read(body)?;
+    object.get("anthropic_version").ok_or(Malformed::Missing("anthropic_version"))?;
     let mut edits = vec![Edit::Remove("anthropic_version")];
     if is_stream {
         edits.push(Edit::Set("stream", "true".into()));
@@ -67,12 +68,13 @@ mod tests {
 
     #[test]
     fn the_path_asks_for_a_stream_where_the_body_does_not() {
-        let check = |body: &str, is_stream, expected: &str| {
+        let check = |fields: &str, is_stream, expected: &str| {
+            let body = format!(r#"{{"anthropic_version":"vertex-2023-10-16"{fields}}}"#);
             assert_eq!(String::from_utf8(to_messages(body.as_bytes(), "m", is_stream).unwrap()).unwrap(), expected);
         };
-        check(r#"{"anthropic_version":"vertex-2023-10-16"}"#, true, r#"{"stream":true,"model":"m"}"#);
-        check(r#"{"stream":false,"a":1}"#, true, r#"{"model":"m","stream":true,"a":1}"#);
-        check(r#"{"stream":false,"a":1}"#, false, r#"{"model":"m","stream":false,"a":1}"#);
+        check("", true, r#"{"stream":true,"model":"m"}"#);
+        check(r#","stream":false,"a":1"#, true, r#"{"model":"m","stream":true,"a":1}"#);
+        check(r#","stream":false,"a":1"#, false, r#"{"model":"m","stream":false,"a":1}"#);
     }
 
     #[test]
@@ -91,5 +93,6 @@ mod tests {
         let wrong = Malformed::Invalid { field: "stream", expected: "true or false" };
         assert_eq!(from_messages(br#"{"model":"m","stream":"yes"}"#), Err(wrong));
         assert_eq!(to_messages(b"[]", "m", false), Err(Malformed::NotAnObject));
+        assert_eq!(to_messages(b"{}", "m", false), Err(Malformed::Missing("anthropic_version")));
     }
 }

@@ -1,17 +1,17 @@
-//! An answer of a provider that speaks another dialect than the client, or in an envelope: it is read, and written anew. A stream event by event as it
-//! comes; anything else whole.
+//! An answer of a provider that speaks another dialect than the client, or in another envelope: it is read, and written anew. A stream
+//! event by event as it comes; anything else whole.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
 };
 use std::sync::Arc;
-use tollgate_dialect::{Dialect, ErrorClass, Metered, meter_answer};
+use tollgate_dialect::{Dialect, ErrorClass, Metered, count};
 
 use super::{
     Body, broken_off, garbage,
     gather::{self, GATHERED_BYTES_MAX, Gathered},
-    media_type, message_end, silent,
+    media, message_end, silent,
     stream::Stream,
 };
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
         translate::APPROXIMATED,
     },
     refuse::{self, SHOULD_RETRY},
-    upstream::speech::{self, Envelope},
+    upstream::speech::Question,
 };
 
 // The largest answer that is translated whole.
@@ -43,14 +43,18 @@ pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response
     if let Some(used) = ticket.used.as_ref().filter(|_| ticket.passage.client == Dialect::Anthropic) {
         refuse::warn(&mut headers, used);
     }
-    let silence_max = gate.silence_max;
+    let (silence_max, errors) = (gate.silence_max, ticket.passage.client_errors());
     let (status, body) = if !head.status.is_success() {
         keep(&head.headers, &mut headers, [RETRY_AFTER, SHOULD_RETRY]);
         headers.insert(CONTENT_TYPE, JSON);
         let gathered = gather::gather(source, &registration, silence_max, ERROR_BYTES_MAX).await;
-        failed(gathered, head.status, ticket)?
+        let (status, class, body) = failed(gathered, head.status, ticket)?;
+        if errors == Dialect::BedrockConverse {
+            refuse::name_error(&mut headers, class);
+        }
+        (status, body)
     } else if is_stream(&ticket, &head.headers) {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(speech::stream_type(ticket.passage.client)));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(ticket.passage.client_stream_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         let (funds, spool) = (Arc::clone(&gate.funds), gate.spool.clone());
         let stream = Stream::new(source, ticket, registration, silence_max, funds, spool);
@@ -83,15 +87,8 @@ fn is_plain(headers: &HeaderMap) -> bool {
     headers.get_all(CONTENT_ENCODING).iter().all(|value| value == "identity")
 }
 
-fn media(headers: &HeaderMap) -> &str {
-    headers.get(CONTENT_TYPE).map(media_type).unwrap_or_default()
-}
-
 fn is_stream(ticket: &Ticket, headers: &HeaderMap) -> bool {
-    let expected = match ticket.passage.envelope {
-        Some(Envelope::Bedrock) => speech::stream_type(Dialect::BedrockConverse),
-        _ => speech::stream_type(ticket.passage.provider),
-    };
+    let expected = ticket.passage.stream_type();
     ticket.streamed && is_plain(headers) && media(headers).eq_ignore_ascii_case(expected)
 }
 
@@ -113,8 +110,16 @@ fn answered(gathered: Gathered<Source>, mut ticket: Box<Ticket>) -> Verdict<Body
         }
     };
     let passage = ticket.passage.clone();
+    if passage.question == Question::Count {
+        let Ok(tokens) = count::decode_answer(passage.provider, &bytes) else {
+            ticket.resolve(AttemptResult::Invalid);
+            return Err(ticket.refuse(garbage()));
+        };
+        ticket.close(End::Completed);
+        return Ok(Body::whole(count::encode_answer(passage.client, tokens).into()));
+    }
     if !passage.is_translated {
-        let Ok(metered) = meter_answer(passage.provider, &bytes) else {
+        let Ok(metered) = passage.meter(&bytes) else {
             ticket.resolve(AttemptResult::Invalid);
             return Err(ticket.refuse(garbage()));
         };
@@ -136,14 +141,18 @@ fn answered(gathered: Gathered<Source>, mut ticket: Box<Ticket>) -> Verdict<Body
 }
 
 // What the provider says is wrong, in the words of the client's dialect.
-fn failed(gathered: Gathered<Source>, status: StatusCode, ticket: Box<Ticket>) -> Verdict<(StatusCode, Body)> {
+fn failed(
+    gathered: Gathered<Source>,
+    status: StatusCode,
+    ticket: Box<Ticket>,
+) -> Verdict<(StatusCode, ErrorClass, Body)> {
     let bytes = match gathered {
         Gathered::Whole(bytes) | Gathered::More(bytes, _) => bytes,
         Gathered::Cut(refusal) => return Err(ticket.refuse(refusal)),
         // The status has said enough.
         Gathered::Broken | Gathered::Silent => bytes::Bytes::new(),
     };
-    let client = ticket.passage.client;
+    let client = ticket.passage.client_errors();
     let failure = ticket.passage.errors().decode_error(status.as_u16(), &bytes);
     let body = client.encode_error(failure.class, &failure.sentence(), &ticket.request_id);
     // Claude Code takes an overloaded provider for what it is only by this status.
@@ -152,5 +161,5 @@ fn failed(gathered: Gathered<Source>, status: StatusCode, ticket: Box<Ticket>) -
         _ => status,
     };
     ticket.close(End::UpstreamFailed);
-    Ok((status, Body::whole(body.into())))
+    Ok((status, failure.class, Body::whole(body.into())))
 }

@@ -9,11 +9,11 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use tollgate_dialect::{Dialect, Metered, meter_answer};
+use tollgate_dialect::Metered;
 
 use super::{body::Aborted, message_end, silence::Silence};
 use crate::{
-    gate::ticket::{End, Ticket},
+    gate::ticket::{End, Passage, Ticket},
     visits::Registration,
 };
 
@@ -68,7 +68,7 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
 
     fn finish(&mut self) -> Poll<Option<Result<Frame<Bytes>, Aborted>>> {
         if let Some(mut ticket) = self.ticket.take() {
-            let metered = self.tee.take().map(|tee| tee.meter(ticket.passage.provider));
+            let metered = self.tee.take().map(|tee| tee.meter(&ticket.passage));
             let end = match metered {
                 None => self.end,
                 Some(None) => End::Unmetered,
@@ -142,7 +142,7 @@ impl Tee {
         }
     }
 
-    fn meter(self, dialect: Dialect) -> Option<Metered> {
-        if self.overflowed { None } else { meter_answer(dialect, &self.copy).ok() }
+    fn meter(self, passage: &Passage) -> Option<Metered> {
+        if self.overflowed { None } else { passage.meter(&self.copy).ok() }
     }
 }

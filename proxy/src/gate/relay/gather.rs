@@ -79,7 +79,7 @@ enum Ended {
 
 /// Pieces that arrived, put together only when there is more than one.
 #[derive(Debug, Default)]
-pub(super) struct Pile {
+pub(in crate::gate) struct Pile {
     first: Bytes,
     all: BytesMut,
     grew: bool,

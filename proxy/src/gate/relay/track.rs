@@ -1,62 +1,94 @@
-//! What becomes of the bytes of a stream: they pass as they came, or are read and written anew. Either way they are metered.
+//! What becomes of the bytes of a stream: they pass as they came, or are read and written anew. Either way they are metered. Where one of
+//! the two sides has its events in frames and the other has not, they are taken out at the one end or put in at the other.
 
 use bytes::Bytes;
 use tollgate_dialect::{
     Counters, Dialect, Metered,
     anthropic::StreamMeter,
-    bedrock::invoke::FramesToEvents,
+    bedrock::{
+        frames,
+        invoke::{EventsToFrames, FramesToEvents},
+    },
+    gemini::Elements,
     hub::{Event, StreamDecoder, StreamEncoder, Tally},
-    sse::Splitter,
+    sse,
 };
 use tollgate_policy::refusal::RefusalKind;
 
 use super::gather::Pile;
-use crate::{gate::ticket::Passage, refuse, upstream::speech::Envelope};
+use crate::{gate::ticket::Passage, refuse};
 
 // An event is only looked for here, so that little of one needs to be held.
 const EVENT_BYTES_MAX: usize = 1024;
+// A frame is held until it is whole; behind a larger one no whole frame is known any more. AWS's own readers take no larger ones.
+const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The way of one stream.
-pub(super) struct Track {
+pub(in crate::gate) struct Track {
+    // What the client is told errors in, in the middle of a stream.
     client: Dialect,
     // Takes events out of the provider's frames.
     opening: Option<Box<FramesToEvents>>,
     way: Way,
+    // Puts events into the client's frames.
+    closing: Option<Box<Closing>>,
 }
 
 enum Way {
     /// The bytes pass. Few of the events need to be read.
     Plain(Box<StreamMeter>),
+    /// The bytes pass, which are frames; the events in them are read.
+    Framed { events: Box<FramesToEvents>, meter: Box<StreamMeter> },
     /// The bytes pass, and each event is read.
-    Watched { events: Box<Splitter>, decoder: Box<dyn StreamDecoder>, tally: Box<Tally> },
+    Watched { ends: Ends, decoder: Box<dyn StreamDecoder>, tally: Box<Tally> },
     /// What the provider says is written anew.
     Translated { decoder: Box<dyn StreamDecoder>, encoder: Box<dyn StreamEncoder>, tally: Box<Tally>, written: u64 },
 }
 
+/// Finds where whole events end in bytes that pass.
+enum Ends {
+    Events(Box<sse::Splitter>),
+    Frames(frames::Splitter),
+    Elements(Box<Elements>),
+}
+
+#[derive(Default)]
+struct Closing {
+    frames: EventsToFrames,
+    written: u64,
+}
+
 impl Track {
     /// The way of a stream that is passed on so.
-    pub(super) fn new(passage: Passage) -> Self {
-        let Passage { client, provider, is_translated, envelope, forms, is_usage_hidden } = passage;
-        let opening = (envelope == Some(Envelope::Bedrock)).then(Box::default);
+    pub(in crate::gate) fn new(passage: Passage) -> Self {
+        let (is_framed, is_client_framed) = (passage.is_framed(), passage.is_client_framed());
+        let is_plain = passage.is_plain();
+        let Passage { client, provider, is_translated, is_list, forms, is_usage_hidden, .. } = passage;
         let (decoder, tally) = (|| provider.stream_decoder(), Box::<Tally>::default);
         let way = match (is_translated, provider) {
             (true, _) => {
-                let mut encoder = client.stream_encoder_in(forms);
+                let mut encoder = if is_list { client.list_encoder_in(forms) } else { client.stream_encoder_in(forms) };
                 if is_usage_hidden {
                     encoder.hide_usage();
                 }
                 Way::Translated { decoder: decoder(), encoder, tally: tally(), written: 0 }
             }
-            (false, Dialect::Anthropic) => Way::Plain(Box::default()),
-            (false, _) => {
-                Way::Watched { events: Box::new(Splitter::new(EVENT_BYTES_MAX)), decoder: decoder(), tally: tally() }
+            (false, Dialect::Anthropic) if is_plain && is_framed => {
+                Way::Framed { events: Box::default(), meter: Box::default() }
             }
+            (false, Dialect::Anthropic) => Way::Plain(Box::default()),
+            (false, _) => Way::Watched { ends: Ends::of(provider, is_list), decoder: decoder(), tally: tally() },
         };
-        Self { client, opening, way }
+        Self {
+            client,
+            opening: (is_framed && !is_plain).then(Box::default),
+            way,
+            closing: (is_client_framed && !is_plain).then(Box::default),
+        }
     }
 
     /// Takes what the provider sent, and adds to the pile what is for the client.
-    pub(super) fn push(&mut self, data: Bytes, pile: &mut Pile) {
+    pub(in crate::gate) fn push(&mut self, data: Bytes, pile: &mut Pile) {
         let data = match &mut self.opening {
             Some(opening) => {
                 let mut events = Vec::new();
@@ -69,23 +101,39 @@ impl Track {
     }
 
     fn take(&mut self, data: Bytes, pile: &mut Pile) {
-        match &mut self.way {
+        let out = match &mut self.way {
             Way::Plain(meter) => {
                 meter.push(&data);
-                pile.push(data);
+                data
             }
-            Way::Watched { events, decoder, tally } => {
-                events.push(&data, |_| {});
+            Way::Framed { events, meter } => {
+                let mut opened = Vec::new();
+                events.push(&data, &mut opened);
+                meter.push(&opened);
+                data
+            }
+            Way::Watched { ends, decoder, tally } => {
+                ends.push(&data);
                 decoder.push(&data, &mut |event| tally.see(&event));
-                pile.push(data);
+                data
             }
             Way::Translated { decoder, encoder, tally, written } => {
                 let mut out = Vec::new();
                 decoder.push(&data, &mut |event| say(&event, &mut **encoder, tally, &mut out));
                 *written = written.saturating_add(out.len() as u64);
-                pile.push(out.into());
+                out.into()
             }
-        }
+        };
+        pile.push(self.closed(out));
+    }
+
+    // What is for the client, in the client's frames.
+    fn closed(&mut self, events: Bytes) -> Bytes {
+        let Some(closing) = &mut self.closing else { return events };
+        let mut out = Vec::new();
+        closing.frames.push(&events, &mut out);
+        closing.written = closing.written.saturating_add(out.len() as u64);
+        out.into()
     }
 
     /// The provider has ended its answer.
@@ -95,33 +143,38 @@ impl Track {
             opening.end(&mut events);
             self.take(events.into(), pile);
         }
+        let mut out = Vec::new();
         match &mut self.way {
             Way::Plain(_) => {}
+            Way::Framed { events, meter } => {
+                let mut opened = Vec::new();
+                events.end(&mut opened);
+                meter.push(&opened);
+            }
             Way::Watched { decoder, tally, .. } => decoder.end(&mut |event| tally.see(&event)),
             Way::Translated { decoder, encoder, tally, written } => {
-                let mut out = Vec::new();
                 decoder.end(&mut |event| say(&event, &mut **encoder, tally, &mut out));
                 *written = written.saturating_add(out.len() as u64);
-                pile.push(out.into());
             }
         }
+        pile.push(self.closed(out.into()));
     }
 
     /// Where an event may be put in: the offset from the start of what is for the client, just behind the last whole event.
     pub(super) fn boundary(&self) -> u64 {
-        match &self.way {
-            Way::Plain(meter) => meter.boundary(),
-            // Frames have no lines: they pass as they come.
-            Way::Watched { events, .. } if self.client == Dialect::BedrockConverse => events.seen(),
-            Way::Watched { events, .. } => events.boundary(),
-            Way::Translated { written, .. } => *written,
+        match (&self.closing, &self.way) {
+            (Some(closing), _) => closing.written,
+            (None, Way::Plain(meter)) => meter.boundary(),
+            (None, Way::Framed { events, .. }) => events.boundary(),
+            (None, Way::Watched { ends, .. }) => ends.boundary(),
+            (None, Way::Translated { written, .. }) => *written,
         }
     }
 
     /// The counters of the input, once the stream has told them.
-    pub(super) fn input(&self) -> Option<Counters> {
+    pub(in crate::gate) fn input(&self) -> Option<Counters> {
         match &self.way {
-            Way::Plain(meter) => meter.input(),
+            Way::Plain(meter) | Way::Framed { meter, .. } => meter.input(),
             Way::Watched { tally, .. } | Way::Translated { tally, .. } => tally.input(),
         }
     }
@@ -129,42 +182,73 @@ impl Track {
     /// The bytes of content that passed: no output has more tokens.
     pub(super) fn output_bytes(&self) -> u64 {
         match &self.way {
-            Way::Plain(meter) => meter.output_bytes(),
+            Way::Plain(meter) | Way::Framed { meter, .. } => meter.output_bytes(),
             Way::Watched { tally, .. } | Way::Translated { tally, .. } => tally.output_bytes(),
         }
     }
 
     /// What is known so far.
-    pub(super) fn metered(&self) -> Metered {
+    pub(in crate::gate) fn metered(&self) -> Metered {
         match &self.way {
-            Way::Plain(meter) => meter.metered(),
+            Way::Plain(meter) | Way::Framed { meter, .. } => meter.metered(),
             Way::Watched { tally, .. } | Way::Translated { tally, .. } => tally.metered(),
         }
     }
 
     /// The sign of life that the client's dialect has, where the provider's may not have sent one.
     pub(super) fn ping(&mut self) -> Bytes {
-        match &mut self.way {
-            Way::Translated { encoder, written, .. } => {
-                let mut out = Vec::new();
-                encoder.push(&Event::Ping, &mut out);
-                *written = written.saturating_add(out.len() as u64);
-                out.into()
-            }
-            Way::Plain(_) | Way::Watched { .. } => Bytes::new(),
+        let mut out = Vec::new();
+        if let Way::Translated { encoder, written, .. } = &mut self.way {
+            encoder.push(&Event::Ping, &mut out);
+            *written = written.saturating_add(out.len() as u64);
         }
+        self.closed(out.into())
     }
 
     /// The event that ends the stream.
     pub(super) fn failed(&mut self, kind: RefusalKind, sentence: &str, request_id: &str) -> Bytes {
-        match &mut self.way {
+        let mut out = Vec::new();
+        let event = || refuse::event(self.client, kind, sentence, request_id);
+        match (&mut self.way, &mut self.closing) {
+            (_, Some(closing)) => closing.frames.interrupt(&event(), &mut out),
+            (Way::Framed { .. }, _) => EventsToFrames::default().push(&event(), &mut out),
             // An encoder knows where in its dialect's order of events it stands.
-            Way::Translated { encoder, .. } if self.client != Dialect::Anthropic => {
-                let mut out = Vec::new();
+            (Way::Translated { encoder, .. }, _) if self.client != Dialect::Anthropic => {
                 encoder.push(&Event::Failed { class: refuse::class(kind), message: sentence.into() }, &mut out);
-                out.into()
             }
-            _ => refuse::event(self.client, kind, sentence, request_id),
+            (Way::Watched { ends: Ends::Elements(elements), .. }, _) => {
+                out = elements.ended_by(&self.client.encode_error(refuse::class(kind), sentence, request_id));
+            }
+            _ => return event(),
+        }
+        out.into()
+    }
+}
+
+// === impl Ends ===
+
+impl Ends {
+    fn of(dialect: Dialect, is_list: bool) -> Self {
+        match dialect {
+            Dialect::BedrockConverse => Self::Frames(frames::Splitter::new(FRAME_BYTES_MAX)),
+            Dialect::Gemini if is_list => Self::Elements(Box::default()),
+            _ => Self::Events(Box::new(sse::Splitter::new(EVENT_BYTES_MAX))),
+        }
+    }
+
+    fn push(&mut self, data: &[u8]) {
+        match self {
+            Self::Events(events) => events.push(data, |_| {}),
+            Self::Frames(frames) => frames.push(data, |_| {}),
+            Self::Elements(elements) => elements.push(data),
+        }
+    }
+
+    fn boundary(&self) -> u64 {
+        match self {
+            Self::Events(events) => events.boundary(),
+            Self::Frames(frames) => frames.boundary(),
+            Self::Elements(elements) => elements.boundary(),
         }
     }
 }
@@ -178,6 +262,7 @@ impl std::fmt::Debug for Track {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let way = match self.way {
             Way::Plain(_) => "plain",
+            Way::Framed { .. } => "framed",
             Way::Watched { .. } => "watched",
             Way::Translated { .. } => "translated",
         };

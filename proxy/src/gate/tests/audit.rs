@@ -12,7 +12,7 @@ use tollgate_policy::{
 use super::*;
 use crate::{evidence::Circumstances, spool::Intent};
 
-fn budget(enforcement: Enforcement) -> Arc<Budget> {
+pub(super) fn budget(enforcement: Enforcement) -> Arc<Budget> {
     Arc::new(Budget {
         id: BudgetId::from_ulid(&format!("{ULID}b")).unwrap(),
         limit: NanoUsd::new(1_000),
@@ -27,7 +27,7 @@ fn budget(enforcement: Enforcement) -> Arc<Budget> {
 }
 
 // One nano-dollar a token.
-fn model() -> Model {
+pub(super) fn model() -> Model {
     let one = NanoUsd::new(1_000_000);
     let rates = Rates { input: one, output: one, cache_read: one, cache_write_5m: one, cache_write_1h: one };
     Model {

@@ -53,6 +53,8 @@ pub struct Splitter {
     bytes_max: usize,
     // The beginning of a frame whose end has not arrived.
     held: Vec<u8>,
+    // How many bytes the whole frames had.
+    boundary: u64,
     is_broken: bool,
 }
 
@@ -62,7 +64,7 @@ impl Splitter {
     /// A splitter that reads frames of at most `bytes_max`, and holds no more than that.
     #[must_use]
     pub const fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, held: Vec::new(), is_broken: false }
+        Self { bytes_max, held: Vec::new(), boundary: 0, is_broken: false }
     }
 
     /// Takes the next bytes, cut anywhere, and hands out each frame that they complete, in order. What is broken is told once; nothing
@@ -79,6 +81,12 @@ impl Splitter {
                 }
             }
         }
+    }
+
+    /// Where the last whole frame ends: the offset from the start of the stream.
+    #[must_use]
+    pub const fn boundary(&self) -> u64 {
+        self.boundary
     }
 
     /// The stream has ended.
@@ -98,6 +106,7 @@ impl Splitter {
             {
                 *rest = behind;
                 sink(Ok(read(frame)?));
+                self.boundary += total as u64;
                 return Ok(());
             }
             self.hold(rest, usize::MAX);
@@ -110,6 +119,7 @@ impl Splitter {
         if self.held.len() == total {
             let mut held = std::mem::take(&mut self.held);
             sink(Ok(read(&held)?));
+            self.boundary += held.len() as u64;
             held.clear();
             held.shrink_to(KEPT_BYTES_MAX);
             self.held = held;

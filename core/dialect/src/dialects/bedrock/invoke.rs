@@ -16,6 +16,12 @@ use crate::{
 /// What `anthropic_version` says.
 pub const VERSION: &str = "bedrock-2023-05-31";
 
+/// What is said of a body of another maker's model.
+const OTHERS: Malformed = Malformed::Invalid {
+    field: "anthropic_version",
+    expected: "there: this path takes bodies of Anthropic Messages alone. Ask other models over /converse",
+};
+
 /// A body of Messages that came in an envelope.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Opened {
@@ -46,12 +52,13 @@ pub fn from_messages<'h>(body: &[u8], beta: impl IntoIterator<Item = &'h str>) -
     })
 }
 
-/// Makes a body of InvokeModel one of Messages, with what the path says.
+/// Makes a body of InvokeModel one of Messages, with what the path says. The version tells it from the bodies of other makers' models.
 ///
 /// # Errors
-/// When the body is not a JSON object, or its `anthropic_beta` no list of texts.
+/// When the body is not a JSON object with an `anthropic_version`, or its `anthropic_beta` no list of texts.
 pub fn to_messages(body: &[u8], model: &str, is_stream: bool) -> Result<Opened, Malformed> {
     let object = Object::read(body)?;
+    object.get("anthropic_version").ok_or(OTHERS)?;
     let betas = betas(&object)?;
     let mut edits =
         vec![Edit::Set("model", quoted(model)), Edit::Remove("anthropic_version"), Edit::Remove("anthropic_beta")];
@@ -97,6 +104,8 @@ mod tests {
         assert_eq!(enveloped.body, br#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":["x","y"],"a":1}"#);
         let wrong = Malformed::Invalid { field: "anthropic_beta", expected: "a list of texts" };
         assert_eq!(from_messages(br#"{"model":"m","anthropic_beta":"x"}"#, []), Err(wrong));
-        assert_eq!(to_messages(br#"{"anthropic_beta":[1]}"#, "m", false), Err(wrong));
+        let opened = |body: &str| to_messages(body.as_bytes(), "m", false);
+        assert_eq!(opened(r#"{"anthropic_version":"bedrock-2023-05-31","anthropic_beta":[1]}"#), Err(wrong));
+        assert_eq!(opened(r#"{"inputText":"hi"}"#), Err(OTHERS));
     }
 }

@@ -8,6 +8,7 @@ use super::{
     decode::members,
     encode::{in_order, wire},
     generation::whole,
+    wire::camel,
 };
 use crate::{
     dialects::{
@@ -15,9 +16,12 @@ use crate::{
         read::{Members, field, is_null, object},
     },
     error::{DecodeError, Malformed},
-    hub::{Json, Losses, Request, Text},
+    hub::{Json, Losses, Request},
     models::ListedModel,
 };
+
+/// The field in which a request is counted whole.
+const WHOLE: &str = "generateContentRequest";
 
 /// How a request to count is put.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,11 +38,20 @@ pub enum CountForm {
 /// When it is not one; the text is a sentence for the client.
 pub fn decode_count<'a>(called: &Called<'a>, body: &'a [u8]) -> Result<Request<'a>, DecodeError> {
     let read: Members<'a> = object(body)?;
-    let is_whole = |name: &Text<'_>| ["generateContentRequest", "generate_content_request"].contains(&&**name);
-    match read.0.iter().find(|(name, raw)| is_whole(name) && !is_null(raw)) {
-        Some((_, raw)) => members(called, field("generateContentRequest", raw)?)
-            .map_err(|error| error.within("generateContentRequest", None)),
+    match read.0.iter().find(|(name, raw)| camel(name) == WHOLE && !is_null(raw)) {
+        Some((_, raw)) => members(called, field(WHOLE, raw)?).map_err(|error| error.within(WHOLE, None)),
         None => members(called, read),
+    }
+}
+
+/// Whether a body counts as it is where requests to count are put in that form.
+#[must_use]
+pub fn takes_count(form: CountForm, body: &[u8]) -> bool {
+    let Ok(Members(members)) = object::<Members<'_>>(body) else { return false };
+    let mut names = members.iter().map(|(name, _)| camel(name));
+    match form {
+        CountForm::Gemini => names.all(|name| ["contents", WHOLE].contains(&&*name)),
+        CountForm::Vertex => names.all(|name| name != WHOLE),
     }
 }
 
@@ -147,6 +160,20 @@ mod tests {
         }
         let error = decode_count(&called, br#"{"generateContentRequest":{"contents":[{"role":7}]}}"#).unwrap_err();
         assert!(error.to_string().starts_with("`generateContentRequest.contents[0]"), "{error}");
+    }
+
+    #[test]
+    fn a_body_passes_where_its_form_is_taken() {
+        for (body, gemini, vertex) in [
+            (r#"{"contents":[]}"#, true, true),
+            (r#"{"contents":[],"systemInstruction":{}}"#, false, true),
+            (r#"{"generateContentRequest":{}}"#, true, false),
+            (r#"{"generate_content_request":{}}"#, true, false),
+            ("[]", false, false),
+        ] {
+            let taken = [CountForm::Gemini, CountForm::Vertex].map(|form| takes_count(form, body.as_bytes()));
+            assert_eq!(taken, [gemini, vertex], "{body}");
+        }
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! How chunks of a stream lie in its bytes: as server-sent events (`alt=sse`), or as the elements of one JSON list. Which of them it is
-//! shows in the first byte.
+//! shows in the first byte. [`Elements`] finds where the elements end in a list that passes.
 
 use memchr::memchr2;
 
@@ -29,6 +29,36 @@ pub(super) struct List {
     is_oversized: bool,
 }
 
+/// Where the elements end of a JSON list that passes as it is, so that it can be ended in good form behind one of them.
+#[derive(Debug, Default)]
+pub struct Elements {
+    list: List,
+    seen: u64,
+    boundary: u64,
+}
+
+impl Elements {
+    /// Takes the next bytes, cut anywhere.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let (seen, boundary) = (self.seen, &mut self.boundary);
+        self.list.push(bytes, &mut |end, _| *boundary = seen.saturating_add(end as u64));
+        self.seen = seen.saturating_add(bytes.len() as u64);
+    }
+
+    /// Where the last whole element ends: the offset from the start of the stream; 0 where there is none yet.
+    #[must_use]
+    pub const fn boundary(&self) -> u64 {
+        self.boundary
+    }
+
+    /// What ends the list behind the last whole element: one more, and the bracket.
+    #[must_use]
+    pub fn ended_by(&self, element: &[u8]) -> Vec<u8> {
+        let before: &[u8] = if self.boundary == 0 { b"[" } else { b"\n,\r\n" };
+        [before, element, b"\n]"].concat()
+    }
+}
+
 impl Chunks {
     /// Takes the next bytes, and hands out each chunk that they complete; `None` for one that is too large.
     pub(super) fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Option<&[u8]>)) {
@@ -46,13 +76,14 @@ impl Chunks {
             Self::Events(events) => {
                 events.push(rest, |sse::Event { data, oversized, .. }| sink((!oversized).then_some(data)));
             }
-            Self::List(list) => list.push(rest, sink),
+            Self::List(list) => list.push(rest, &mut |_, chunk| sink(chunk)),
         }
     }
 }
 
 impl List {
-    fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(Option<&[u8]>)) {
+    // Hands out each element with where it ends in these bytes.
+    fn push(&mut self, bytes: &[u8], sink: &mut dyn FnMut(usize, Option<&[u8]>)) {
         let mut start = 0;
         let mut at = 0;
         while let Some(byte) = bytes.get(at) {
@@ -74,7 +105,7 @@ impl List {
                 b'}' | b']' if self.depth > 1 => self.depth -= 1,
                 b'}' if self.depth == 1 => {
                     self.depth = 0;
-                    self.hand_out(bytes.get(start..at).unwrap_or_default(), sink);
+                    self.hand_out(bytes.get(start..at).unwrap_or_default(), &mut |chunk| sink(at, chunk));
                 }
                 _ => {}
             }
@@ -143,6 +174,24 @@ mod tests {
                 chunks.push(behind, &mut sink);
                 assert_eq!(found, [first, second], "{stream} cut at {at}");
             }
+        }
+    }
+
+    #[test]
+    fn a_list_can_be_ended_behind_each_element_wherever_the_bytes_are_cut() {
+        let stream = b"[{\"a\":\"}\\\"\"}\n,\r\n{\"b\":[{}]}\n]";
+        for cut in 0..=stream.len() {
+            let mut elements = Elements::default();
+            let (before, behind) = stream.split_at(cut);
+            before.chunks(1).for_each(|byte| elements.push(byte));
+            let kept = usize::try_from(elements.boundary()).unwrap();
+            let ended = [&stream[..kept], &elements.ended_by(b"{\"error\":1}")].concat();
+            let list: Vec<serde_json::Value> = serde_json::from_slice(&ended).unwrap();
+            assert_eq!(list.last().unwrap()["error"], 1, "cut at {cut}");
+            let whole = [12, 26].iter().filter(|end| **end <= cut).count();
+            assert_eq!(list.len(), whole + 1, "cut at {cut}: {}", String::from_utf8_lossy(&ended));
+            elements.push(behind);
+            assert_eq!(elements.boundary(), 26, "cut at {cut}");
         }
     }
 

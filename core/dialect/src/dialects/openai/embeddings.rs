@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
+    de::{SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -84,6 +84,11 @@ fn count(raw: &RawValue) -> Result<u64, Malformed> {
     Ok(if starts_with_number { 1 } else { count })
 }
 
+// One token, or a list of them.
+fn is_of_tokens(raw: &RawValue) -> bool {
+    raw.get().bytes().all(|byte| byte.is_ascii_digit() || b"[], \t\r\n".contains(&byte))
+}
+
 #[derive(Default)]
 struct Elements {
     count: u64,
@@ -102,11 +107,12 @@ impl<'de> Deserialize<'de> for Elements {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Elements, A::Error> {
                 let mut found = Elements::default();
-                if let Some(first) = seq.next_element::<&RawValue>()? {
-                    found.count = 1;
-                    found.starts_with_number = first.get().starts_with(|letter: char| letter.is_ascii_digit());
-                }
-                while seq.next_element::<IgnoredAny>()?.is_some() {
+                while let Some(element) = seq.next_element::<&RawValue>()? {
+                    // An image, or what stands at an address, has more tokens than its JSON has bytes.
+                    if !(is_text(element) || is_of_tokens(element)) {
+                        return Err(serde::de::Error::custom("no text, and no token"));
+                    }
+                    found.starts_with_number |= element.get().starts_with(|letter: char| letter.is_ascii_digit());
                     found.count += 1;
                 }
                 Ok(found)
@@ -169,6 +175,8 @@ mod tests {
             (r#"{"model":"m","input":[[1,2],[3]]}"#, Ok((2, 11))),
             (r#"{"model":"m","input":[]}"#, Ok((0, 2))),
             (r#"{"model":"m","input":7}"#, Err(INPUT)),
+            (r#"{"model":"m","input":["a",{"image":"https://images.example/1.png"}]}"#, Err(INPUT)),
+            (r#"{"model":"m","input":[["a"]]}"#, Err(INPUT)),
             (r#"{"model":"m","input":null}"#, Err(INPUT)),
             (r#"{"model":"m"}"#, Err(Malformed::Missing("input"))),
             (r#"{"input":"x"}"#, Err(Malformed::Missing("model"))),

@@ -4,13 +4,15 @@ use super::*;
 use crate::{
     gate::{
         fake::{self, Script},
-        ticket::Facts,
+        ticket::{Facts, Passage},
     },
     visits::Visits,
 };
 use tokio::{sync::mpsc::Receiver, time::Instant};
 use tollgate_dialect::Metered;
 use tollgate_policy::{decide::Caller, refusal::RefusalKind, snapshot::Snapshot, time::UnixMillis};
+
+mod forms;
 
 const RECORDED: &str = "event: message_start\n\
 data: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_1\",\"type\":\"message\",\"model\":\"claude-sonnet-4-5\",\"usage\":{\"input_tokens\":25,\"cache_read_input_tokens\":7,\"output_tokens\":1}}}\n\
@@ -45,7 +47,12 @@ struct Scene {
 }
 
 fn scene(script: Script) -> Scene {
-    let (ticket, facts) = fake::ticket();
+    scene_of(script, Passage::default())
+}
+
+fn scene_of(script: Script, passage: Passage) -> Scene {
+    let (mut ticket, facts) = fake::ticket();
+    ticket.passage = passage;
     let (snapshot, caller) = fake::world();
     let visits = Visits::default();
     let registration = visits.register(caller.clone());
@@ -65,12 +72,16 @@ impl Scene {
 
     /// Reads to the end: the text, whether it ended well, how the visit was settled.
     async fn end(self) -> (String, bool, End, Metered) {
+        let (bytes, well, end, metered) = self.bytes().await;
+        (String::from_utf8(bytes).expect("characters are whole"), well, end, metered)
+    }
+
+    async fn bytes(self) -> (Vec<u8>, bool, End, Metered) {
         let Self { stream, mut facts, .. } = self;
         let (frames, well) = fake::read(stream).await;
         let settled = facts.try_recv().expect("the visit is settled");
         assert!(facts.try_recv().is_err(), "and only once");
-        let text = String::from_utf8(frames.concat()).expect("characters are whole");
-        (text, well, settled.end, settled.metered.expect("it is metered"))
+        (frames.concat(), well, settled.end, settled.metered.expect("it is metered"))
     }
 }
 

@@ -185,3 +185,22 @@ fn a_header_that_is_too_long_is_left_out() {
     write(&headers, &mut bytes, |_| {});
     assert_eq!(split([bytes.as_slice()], 4096), [r#"[("b", Byte(1))] []"#]);
 }
+
+#[test]
+fn whole_frames_end_where_the_next_one_begins_wherever_the_bytes_are_cut() {
+    let mut stream = Vec::new();
+    let ends: Vec<u64> = ["{}", r#"{"a":1}"#]
+        .map(|payload| {
+            event("chunk", &mut stream, |out| out.extend_from_slice(payload.as_bytes()));
+            stream.len() as u64
+        })
+        .to_vec();
+    for cut in 0..=stream.len() {
+        let mut splitter = Splitter::new(1 << 10);
+        splitter.push(&stream[..cut], |_| {});
+        let expect = ends.iter().rfind(|end| **end <= cut as u64).copied().unwrap_or_default();
+        assert_eq!(splitter.boundary(), expect, "cut at {cut}");
+        stream[cut..].chunks(1).for_each(|byte| splitter.push(byte, |_| {}));
+        assert_eq!(splitter.boundary(), ends[1], "cut at {cut}");
+    }
+}

@@ -62,6 +62,12 @@ impl FramesToEvents {
         });
     }
 
+    /// Where the last whole frame ends: the offset from the start of the stream.
+    #[must_use]
+    pub const fn boundary(&self) -> u64 {
+        self.frames.boundary()
+    }
+
     /// The stream has ended. A frame that is not whole becomes an `error` event.
     pub fn end(&mut self, out: &mut Vec<u8>) {
         if self.frames.end().is_err() && !std::mem::replace(&mut self.is_over, true) {
@@ -161,6 +167,14 @@ impl EventsToFrames {
                 true
             });
         });
+    }
+}
+
+impl EventsToFrames {
+    /// Ends the stream with an event, behind the last whole one: what has begun and is not whole is forgotten.
+    pub fn interrupt(&mut self, event: &[u8], out: &mut Vec<u8>) {
+        self.events = Splitter::new(STREAM_EVENT_BYTES_MAX);
+        self.push(event, out);
     }
 }
 

@@ -160,3 +160,19 @@ fn what_is_broken_is_a_failure_and_never_skipped() {
     let exception = told(&framed([b"data: [\"message_stop\"]\n\n".as_slice(), &sse(&EVENTS)]));
     assert_eq!(exception, [format!(r#"internalServerException {{"message":"{UNREADABLE_STREAM}"}}"#)]);
 }
+
+#[test]
+fn a_stream_is_interrupted_behind_its_last_whole_event() {
+    let events = sse(&EVENTS);
+    for cut in 0..events.len() {
+        let (mut writer, mut out) = (EventsToFrames::default(), Vec::new());
+        writer.push(&events[..cut], &mut out);
+        let whole = told(&out).len();
+        let event = br#"{"type":"error","error":{"type":"permission_error","message":"No more."}}"#;
+        writer.interrupt(&[b"event: error\ndata: ", event.as_slice(), b"\n\n"].concat(), &mut out);
+        let told = told(&out);
+        let is_over = whole == EVENTS.len();
+        assert_eq!(told.len(), if is_over { whole } else { whole + 1 }, "cut at {cut}");
+        assert!(is_over || told.last().unwrap().contains("No more."), "cut at {cut}: {told:?}");
+    }
+}
