@@ -166,7 +166,7 @@ impl Member {
 }
 
 impl Follower {
-    async fn say(&self, message: Say) {
+    pub(crate) async fn say(&self, message: Say) {
         self.say.send(FollowRequest { message: Some(message) }).await.unwrap();
     }
 
@@ -433,7 +433,7 @@ async fn who_is_not_admitted_is_told_why(place: Place) {
     // A certificate is good for its own name, and a hello comes first and once.
     let hello = Hello { name: "someone-else".into(), ..member.hello(&State::default()) };
     assert_eq!(code(member.call(hello).await), Code::PermissionDenied);
-    let alive = FollowRequest { message: Some(Say::Alive(Alive {})) };
+    let alive = FollowRequest { message: Some(Say::Alive(Alive::default())) };
     assert_eq!(code(member.client().follow(tokio_stream::iter([alive])).await), Code::InvalidArgument);
     let mut follower = member.follow().await;
     follower.say(Say::Hello(Box::new(member.hello(&State::default())))).await;

@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use prost_types::Timestamp;
-use tollgate_policy::{snapshot::AuditMode, token::Token};
+use tollgate_policy::{
+    snapshot::{AuditMode, Object},
+    token::Token,
+};
 use tollgate_proto::admin::v1::{
     self,
     binding::{Scope, Subject},
@@ -24,6 +27,8 @@ over_both! {
     a_key_is_changed_field_by_field
     whether_a_key_requires_the_audit_log_is_kept_and_its_change_logged
     who_merely_owns_a_key_cannot_take_it_from_the_audit_log
+    where_a_key_may_be_used_is_kept_checked_and_published
+    who_merely_owns_a_key_cannot_say_where_it_may_be_used
     keys_are_listed_by_team_user_and_state
 }
 
@@ -254,8 +259,77 @@ async fn whether_a_key_requires_the_audit_log_is_kept_and_its_change_logged(plac
     world.stop().await;
 }
 
-async fn who_merely_owns_a_key_cannot_take_it_from_the_audit_log(place: Place) {
+async fn where_a_key_may_be_used_is_kept_checked_and_published(place: Place) {
     let world = World::start(&place).await;
+    let plain = world.any_key("plain").await.key.unwrap();
+    assert_eq!(plain.regions, Vec::<String>::new());
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let asked = v1::Key {
+        name: "bound".into(),
+        team: "plain-team".into(),
+        regions: texts(&["eu-*", "!eu-south-*"]),
+        ..Default::default()
+    };
+    let bound = world.key(asked.clone()).await.unwrap().key.unwrap();
+    assert_eq!(bound.regions, asked.regions);
+    let get = v1::GetKeyRequest { key: "bound".into() };
+    assert_eq!(world.keys().get_key(get).await.unwrap().into_inner(), bound);
+    let bad = v1::Key { name: "bad".into(), regions: texts(&["eu-*", "eu west", ""]), ..asked.clone() };
+    assert_eq!(violations(world.key(bad).await), ["regions[1]", "regions[2]"]);
+    let many = v1::Key { name: "bad".into(), regions: vec!["x".into(); 201], ..asked };
+    assert_eq!(violations(world.key(many).await), ["regions"]);
+    let update = async |regions: &[&str], paths: &[&str]| {
+        let key = v1::Key { id: bound.id.clone(), regions: texts(regions), ..Default::default() };
+        let request = v1::UpdateKeyRequest { key: Some(key), update_mask: mask(paths) };
+        world.keys().update_key(request).await.map(tonic::Response::into_inner)
+    };
+    assert_eq!(violations(update(&["a b"], &["regions"]).await), ["regions[0]"]);
+    // What is not in the mask stays.
+    assert_eq!(update(&[], &["models"]).await.unwrap().regions, bound.regions);
+    assert_eq!(update(&["eu-west-1"], &["regions"]).await.unwrap().regions, ["eu-west-1"]);
+    let entry = world.log("action=key.update").await.pop().unwrap();
+    let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap();
+    let change = serde_json::json!({"before": ["eu-*", "!eu-south-*"], "after": ["eu-west-1"]});
+    assert_eq!(detail["changed"], serde_json::json!({"regions": change}));
+    let told = crate::fleet::told(&world).await.into_iter();
+    let regions = told.filter_map(|object| match object {
+        Object::Key(key) => Some((key.name.to_string(), key.regions.texts().to_vec())),
+        _ => None,
+    });
+    let mut regions: Vec<_> = regions.collect();
+    regions.sort();
+    let regions: Vec<_> = regions.iter().map(|(name, list)| format!("{name}: {}", list.join(" "))).collect();
+    assert_eq!(regions, ["bound: eu-west-1", "plain: "]);
+    assert_eq!(update(&[], &["regions"]).await.unwrap().regions, Vec::<String>::new());
+    world.stop().await;
+}
+
+async fn who_merely_owns_a_key_cannot_say_where_it_may_be_used(place: Place) {
+    let world = World::start(&place).await;
+    let ada = developer(&world).await;
+    let create = async |regions: &[&str]| {
+        let regions = regions.iter().map(|text| (*text).to_owned()).collect();
+        let key =
+            v1::Key { name: "mine".into(), team: "platform".into(), user: "ada".into(), regions, ..Default::default() };
+        ada.keys().create_key(v1::CreateKeyRequest { key: Some(key) }).await.map(tonic::Response::into_inner)
+    };
+    assert_eq!(violations(create(&["us-*"]).await), ["regions"]);
+    let key = create(&[]).await.unwrap().key.unwrap();
+    let bound = |regions: Vec<String>| {
+        let key = v1::Key { id: key.id.clone(), regions, ..Default::default() };
+        v1::UpdateKeyRequest { key: Some(key), update_mask: mask(&["regions"]) }
+    };
+    world.keys().update_key(bound(vec!["eu-*".into()])).await.unwrap();
+    assert_eq!(code(ada.keys().update_key(bound(vec![])).await), Code::PermissionDenied);
+    // What they may change leaves it as it is.
+    let named = v1::Key { id: key.id.clone(), display_name: "Mine".into(), ..Default::default() };
+    let request = v1::UpdateKeyRequest { key: Some(named), update_mask: mask(&["display_name"]) };
+    assert_eq!(ada.keys().update_key(request).await.unwrap().into_inner().regions, ["eu-*"]);
+    world.stop().await;
+}
+
+// Somebody who may do nothing but manage keys of their own, in the team "platform".
+async fn developer(world: &World) -> As {
     world.customer("acme").await;
     world.team("platform", "acme").await;
     let allowed = v1::SelfService { keys_max: 9, ..Default::default() };
@@ -265,8 +339,13 @@ async fn who_merely_owns_a_key_cannot_take_it_from_the_audit_log(place: Place) {
     let ada = v1::User { name: "ada".into(), team: "platform".into(), ..Default::default() };
     let ada = world.users().create_user(v1::CreateUserRequest { user: Some(ada) }).await.unwrap().into_inner();
     let (subject, own) = (Subject::User(ada.id.clone()), Scope::Own(true));
-    As::token(&world, &world.token).bind("developer", subject, Some(own)).await.unwrap();
-    let ada = As::token(&world, &session(&world, &ada.id).await.1);
+    As::token(world, &world.token).bind("developer", subject, Some(own)).await.unwrap();
+    As::token(world, &session(world, &ada.id).await.1)
+}
+
+async fn who_merely_owns_a_key_cannot_take_it_from_the_audit_log(place: Place) {
+    let world = World::start(&place).await;
+    let ada = developer(&world).await;
     let create = async |audit: v1::KeyAudit| {
         let key = v1::Key {
             name: "mine".into(),

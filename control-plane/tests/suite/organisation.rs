@@ -1,5 +1,6 @@
 //! Customers, teams and users: the shape that all nouns share.
 
+use tollgate_policy::snapshot::Object;
 use tollgate_proto::admin::v1;
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -16,6 +17,7 @@ over_both! {
     pages_hold_a_thousand_objects_in_the_order_of_creation
     lists_are_filtered_strictly
     a_change_that_changes_nothing_is_no_change
+    what_a_team_may_reach_is_kept_checked_published_and_held_fast
 }
 
 async fn a_customer_is_created_read_changed_and_deleted(place: Place) {
@@ -292,5 +294,87 @@ async fn a_change_that_changes_nothing_is_no_change(place: Place) {
     let answer = world.customers().update_customer(request).await.unwrap().into_inner();
     assert_eq!(answer, made);
     assert_eq!((world.store.revision().await.unwrap(), world.log("").await.len()), before);
+    world.stop().await;
+}
+
+async fn what_a_team_may_reach_is_kept_checked_published_and_held_fast(place: Place) {
+    let world = World::start(&place).await;
+    let [one, other] = [world.provider("one", &[("a", "env://A")]).await, world.provider("other", &[]).await];
+    world.customer("acme").await;
+    let plain = world.team("plain", "acme").await;
+    assert_eq!((plain.providers.len(), plain.regions.len()), (0, 0));
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let wanted = v1::Team {
+        name: "bound".into(),
+        customer: "acme".into(),
+        providers: texts(&["one", &other.id, &one.id]),
+        regions: texts(&["eu-*", "!eu-south-*"]),
+        ..Default::default()
+    };
+    let create = async |team: v1::Team| {
+        world.teams().create_team(v1::CreateTeamRequest { team: Some(team) }).await.map(tonic::Response::into_inner)
+    };
+    let bound = create(wanted.clone()).await.unwrap();
+    assert_eq!((&bound.providers, &bound.regions), (&vec![one.id.clone(), other.id.clone()], &wanted.regions));
+    let get = v1::GetTeamRequest { team: "bound".into() };
+    assert_eq!(world.teams().get_team(get).await.unwrap().into_inner(), bound);
+    let bad = v1::Team {
+        name: "bad".into(),
+        providers: texts(&["one", "nobody"]),
+        regions: texts(&["a b"]),
+        ..wanted.clone()
+    };
+    assert_eq!(violations(create(bad).await), ["providers[1]", "regions[0]"]);
+    let many = v1::Team { name: "bad".into(), providers: vec!["one".into(); 65], ..wanted };
+    assert_eq!(violations(create(many).await), ["providers"]);
+
+    let update = async |providers: &[&str], regions: &[&str], paths: &[&str]| {
+        let team = v1::Team {
+            id: bound.id.clone(),
+            providers: texts(providers),
+            regions: texts(regions),
+            ..Default::default()
+        };
+        let request = v1::UpdateTeamRequest { team: Some(team), update_mask: mask(paths) };
+        world.teams().update_team(request).await.map(tonic::Response::into_inner)
+    };
+    assert_eq!(violations(update(&["nobody"], &[""], &["providers", "regions"]).await), ["providers[0]", "regions[0]"]);
+    // What is not in the mask stays, and what was read can be written back.
+    let revision = world.store.revision().await.unwrap();
+    let same = update(&["other", "one"], &[], &["display_name"]).await.unwrap();
+    assert_eq!(same, bound);
+    assert_eq!(update(&["one", "other"], &["eu-*", "!eu-south-*"], &["providers", "regions"]).await.unwrap(), bound);
+    assert_eq!(world.store.revision().await.unwrap(), revision);
+
+    let delete = async |name: &str| {
+        let request = v1::DeleteProviderRequest { provider: name.into(), ..Default::default() };
+        world.providers().delete_provider(request).await.map(tonic::Response::into_inner)
+    };
+    let status = delete("other").await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+    assert!(status.message().contains("is named by the team 'bound': take it out of this team first"), "{status:?}");
+    let less = update(&["one"], &["eu-west-1"], &["providers", "regions"]).await.unwrap();
+    assert_eq!((less.providers, less.regions), (vec![one.id.clone()], texts(&["eu-west-1"])));
+    delete("other").await.unwrap();
+    let entry = world.log("action=team.update").await.pop().unwrap();
+    let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap();
+    let providers = serde_json::json!({"before": [one.id, other.id], "after": [one.id]});
+    let regions = serde_json::json!({"before": ["eu-*", "!eu-south-*"], "after": ["eu-west-1"]});
+    assert_eq!(detail["changed"], serde_json::json!({"providers": providers, "regions": regions}));
+
+    let told = crate::fleet::told(&world).await.into_iter().filter_map(|object| match object {
+        Object::Team(team) => Some((team.name.to_string(), team.providers.len(), team.regions.texts().to_vec())),
+        _ => None,
+    });
+    let mut told: Vec<_> = told.collect();
+    told.sort();
+    assert_eq!(
+        told.iter().map(|team| (team.0.as_str(), team.1, team.2.len())).collect::<Vec<_>>(),
+        [("bound", 1, 1), ("plain", 0, 0)]
+    );
+    // A team that is deleted holds nothing fast.
+    let gone = v1::DeleteTeamRequest { team: "bound".into(), ..Default::default() };
+    world.teams().delete_team(gone).await.unwrap();
+    delete("one").await.unwrap();
     world.stop().await;
 }

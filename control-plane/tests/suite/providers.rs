@@ -1,10 +1,19 @@
 //! Providers and their credentials.
 
-use tollgate_control_plane::seal::Place as Sealed;
-use tollgate_proto::admin::v1;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tollgate_control_plane::{clock, seal::Place as Sealed};
+use tollgate_proto::{
+    admin::v1,
+    fleet::v1::{Alive, Resting, follow_request::Message as Say},
+};
 use tonic::Code;
 
-use crate::world::{Place, World, code, config, mask, over_both, violations};
+use crate::{
+    fleet::{Follower, Member},
+    world::{Place, World, code, config, mask, over_both, violations},
+};
 
 over_both! {
     a_provider_is_written_without_its_secrets
@@ -12,6 +21,7 @@ over_both! {
     credentials_are_kept_replaced_renamed_and_deleted
     what_a_key_names_is_not_deleted
     how_a_provider_differs_is_kept_in_one_spelling
+    what_replicas_leave_alone_is_told_over_those_that_are_connected
 }
 
 async fn a_provider_is_written_without_its_secrets(place: Place) {
@@ -236,6 +246,75 @@ async fn how_a_provider_differs_is_kept_in_one_spelling(place: Place) {
     let auth = serde_json::json!({"before": "header:api-key", "after": "sigv4"});
     let quirks = serde_json::json!({"before": ["max_tokens", "top_k"], "after": []});
     assert_eq!(detail["changed"], serde_json::json!({"auth": auth, "quirks": quirks}));
+    world.stop().await;
+}
+
+async fn what_replicas_leave_alone_is_told_over_those_that_are_connected(place: Place) {
+    let world = World::start(&place).await;
+    let made = world.provider("p", &[("a", "env://A"), ("b", "env://B")]).await;
+    let told = |health: &Option<v1::ProviderHealth>| {
+        let v1::ProviderHealth { replicas, resting, cause, until } = health.clone().unwrap();
+        format!("{resting}/{replicas} {cause} {}", until.is_some())
+    };
+    let all = |provider: &v1::Provider| {
+        let credentials = provider.credentials.iter().map(|credential| &credential.health);
+        [&provider.health].into_iter().chain(credentials).map(told).collect::<Vec<_>>()
+    };
+    assert_eq!(all(&made), ["0/0  false", "0/0  false", "0/0  false"]);
+    let (a, b) = (made.credentials[0].id.clone(), made.credentials[1].id.clone());
+    let resting = |id: &str, cause: &str, left_ms: i64| Resting { id: id.into(), cause: cause.into(), left_ms };
+    let say = async |follower: &Follower, resting: Vec<Resting>| follower.say(Say::Alive(Alive { resting })).await;
+    // It is written a moment after it was heard.
+    let until = async |expect: [&str; 3]| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let get = v1::GetProviderRequest { provider: "p".into() };
+            let provider = world.providers().get_provider(get).await.unwrap().into_inner();
+            if all(&provider) == expect {
+                let list = v1::ListProvidersRequest::default();
+                let listed = world.providers().list_providers(list).await.unwrap().into_inner().providers;
+                assert_eq!(all(&listed[0]), expect);
+                return provider;
+            }
+            assert!(Instant::now() < deadline, "{:?} is not {expect:?}", all(&provider));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let (one, other) = (Member::join(&world, "one").await, Member::join(&world, "other").await);
+    let third = Member::join(&world, "third").await;
+    let (one, other, third) = (one.follow().await, other.follow().await, third.follow().await);
+    until(["0/3  false", "0/3  false", "0/3  false"]).await;
+    let before = clock::now_ms();
+    say(&one, vec![resting(&made.id, "failing", 20_000), resting(&a, "limited", 60_000)]).await;
+    // What is no provider and no credential is left out, and of a cause that is not known it is known that there is one.
+    let odd =
+        [resting("key-00000000000000000000000000", "late", 1), resting("nobody", "late", 1), resting(&b, "moody", 1)];
+    say(&other, [odd.to_vec(), vec![resting(&a, "rejected", 5_000), resting(&a, "late", 5_000)]].concat()).await;
+    say(&third, vec![resting(&a, "limited", 0)]).await;
+    let provider = until(["1/3 failing true", "3/3 limited true", "1/3  true"]).await;
+    let ends = provider.credentials[0].health.as_ref().unwrap().until.unwrap();
+    let ends = ends.seconds * 1_000 + i64::from(ends.nanos) / 1_000_000;
+    assert!((before + 60_000..=clock::now_ms() + 60_000).contains(&ends), "the last of them: {ends}");
+    // What a caller got can be written back: how it is found is not for them to say.
+    let revision = world.store.revision().await.unwrap();
+    let request = v1::UpdateProviderRequest { provider: Some(provider.clone()), update_mask: mask(&["credentials"]) };
+    assert_eq!(all(&world.providers().update_provider(request).await.unwrap().into_inner()), all(&provider));
+    assert_eq!(world.store.revision().await.unwrap(), revision);
+    let claimed = v1::Provider {
+        name: "q".into(),
+        dialect: "anthropic".into(),
+        base_url: "https://api.anthropic.com".into(),
+        health: provider.health.clone(),
+        ..Default::default()
+    };
+    let request = v1::CreateProviderRequest { provider: Some(claimed) };
+    assert_eq!(violations(world.providers().create_provider(request).await), ["health"]);
+    // Each sign of life says all of it again; who is gone says nothing.
+    say(&one, vec![]).await;
+    until(["0/3  false", "2/3 rejected true", "1/3  true"]).await;
+    drop(other);
+    until(["0/2  false", "1/2 limited true", "0/2  false"]).await;
+    drop((one, third));
     world.stop().await;
 }
 

@@ -1,9 +1,10 @@
 //! Routes: kept, published, explained, and what they name held fast.
 
+use prost_types::Duration;
 use serde_json::json;
 use tollgate_policy::{
     provider::{Auth, Quirk},
-    route::{Condition, Conditions},
+    route::{Balance, Condition, Conditions},
     snapshot::Object,
 };
 use tollgate_proto::admin::v1;
@@ -21,6 +22,10 @@ over_both! {
     routes_are_listed_in_pages_and_filtered
     routes_and_how_providers_differ_are_published_and_withdrawn
     where_requests_go_is_what_a_replica_would_decide
+    when_a_route_decides_and_how_long_it_waits_is_kept_checked_and_published
+    a_rule_is_told_what_the_question_supposes
+    regions_and_the_providers_of_a_team_bound_where_requests_go
+    what_a_request_may_lose_is_told_for_each_target
 }
 
 fn target(provider: &str, model: &str, weight: i32) -> v1::RouteTarget {
@@ -46,7 +51,7 @@ async fn update(world: &World, route: v1::Route, paths: &[&str]) -> Result<v1::R
 }
 
 async fn explain(world: &World, key: &str, model: &str) -> v1::ExplainRouteResponse {
-    let request = v1::ExplainRouteRequest { key: key.into(), model: model.into(), dialect: String::new() };
+    let request = v1::ExplainRouteRequest { key: key.into(), model: model.into(), ..Default::default() };
     world.routes().explain_route(request).await.unwrap().into_inner()
 }
 
@@ -356,7 +361,257 @@ async fn where_requests_go_is_what_a_replica_would_decide(place: Place) {
     assert!(explain(&world, "k", "claude-sonnet-4-5").await.refusal.contains("is not allowed"));
     world.keys().revoke_key(v1::RevokeKeyRequest { key: "k".into(), reason: String::new() }).await.unwrap();
     assert!(explain(&world, "k", "gpt-5-mini").await.refusal.contains("was revoked"));
-    let request = v1::ExplainRouteRequest { key: "nobody".into(), model: "m".into(), dialect: String::new() };
+    let request = v1::ExplainRouteRequest { key: "nobody".into(), model: "m".into(), ..Default::default() };
     assert_eq!(code(world.routes().explain_route(request).await), Code::NotFound);
+    world.stop().await;
+}
+
+fn millis(millis: u64) -> Option<Duration> {
+    Some(Duration::try_from(std::time::Duration::from_millis(millis)).unwrap())
+}
+
+async fn when_a_route_decides_and_how_long_it_waits_is_kept_checked_and_published(place: Place) {
+    let world = World::start(&place).await;
+    world.provider("p", &[("a", "env://A")]).await;
+    let plain = || route("r", &["x"], vec![tier(vec![target("p", "", 1)], &[])]);
+    let usual = create(&world, v1::Route { name: "usual".into(), ..plain() }).await.unwrap();
+    let paced = |route: &v1::Route| {
+        let v1::Route { rule, balance, first_byte_timeout, deadline, .. } = route.clone();
+        (rule, balance, first_byte_timeout, deadline)
+    };
+    assert_eq!(paced(&usual), (String::new(), "weight".into(), None, None));
+    let wanted = v1::Route {
+        rule: " budget.used > 0.9 ".into(),
+        balance: "latency".into(),
+        first_byte_timeout: millis(1_500),
+        deadline: millis(600_000),
+        ..plain()
+    };
+    let made = create(&world, wanted).await.unwrap();
+    let expect = ("budget.used > 0.9".to_owned(), "latency".to_owned(), millis(1_500), millis(600_000));
+    assert_eq!(paced(&made), expect);
+    let get = v1::GetRouteRequest { route: "r".into() };
+    assert_eq!(world.routes().get_route(get).await.unwrap().into_inner(), made);
+
+    let bad = v1::Route {
+        rule: "colour == 'red'".into(),
+        balance: "speed".into(),
+        first_byte_timeout: millis(99),
+        deadline: millis(86_400_001),
+        ..plain()
+    };
+    let refused = create(&world, bad).await;
+    let said = refused.as_ref().unwrap_err().message().to_owned();
+    assert!(said.contains("rule knows nothing of \"colour\": a rule is about request, caller"), "{said}");
+    assert_eq!(violations(refused), ["balance", "deadline", "first_byte_timeout", "rule"]);
+    let bounds = [
+        (v1::Route { first_byte_timeout: millis(3_600_001), ..plain() }, "first_byte_timeout"),
+        (v1::Route { first_byte_timeout: Some(Duration { seconds: 1, nanos: 1 }), ..plain() }, "first_byte_timeout"),
+        (v1::Route { first_byte_timeout: Some(Duration { seconds: -1, nanos: 0 }), ..plain() }, "first_byte_timeout"),
+        (v1::Route { deadline: millis(999), ..plain() }, "deadline"),
+        (v1::Route { rule: "headers['x-team'] == 'a'".into(), ..plain() }, "rule"),
+        (v1::Route { rule: "true || ".repeat(200), ..plain() }, "rule"),
+        (v1::Route { rule: " ".into(), ..plain() }, "rule"),
+    ];
+    for (route, field) in bounds {
+        let route = v1::Route { id: made.id.clone(), ..route };
+        assert_eq!(violations(update(&world, route.clone(), &[field]).await), [field], "{route:?}");
+    }
+
+    // Each is changed by its own name, and what is written back changes nothing.
+    let revision = world.store.revision().await.unwrap();
+    let all = ["rule", "balance", "first_byte_timeout", "deadline"];
+    assert_eq!(update(&world, made.clone(), &all).await.unwrap(), made);
+    assert_eq!(world.store.revision().await.unwrap(), revision);
+    let nothing = v1::Route { id: made.id.clone(), ..Default::default() };
+    let (rule, balance, timeout, deadline) = expect;
+    for (field, expect) in [
+        ("deadline", (rule.clone(), balance.clone(), timeout, None)),
+        ("first_byte_timeout", (rule.clone(), balance.clone(), None, None)),
+        ("balance", (rule.clone(), "weight".to_owned(), None, None)),
+    ] {
+        assert_eq!(paced(&update(&world, nothing.clone(), &[field]).await.unwrap()), expect, "{field}");
+    }
+    let entry = world.log("action=route.update").await.pop().unwrap();
+    let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap();
+    assert_eq!(detail["changed"], json!({"balance": {"before": "latency", "after": "weight"}}));
+    let back = v1::Route { deadline, balance, first_byte_timeout: timeout, ..nothing.clone() };
+    update(&world, back, &["deadline", "balance", "first_byte_timeout"]).await.unwrap();
+    for object in crate::fleet::told(&world).await {
+        let Object::Route(sent) = object else { continue };
+        let told = (sent.rule.as_ref().map(|rule| rule.text().to_owned()), sent.balance);
+        let waits = (sent.first_byte_timeout.map(|wait| wait.as_millis()), sent.deadline.map(|wait| wait.as_secs()));
+        let expect = match sent.id.as_str() == made.id {
+            true => ((Some(rule.clone()), Balance::Latency), (Some(1_500), Some(600))),
+            false => ((None, Balance::Weight), (None, None)),
+        };
+        assert_eq!((told, waits), expect);
+    }
+    assert_eq!(paced(&update(&world, nothing, &["rule"]).await.unwrap()).0, "");
+    world.stop().await;
+}
+
+async fn a_rule_is_told_what_the_question_supposes(place: Place) {
+    let world = World::start(&place).await;
+    world.provider("plain", &[("a", "env://A")]).await;
+    world.provider("ruled", &[("b", "env://B")]).await;
+    world.any_key("k").await;
+    world.user("ada").await;
+    let owned = v1::Key { name: "k".into(), user: "ada".into(), ..Default::default() };
+    let request = v1::UpdateKeyRequest { key: Some(owned), update_mask: mask(&["user"]) };
+    world.keys().update_key(request).await.unwrap();
+    let ruled = route("ruled", &["*"], vec![tier(vec![target("ruled", "", 1)], &[])]);
+    let id = create(&world, v1::Route { priority: -1, ..ruled }).await.unwrap().id;
+    create(&world, route("plain", &["*"], vec![tier(vec![target("plain", "", 1)], &[])])).await.unwrap();
+    let asked = v1::ExplainRouteRequest {
+        key: "k".into(),
+        model: "claude-opus-4-8".into(),
+        region: "eu-west".into(),
+        headers: [("X-Team".to_owned(), "a".to_owned())].into(),
+        budget_used: 0.95,
+        stream: true,
+        bytes: 400_000,
+        ..Default::default()
+    };
+    let decided = async |rule: &str, asked: &v1::ExplainRouteRequest| {
+        let route = v1::Route { id: id.clone(), rule: rule.into(), ..Default::default() };
+        update(&world, route, &["rule"]).await.unwrap();
+        let answer = world.routes().explain_route(asked.clone()).await.unwrap().into_inner();
+        answer.route.map(|route| route.name).unwrap_or(answer.refusal)
+    };
+    for (rule, expect) in [
+        ("region.startsWith('eu-')", "ruled"),
+        ("region == 'us-east-1'", "plain"),
+        ("'x-team' in headers && headers['x-team'] == 'a'", "ruled"),
+        ("budget.used > 0.96", "plain"),
+        ("request.stream && request.bytes >= 400000 && request.model == 'claude-opus-4-8'", "ruled"),
+        ("request.dialect == 'anthropic' && request.operation == 'messages'", "ruled"),
+        (
+            "caller.key == 'k' && caller.team == 'k-team' && caller.customer == 'k-customer' && caller.user == 'ada'",
+            "ruled",
+        ),
+        ("now > timestamp('2020-01-01T00:00:00Z')", "ruled"),
+        ("request.max_tokens > 0 || caller.session != ''", "plain"),
+    ] {
+        assert_eq!(decided(rule, &asked).await, expect, "{rule}");
+    }
+    // A rule that cannot be decided refuses, and is not passed over.
+    let odd = v1::ExplainRouteRequest { bytes: 400_001, ..asked };
+    let undecided = decided("10 / (request.bytes - 400001) > 0", &odd).await;
+    assert!(undecided.contains("The rule of the route \"ruled\" cannot be decided"), "{undecided}");
+    let nothing = v1::ExplainRouteRequest { key: "k".into(), model: "m".into(), ..Default::default() };
+    assert_eq!(decided("budget.used == 0.0 && region == '' && !request.stream", &nothing).await, "ruled");
+    let openai = v1::ExplainRouteRequest { dialect: "openai_chat".into(), ..nothing.clone() };
+    assert_eq!(decided("request.operation == 'chat_completions'", &openai).await, "ruled");
+
+    let bad = v1::ExplainRouteRequest {
+        region: "eu west".into(),
+        headers: (0..101).map(|at| (format!("x-{at}"), String::new())).collect(),
+        budget_used: f64::NAN,
+        bytes: -1,
+        ..nothing
+    };
+    let refused = world.routes().explain_route(bad).await;
+    assert_eq!(violations(refused), ["budget_used", "bytes", "headers", "region"]);
+    world.stop().await;
+}
+
+async fn regions_and_the_providers_of_a_team_bound_where_requests_go(place: Place) {
+    let world = World::start(&place).await;
+    for (name, region) in [("eu", "eu-west-1"), ("us", "us-east-1"), ("somewhere", "")] {
+        let provider = v1::Provider {
+            name: name.into(),
+            dialect: "anthropic".into(),
+            base_url: "https://api.anthropic.com".into(),
+            region: region.into(),
+            credentials: vec![v1::Credential { name: "a".into(), secret: "env://A".into(), ..Default::default() }],
+            ..Default::default()
+        };
+        let request = v1::CreateProviderRequest { provider: Some(provider) };
+        world.providers().create_provider(request).await.unwrap();
+    }
+    world.any_key("k").await;
+    let asked = async |region: &str| {
+        let request = v1::ExplainRouteRequest {
+            key: "k".into(),
+            model: "claude-opus-4-8".into(),
+            region: region.into(),
+            ..Default::default()
+        };
+        let answer = world.routes().explain_route(request).await.unwrap().into_inner();
+        let names: Vec<_> = answer.targets.into_iter().map(|target| target.provider_name).collect();
+        if names.is_empty() { answer.refusal } else { names.join(" ") }
+    };
+    let bind = async |key: &[&str], providers: &[&str], team: &[&str]| {
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect();
+        let key = v1::Key { name: "k".into(), regions: texts(key), ..Default::default() };
+        let request = v1::UpdateKeyRequest { key: Some(key), update_mask: mask(&["regions"]) };
+        world.keys().update_key(request).await.unwrap();
+        let team =
+            v1::Team { name: "k-team".into(), providers: texts(providers), regions: texts(team), ..Default::default() };
+        let request = v1::UpdateTeamRequest { team: Some(team), update_mask: mask(&["providers", "regions"]) };
+        world.teams().update_team(request).await.unwrap();
+    };
+    assert_eq!(asked("").await, "eu somewhere us");
+    bind(&["eu-*"], &[], &[]).await;
+    assert_eq!(asked("eu-central").await, "eu");
+    for elsewhere in ["us-west", ""] {
+        let refused = asked(elsewhere).await;
+        assert!(refused.contains("its data stays in eu-*"), "{refused}");
+    }
+    bind(&[], &["us", "somewhere"], &[]).await;
+    assert_eq!(asked("").await, "somewhere us");
+    bind(&["*-1"], &["us", "eu"], &["us-*"]).await;
+    assert_eq!(asked("us-east-1").await, "us");
+    world.stop().await;
+}
+
+async fn what_a_request_may_lose_is_told_for_each_target(place: Place) {
+    let world = World::start(&place).await;
+    world.provider("anthropic", &[("a", "env://A")]).await;
+    for (name, dialect, quirks) in
+        [("openai", "openai_chat", vec![]), ("vllm", "openai_chat", vec!["top_k"]), ("aws", "bedrock_invoke", vec![])]
+    {
+        let provider = v1::Provider {
+            name: name.into(),
+            dialect: dialect.into(),
+            base_url: "https://models.example/v1".into(),
+            quirks: quirks.into_iter().map(str::to_owned).collect(),
+            credentials: vec![v1::Credential { name: "a".into(), secret: "env://A".into(), ..Default::default() }],
+            ..Default::default()
+        };
+        let request = v1::CreateProviderRequest { provider: Some(provider) };
+        world.providers().create_provider(request).await.unwrap();
+    }
+    world.any_key("k").await;
+    let targets = ["openai", "vllm", "anthropic", "aws"].map(|name| target(name, "", 1)).to_vec();
+    create(&world, route("all", &["*"], vec![tier(targets, &[])])).await.unwrap();
+    let lost = async |dialect: &str| {
+        let request = v1::ExplainRouteRequest {
+            key: "k".into(),
+            model: "m".into(),
+            dialect: dialect.into(),
+            ..Default::default()
+        };
+        let answer = world.routes().explain_route(request).await.unwrap().into_inner();
+        let becomes = |target: &v1::ExplainedTarget, feature: &str| {
+            target.losses.iter().find(|loss| loss.feature == feature).map(|loss| loss.becomes.clone())
+        };
+        let told = |target: v1::ExplainedTarget| {
+            let found = ["top_k", "cache_control", "document_text"].map(|feature| becomes(&target, feature));
+            let found: Vec<_> = found.into_iter().map(|found| found.unwrap_or_else(|| "-".to_owned())).collect();
+            format!("{} {} {}", target.provider_name, target.losses.is_empty(), found.join(" "))
+        };
+        answer.targets.into_iter().map(told).collect::<Vec<_>>()
+    };
+    let expect = [
+        "openai false dropped dropped approximated",
+        "vllm false - dropped approximated",
+        "anthropic true - - -",
+        "aws true - - -",
+    ];
+    assert_eq!(lost("").await, expect);
+    let expect = ["openai true - - -", "vllm true - - -", "anthropic false - - -", "aws false - - -"];
+    assert_eq!(lost("openai_chat").await, expect);
     world.stop().await;
 }
