@@ -136,10 +136,19 @@ fn world() -> anyhow::Result<Snapshot> {
         credentials: Arc::new([]),
         quota: None,
         audit: AuditMode::Required,
+        regions: Patterns::default(),
     };
     let objects = vec![
         Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),
-        Object::Team(Team { id: team, name: "platform".into(), customer, disabled: false, quota: None }),
+        Object::Team(Team {
+            id: team,
+            name: "platform".into(),
+            customer,
+            disabled: false,
+            quota: None,
+            providers: Arc::new([]),
+            regions: Patterns::default(),
+        }),
         Object::User(User { id: user, name: "ada".into(), disabled: false, quota: None }),
         Object::Key(key),
         Object::TokenKey(token_key()?),

@@ -273,6 +273,8 @@ fn policy() -> anyhow::Result<(Snapshot, Vec<Caller>)> {
             customer,
             disabled: false,
             quota: quota(2, number)?,
+            providers: Arc::new([]),
+            regions: Patterns::default(),
         }));
     }
     for number in 0..KEYS {
@@ -289,6 +291,7 @@ fn policy() -> anyhow::Result<(Snapshot, Vec<Caller>)> {
             credentials: Arc::new([]),
             quota: quota(3, number)?,
             audit: AuditMode::Required,
+            regions: Patterns::default(),
         }));
     }
     let snapshot = Snapshot::default().next(1, objects, vec![]);

@@ -88,6 +88,8 @@ impl Organisation {
             disabled: false,
             quota: Quota::default(),
             self_service: None,
+            providers: Vec::new(),
+            regions: Vec::new(),
             stamp,
         };
         txn.team_insert(&team).await?;
@@ -132,6 +134,7 @@ impl Organisation {
             credentials: Vec::new(),
             tags: [("environment".into(), "development".into())].into(),
             audit: AuditMode::Required,
+            regions: Vec::new(),
             prefix: format!("tg_{number:08}"),
             hash: KeyHash::new(Sha256::digest(number.to_be_bytes()).into()),
             quota: Quota::default(),
