@@ -6,6 +6,7 @@ pub mod gemini;
 pub mod openai;
 pub mod bedrock;
 mod envelope;
+pub mod beta;
 pub mod vertex;
 
 use std::borrow::Cow;
@@ -69,6 +70,8 @@ pub struct Quirks {
     pub lacks_adaptive_thinking: bool,
     /// Anthropic: there are no instructions in the middle of the conversation; so it is with models before Opus 4.8.
     pub lacks_system_turns: bool,
+    /// The most tokens of output that the model gives, where they are known.
+    pub output_tokens_max: Option<u64>,
     /// `top_k` is taken although the dialect's author has none.
     pub takes_top_k: bool,
 }
@@ -148,6 +151,10 @@ macro_rules! dialects {
                 // Anthropic takes longer names, and spells what letters it does not take.
                 let named = (request.dialect != self && self != Self::Anthropic).then(|| fit::named(request)).flatten();
                 let request = named.as_ref().unwrap_or(request);
+                // Who speaks the dialect knows the model; elsewhere its quirks are for the vendor to know.
+                let has_models = matches!(self, Self::Anthropic | Self::BedrockConverse) && request.dialect != self;
+                let of_model = has_models.then(|| anthropic::model::quirks_of(&request.model, quirks));
+                let quirks = of_model.as_ref().unwrap_or(quirks);
                 match self { $(Self::$variant => $($module)::+::encode_request(request, quirks, losses),)+ }
             }
 

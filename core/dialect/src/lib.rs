@@ -19,7 +19,7 @@ pub mod count;
 
 pub use asked::Asked;
 pub use dialects::{
-    CacheForm, Called, Dialect, Enveloped, Quirks, ThinkingForm, anthropic, bedrock, gemini, openai, vertex,
+    CacheForm, Called, Dialect, Enveloped, Quirks, ThinkingForm, anthropic, bedrock, beta, gemini, openai, vertex,
 };
 pub use error::{DecodeError, ErrorClass, Failure, Malformed};
 pub use meter::{Counters, Metered, meter_answer};

@@ -87,6 +87,7 @@ pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering>
             operation: ticket.operation,
             asked: &Arc::clone(&ticket.model),
             name: &Arc::clone(&attempt.name),
+            output_max: attempt.output_max,
             stream: ticket.streamed,
             is_strict: journey.is_strict(),
         };
@@ -236,7 +237,7 @@ async fn send(
     attempt: Attempt,
     mut sending: Sending,
 ) -> (Box<Ticket>, Result<Response<Incoming>, Failure>) {
-    let Attempt { provider, name: _, secret, credential } = attempt;
+    let Attempt { provider, name: _, output_max: _, secret, credential } = attempt;
     trace(&mut ticket, &provider, &mut sending.headers);
     let patience = sending.patience;
     let message = match message(&provider, &secret, sending) {

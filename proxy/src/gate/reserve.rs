@@ -60,6 +60,8 @@ pub(super) struct Attempt {
     pub(super) provider: Arc<Provider>,
     /// The model, as the provider names it.
     pub(super) name: Arc<str>,
+    /// The most tokens of output that the model gives; 0: nobody knows.
+    pub(super) output_max: u64,
     pub(super) secret: Secret,
     pub(super) credential: CredentialId,
 }
@@ -173,6 +175,7 @@ impl Journey {
             ticket.sunk = ticket.sunk.plus(cost);
             gate.funds.end(hold, cost);
         }
+        let output_max = target.model.as_ref().map_or(0, |model| model.output_max);
         ticket.times.sent = None;
         self.hold(gate, ticket, &target).await?;
         intend(gate, ticket, &target, &credential, self.caller.key().audit).await?;
@@ -183,7 +186,7 @@ impl Journey {
             model: target.model,
             result: AttemptResult::Unanswered,
         });
-        Ok(Some(Attempt { provider: target.provider, name: target.name, secret, credential }))
+        Ok(Some(Attempt { provider: target.provider, name: target.name, output_max, secret, credential }))
     }
 
     // The first target, in the order of policy, that has a credential awake. When all rest, a first attempt takes the one

@@ -8,10 +8,10 @@ use http::{
     header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, USER_AGENT},
 };
 use tollgate_dialect::{
-    Dialect,
+    Dialect, Quirks,
     asked::{has_envelope, includes_usage},
-    bedrock, count, gemini,
-    hub::{Forms, Losses, Text},
+    bedrock, beta, count, gemini,
+    hub::{Feature, Forms, Losses, Text},
     splice::{Edit, Object, quoted},
     vertex,
 };
@@ -29,6 +29,8 @@ use crate::upstream::speech::{self, Envelope, Question};
 
 /// What names what a request lost on its way to the provider.
 pub(super) const APPROXIMATED: HeaderName = HeaderName::from_static("x-tollgate-approximated");
+/// How the limit of output is called in Messages, and with vendors who speak OpenAI Chat.
+const MAX_TOKENS: &str = "max_tokens";
 const ANTHROPIC_BETA: HeaderName = HeaderName::from_static("anthropic-beta");
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 // What Bedrock is asked in headers for a price of its own, which nobody has here: the ordinary service answers.
@@ -60,6 +62,8 @@ pub(super) struct Wanted<'a> {
     pub(super) asked: &'a str,
     /// The model, as the provider names it.
     pub(super) name: &'a str,
+    /// The most tokens of output that the model gives; 0: nobody knows.
+    pub(super) output_max: u64,
     pub(super) stream: bool,
     /// A request that cannot be expressed whole is refused.
     pub(super) is_strict: bool,
@@ -93,7 +97,7 @@ pub(super) fn prepare(
     if wanted.is_strict && !losses.is_empty() {
         return Err(inexpressible(provider, &losses));
     }
-    let losses = (!losses.is_empty()).then(|| HeaderValue::from_str(&losses.to_string()).ok()).flatten();
+    let losses = told(&losses);
     let mut written = anew(&headers, dialect, wanted.stream);
     if request.dialect == Dialect::Anthropic && dialect == Dialect::Anthropic {
         // The fields of a beta feature are written as they were.
@@ -156,10 +160,9 @@ fn betas(headers: &HeaderMap, request: &Outgoing) -> impl Iterator<Item = Header
 // A body of Messages, in what the provider carries it.
 fn enveloped(prepared: Prepared, wanted: &Wanted<'_>) -> Result<Prepared, Refusal> {
     let Some(envelope) = prepared.passage.envelope else { return Ok(prepared) };
-    let beta: Vec<&str> =
-        prepared.headers.get_all(ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok()).collect();
+    let (beta, losses) = known_betas(envelope, &prepared.headers);
     let wrapped = match (envelope, prepared.passage.question) {
-        (Envelope::Bedrock, _) => bedrock::invoke::from_messages(&prepared.body, beta),
+        (Envelope::Bedrock, _) => bedrock::invoke::from_messages(&prepared.body, beta.iter().copied()),
         (Envelope::Vertex, Question::Count) => vertex::from_count_tokens(&prepared.body),
         (Envelope::Vertex, _) => vertex::from_messages(&prepared.body),
     };
@@ -171,13 +174,39 @@ fn enveloped(prepared: Prepared, wanted: &Wanted<'_>) -> Result<Prepared, Refusa
             headers.insert(ACCEPT, HeaderValue::from_static(prepared.passage.stream_type()));
         }
         Envelope::Bedrock => {}
-        Envelope::Vertex => prepared.headers.get_all(ANTHROPIC_BETA).iter().for_each(|value| {
-            headers.append(ANTHROPIC_BETA, value.clone());
-        }),
+        Envelope::Vertex => {
+            let beta = HeaderValue::from_str(&beta.join(",")).ok().filter(|beta| !beta.is_empty());
+            beta.into_iter().for_each(|beta| drop(headers.insert(ANTHROPIC_BETA, beta)));
+        }
     }
     // A query of the client's was for another path.
     let path = path(&prepared.passage, wanted);
-    Ok(Prepared { headers, path, body: wrapped.body.into(), ..prepared })
+    let body = wrapped.body.into();
+    let losses = prepared.losses.or_else(|| told(&losses));
+    Ok(Prepared { headers, path, body, passage: prepared.passage, losses })
+}
+
+// The beta features that a cloud knows, and which it does not. A strict route takes a request without them: they are permission to ask for
+// more, and whoever does is refused by the cloud itself.
+fn known_betas(envelope: Envelope, headers: &HeaderMap) -> (Vec<&str>, Losses) {
+    let mut losses = Losses::new(Dialect::Anthropic);
+    let lists = headers.get_all(ANTHROPIC_BETA).iter().filter_map(|value| value.to_str().ok());
+    let named = lists.flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty());
+    let known = named.filter_map(|name| {
+        let known = match envelope {
+            Envelope::Bedrock => beta::on_bedrock(name),
+            Envelope::Vertex => beta::on_vertex(name),
+        };
+        if known.is_none() {
+            losses.drop(Feature::Field(["anthropic-beta.", name].concat()));
+        }
+        known
+    });
+    (known.collect(), losses)
+}
+
+fn told(losses: &Losses) -> Option<HeaderValue> {
+    (!losses.is_empty()).then(|| HeaderValue::from_str(&losses.to_string()).ok()).flatten()
 }
 
 // Whether the client's bytes may pass: who is asked speaks the same; no seal of another provider is among them; and the answer will tell
@@ -209,7 +238,13 @@ fn renamed(passage: &Passage, wanted: &Wanted<'_>, body: &Bytes) -> Result<Bytes
         return Ok(body.clone());
     }
     let object = Object::read(body).map_err(|error| Refusal::new(RefusalKind::Malformed, error.to_string()))?;
-    Ok(object.edited(&[Edit::Set("model", quoted(wanted.name))]).into())
+    let mut edits = vec![Edit::Set("model", quoted(wanted.name))];
+    // A client asks for all that the model gives that it knows; another one may give less, and refuses to be asked for more.
+    let asked = object.get(MAX_TOKENS).and_then(|raw| raw.get().parse().ok());
+    if asked.is_some_and(|asked: u64| wanted.output_max > 0 && asked > wanted.output_max) {
+        edits.push(Edit::Set(MAX_TOKENS, wanted.output_max.to_string().into()));
+    }
+    Ok(object.edited(&edits).into())
 }
 
 // The path and the query of what is written here.
@@ -252,6 +287,11 @@ fn written(
     read.stream = wanted.stream;
     let (dialect, quirks) = (passage.provider, speech::quirks(provider));
     let mut losses = Losses::new(dialect);
+    let most = Some(wanted.output_max).filter(|most| *most > 0);
+    if let (Some(asked), Some(most)) = (&mut read.output_tokens_max, most) {
+        *asked = (*asked).min(most);
+    }
+    let quirks = Quirks { output_tokens_max: most, ..quirks };
     let body = match is_count {
         true => count::encode(dialect, &read, &quirks, speech::count_form(provider), &mut losses),
         false => Some(dialect.encode_request(&read, &quirks, &mut losses)),

@@ -105,6 +105,8 @@ pub(crate) fn quirks(provider: &Provider) -> Quirks {
         lacks_system_turns: has(Quirk::NoSystemTurns),
         lacks_adaptive_thinking: has(Quirk::NoAdaptiveThinking),
         takes_web_search: has(Quirk::WebSearch),
+        // That of the model, which whoever asks knows.
+        output_tokens_max: None,
     }
 }
 

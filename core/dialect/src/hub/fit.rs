@@ -1,8 +1,8 @@
 //! What a client's request leaves open to the answer: names of tools that the provider would refuse, an id, a model.
 //!
 //! Providers take names of 64 letters, digits, `_` and `-`; some clients have others. Such a name goes to the provider shortened,
-//! always alike, and comes back as the client wrote it. Where a provider gives an answer no id, or does not name the model, the
-//! client is told an id made of its request, and the model that it asked for.
+//! always alike, and comes back as the client wrote it. Where a provider gives an answer no id, the client is told one made of its request.
+//! The model is always the one that it asked for: Claude Code gives back no thinking that another one did.
 
 use std::collections::BTreeMap;
 
@@ -118,6 +118,11 @@ impl Fit {
         }
     }
 
+    // As the client named it; where it named none, as the provider does.
+    fn model<'a>(&'a self, named: &'a Text<'_>) -> Text<'a> {
+        if self.model.is_empty() { named.lend() } else { self.model.as_str().into() }
+    }
+
     fn id(&self, dialect: Dialect, id: &str) -> Option<Text<'static>> {
         let prefix = match dialect {
             Dialect::Anthropic => "msg_",
@@ -135,14 +140,12 @@ impl Fit {
         let is_other =
             |block: &Block<'_>| matches!(block, Block::ToolUse(call) if self.names.contains_key(&*call.name));
         let has_other = !self.names.is_empty() && answer.blocks.iter().any(is_other);
-        if id.is_none() && !answer.model.is_empty() && !has_other {
+        if id.is_none() && *self.model(&answer.model) == *answer.model && !has_other {
             return None;
         }
         let mut told = answer.clone();
         told.id = id.unwrap_or(told.id);
-        if told.model.is_empty() {
-            told.model = self.model.as_str().into();
-        }
+        told.model = self.model(&answer.model);
         for block in &mut told.blocks {
             if let Block::ToolUse(call) = block
                 && let Some(name) = self.names.get(&*call.name)
@@ -168,7 +171,7 @@ impl StreamEncoder for Fitting {
         match event {
             Event::Start { id, model, usage } => {
                 let id = fit.id(self.dialect, id).unwrap_or(id.lend());
-                let model = if model.is_empty() { fit.model.as_str().into() } else { model.lend() };
+                let model = fit.model(model);
                 self.inner.push(&Event::Start { id, model, usage: *usage }, out);
             }
             Event::Begin(Begin::ToolUse { id, name, signature }) if fit.names.contains_key(&**name) => {
@@ -234,6 +237,14 @@ mod tests {
         let start = Event::Start { id: "".into(), model: "".into(), usage: crate::hub::Usage::default() };
         Dialect::OpenAiChat.stream_encoder_in(request.forms.clone()).push(&start, &mut out);
         assert!(String::from_utf8(out).unwrap().contains(id));
+        // Whatever the provider's model is called.
+        let theirs = Answer { model: "theirs".into(), ..Answer::default() };
+        let whole = Dialect::OpenAiChat.encode_answer_in(&request.forms, &theirs);
+        assert_eq!(serde_json::from_slice::<Value>(&whole).unwrap()["model"], "mine");
+        let mut out = Vec::new();
+        let start = Event::Start { id: "i".into(), model: "theirs".into(), usage: crate::hub::Usage::default() };
+        Dialect::OpenAiChat.stream_encoder_in(request.forms.clone()).push(&start, &mut out);
+        assert!(String::from_utf8(out).unwrap().contains(r#""model":"mine""#));
         let other = br#"{"model":"mine","messages":[{"role":"user","content":"b"}]}"#;
         let other = Dialect::OpenAiChat.decode_request(&Called::default(), other).unwrap();
         let other = Dialect::OpenAiChat.encode_answer_in(&other.forms, &Answer::default());

@@ -49,6 +49,7 @@ fn an_agent_of_another_provider_thinks_on_claude_as_hard_as_it_asked() {
         let mut body = codex(&more);
         if quirks == old {
             body["input"] = json!("Go.");
+            body["model"] = json!("claude-opus-4-5");
         }
         let (request, losses) = sent(Dialect::OpenAiResponses, Dialect::Anthropic, &quirks, &body);
         assert_eq!((&request["thinking"], &*losses), (&thinking, lost), "{more}");
@@ -140,4 +141,39 @@ fn a_call_that_gemini_could_not_write_is_a_failure_that_can_be_tried_again() {
     decoder.end(&mut |event| events.push(matches!(event, Event::Failed { .. })));
     assert_eq!(events.iter().filter(|failed| **failed).count(), 1);
     assert_eq!(events.last(), Some(&true));
+}
+
+#[test]
+fn who_wants_to_see_the_thinking_means_that_the_model_thinks() {
+    let gemini = json!({"contents": [{"role": "user", "parts": [{"text": "Go."}]}],
+        "generationConfig": {"temperature": 1, "topP": 0.95, "topK": 64, "thinkingConfig": {"includeThoughts": true}}});
+    let shown = json!({"type": "adaptive", "display": "summarized"});
+    let (request, losses) = sent(Dialect::Gemini, Dialect::Anthropic, &Quirks::default(), &gemini);
+    assert_eq!((&request["thinking"], &*losses), (&shown, "temperature=dropped, top_p=dropped, top_k=dropped"));
+    assert_eq!((request.get("temperature"), request.get("top_k")), (None, None));
+    let (request, _) = sent(
+        Dialect::OpenAiResponses,
+        Dialect::Anthropic,
+        &Quirks::default(),
+        &codex(&json!({"reasoning": {"summary": "auto"}})),
+    );
+    assert_eq!(request["thinking"], shown);
+    let (request, _) = sent(Dialect::Gemini, Dialect::BedrockConverse, &Quirks::default(), &gemini);
+    assert_eq!(request["additionalModelRequestFields"], json!({"thinking": shown}));
+}
+
+#[test]
+fn an_answer_without_a_limit_has_the_room_that_its_model_gives() {
+    let plain = codex(&json!({"reasoning": null}));
+    for (known, thinking, expect) in [
+        (None, json!(null), 8_192),
+        (Some(128_000), json!(null), 32_000),
+        (Some(4_096), json!(null), 4_096),
+        (Some(64_000), json!({"effort": "high"}), 32_000),
+    ] {
+        let quirks = Quirks { output_tokens_max: known, ..Quirks::default() };
+        let body = if thinking.is_null() { plain.clone() } else { codex(&json!({"reasoning": thinking})) };
+        let (request, _) = sent(Dialect::OpenAiResponses, Dialect::Anthropic, &quirks, &body);
+        assert_eq!(request["max_tokens"], expect, "{known:?} {thinking}");
+    }
 }

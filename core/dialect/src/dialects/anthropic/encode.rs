@@ -98,7 +98,8 @@ fn write(request: &Request<'_>, is_own: bool, quirks: &Quirks, losses: &mut Loss
     // The clients of this dialect know what the API wants, as long as nothing of another provider is left out of what they say.
     let is_kept = is_own && !request.turns.iter().flat_map(|turn| &turn.blocks).any(is_foreign_thinking);
     let ordered = (!is_kept).then(|| ordered(&request.turns));
-    let limits = limits(request, ordered.as_ref().map(|ordered| ordered.turns.as_slice()), quirks, losses);
+    let turns = ordered.as_ref().map(|ordered| ordered.turns.as_slice());
+    let limits = limits(request, turns, quirks, Dialect::Anthropic, losses);
     let mut writing = Writing { is_own, losses };
     let mut system = writing.blocks(Role::System, &request.system);
     if let Some(ordered) = &ordered {

@@ -10,8 +10,9 @@ use crate::{
 
 /// Every model takes this many tokens of output.
 const OUTPUT_TOKENS: u64 = 8_192;
-/// Every model that decides for itself how much it thinks takes this many, and needs them: thinking is part of them.
-const OUTPUT_TOKENS_THINKING: u64 = 32_000;
+/// What agents write at once, files included, has room in so many tokens: where the model is known to give them. Every model that
+/// decides for itself how much it thinks gives them, and needs them: thinking is part of them.
+const OUTPUT_TOKENS_ROOMY: u64 = 32_000;
 const BUDGET_MIN: u64 = 1_024;
 const TEMPERATURE_MAX: f64 = 1.0;
 const TOP_P_THINKING_MIN: f64 = 0.95;
@@ -19,22 +20,24 @@ const USER_ID_BYTES_MAX: usize = 256;
 
 /// How a request goes on, as the API takes it.
 #[derive(Clone, Debug)]
-pub(super) struct Limits<'a> {
+pub(crate) struct Limits<'a> {
     pub(super) output_tokens_max: u64,
-    pub(super) mode: Option<ThinkingMode>,
-    pub(super) effort: Option<Effort>,
-    pub(super) temperature: Option<f64>,
-    pub(super) top_p: Option<f64>,
-    pub(super) top_k: Option<u64>,
+    pub(crate) mode: Option<ThinkingMode>,
+    pub(crate) effort: Option<Effort>,
+    pub(crate) temperature: Option<f64>,
+    pub(crate) top_p: Option<f64>,
+    pub(crate) top_k: Option<u64>,
     pub(super) stop_sequences: Vec<&'a Text<'a>>,
     pub(super) user_id: Option<&'a str>,
 }
 
-/// Finds what the API takes of a request. A request of this dialect is as its client wants it, but for what the model lacks.
-pub(super) fn limits<'a>(
+/// Finds what the API takes of a request, by itself or behind `target`. A request of this dialect is as its client wants it, but for what
+/// the model lacks.
+pub(crate) fn limits<'a>(
     request: &'a Request<'a>,
     turns: Option<&[OrderedTurn<'_>]>,
     quirks: &Quirks,
+    target: Dialect,
     losses: &mut Losses,
 ) -> Limits<'a> {
     let sampling = &request.sampling;
@@ -59,28 +62,31 @@ pub(super) fn limits<'a>(
         limits.temperature = Some(TEMPERATURE_MAX);
     }
     if turns.is_some() {
-        limits.think(quirks, losses);
+        limits.think(request.thinking.is_shown, quirks, losses);
     }
     limits.fit_model(quirks, losses);
     if let Some(turns) = turns {
-        limits.fit_thinking(request, turns, losses);
+        limits.fit_thinking(request, turns, target, losses);
         limits.fit_sampling(losses);
         limits.fit_words(losses);
     }
-    let least = match limits.mode {
-        Some(ThinkingMode::Budget(budget)) => OUTPUT_TOKENS.saturating_add(budget),
-        Some(ThinkingMode::Adaptive) => OUTPUT_TOKENS_THINKING,
-        _ if limits.effort.is_some() => OUTPUT_TOKENS_THINKING,
-        _ => OUTPUT_TOKENS,
+    let least = quirks.output_tokens_max.map_or(OUTPUT_TOKENS, |most| most.min(OUTPUT_TOKENS_ROOMY));
+    let wanted = match limits.mode {
+        Some(ThinkingMode::Budget(budget)) => least.saturating_add(budget),
+        Some(ThinkingMode::Adaptive) => OUTPUT_TOKENS_ROOMY,
+        _ if limits.effort.is_some() => OUTPUT_TOKENS_ROOMY,
+        _ => least,
     };
-    limits.output_tokens_max = request.output_tokens_max.unwrap_or(least);
+    let most = quirks.output_tokens_max.unwrap_or(u64::MAX);
+    limits.output_tokens_max = request.output_tokens_max.unwrap_or_else(|| wanted.min(most));
     limits
 }
 
 impl Limits<'_> {
-    // Elsewhere who says how hard the model tries means that it thinks.
-    fn think(&mut self, quirks: &Quirks, losses: &mut Losses) {
-        if self.mode.is_none() && self.effort > Some(Effort::Minimal) {
+    // Elsewhere who says how hard the model tries, or wants to see what it thinks, means that it thinks.
+    fn think(&mut self, is_shown: Option<bool>, quirks: &Quirks, losses: &mut Losses) {
+        let is_meant = self.effort.map_or(is_shown == Some(true), |effort| effort > Effort::Minimal);
+        if self.mode.is_none() && is_meant {
             self.mode = Some(ThinkingMode::Adaptive);
         }
         if self.mode == Some(ThinkingMode::Adaptive) && quirks.lacks_adaptive_thinking {
@@ -110,7 +116,7 @@ impl Limits<'_> {
         }
     }
 
-    fn fit_thinking(&mut self, request: &Request<'_>, turns: &[OrderedTurn<'_>], losses: &mut Losses) {
+    fn fit_thinking(&mut self, request: &Request<'_>, turns: &[OrderedTurn<'_>], target: Dialect, losses: &mut Losses) {
         let feature = match self.mode {
             Some(ThinkingMode::Budget(_)) => Feature::ThinkingBudget,
             Some(ThinkingMode::Adaptive) => Feature::ThinkingAdaptive,
@@ -119,7 +125,7 @@ impl Limits<'_> {
         let is_forced = matches!(request.tool_choice, Some(ToolChoice::Any | ToolChoice::Tool { .. }));
         let mode = match self.mode {
             _ if is_forced => None,
-            Some(ThinkingMode::Budget(_)) if is_unthought_loop(turns) => None,
+            Some(ThinkingMode::Budget(_)) if is_unthought_loop(turns, target) => None,
             Some(ThinkingMode::Budget(budget)) => {
                 let most = request.output_tokens_max.map_or(u64::MAX, |most| most.saturating_sub(1));
                 (most >= BUDGET_MIN).then(|| ThinkingMode::Budget(budget.clamp(BUDGET_MIN, most)))
@@ -183,7 +189,7 @@ impl Limits<'_> {
 }
 
 // The model waits for the results of calls that it made without thinking: it cannot begin to think in the middle of that turn.
-fn is_unthought_loop(turns: &[OrderedTurn<'_>]) -> bool {
+fn is_unthought_loop(turns: &[OrderedTurn<'_>], target: Dialect) -> bool {
     let waits = turns.last().is_some_and(|last| {
         last.role == Role::User && last.blocks.first().is_some_and(|block| matches!(&**block, Block::ToolResult(_)))
     });
@@ -194,7 +200,7 @@ fn is_unthought_loop(turns: &[OrderedTurn<'_>]) -> bool {
         Block::ToolUse(call) => call.signature.as_ref(),
         _ => None,
     });
-    waits && seal.is_none_or(|seal| seal.for_provider(Dialect::Anthropic).is_none())
+    waits && seal.is_none_or(|seal| seal.for_provider(target).is_none())
 }
 
 // The API wants an id that says nothing, and refuses addresses and telephone numbers.

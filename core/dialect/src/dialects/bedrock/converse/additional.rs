@@ -8,12 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, value::RawValue};
 
 use crate::{
-    dialects::{
-        Dialect,
-        read::{Members, field},
-    },
+    dialects::read::{Members, field},
     error::DecodeError,
-    hub::{Effort, Feature, Json, Losses, Request, Text, ThinkingMode},
+    hub::{Effort, Feature, Json, Losses, Request, Sampling, Text, Thinking, ThinkingMode},
 };
 
 /// How a field that the hub does not model is called among those of the request.
@@ -147,11 +144,12 @@ pub(super) fn write<'a>(
     maker: Maker,
     is_own: bool,
     request: &'a Request<'a>,
+    (sampling, thinking): (&Sampling, &Thinking),
     losses: &mut Losses,
 ) -> (Fields<'a>, Option<Effort>) {
     let mut fields = Fields::new();
     let mut add = |name: &'static str, json: Json<'a>| fields.push((name.into(), json));
-    if let Some(top_k) = request.sampling.top_k {
+    if let Some(top_k) = sampling.top_k {
         match maker {
             Maker::Anthropic => add("top_k", Json::of(&top_k)),
             Maker::Amazon => add("inferenceConfig", Json::of(&json!({"topK": top_k}))),
@@ -161,8 +159,8 @@ pub(super) fn write<'a>(
     let mut told = None;
     match maker {
         Maker::Anthropic => {
-            told = request.thinking.effort;
-            if let Some(thinking) = thinking(request) {
+            told = thinking.effort;
+            if let Some(thinking) = wire_thinking(thinking) {
                 add("thinking", Json::of(&thinking));
             }
         }
@@ -190,12 +188,10 @@ pub(super) fn is_of_model(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-fn thinking(request: &Request<'_>) -> Option<WireThinking<'static>> {
-    let display = request.thinking.is_shown.map(|shown| if shown { "summarized" } else { "omitted" }.into());
+fn wire_thinking(thinking: &Thinking) -> Option<WireThinking<'static>> {
+    let display = thinking.is_shown.map(|shown| if shown { "summarized" } else { "omitted" }.into());
     let wire = |kind: &'static str, budget_tokens| WireThinking { kind: kind.into(), budget_tokens, display };
-    // Elsewhere who says how hard the model tries means that it thinks.
-    let thinks = request.dialect != Dialect::BedrockConverse && request.thinking.effort > Some(Effort::Minimal);
-    Some(match request.thinking.mode.or(thinks.then_some(ThinkingMode::Adaptive))? {
+    Some(match thinking.mode? {
         ThinkingMode::Off => WireThinking { kind: "disabled".into(), budget_tokens: None, display: None },
         ThinkingMode::Adaptive => wire("adaptive", None),
         ThinkingMode::Budget(tokens) => wire("enabled", Some(tokens)),

@@ -9,7 +9,7 @@ use super::{
     wire::{WireFormat, WireInference, WireOutput, WireSchema, WireStructure},
 };
 use crate::{
-    dialects::{Dialect, Quirks},
+    dialects::{Dialect, Quirks, anthropic::limits::limits},
     hub::{
         Block, Cache, Effort, Feature, Format, Json, Losses, MediaKind, Request, Role, Sampling, Text,
         order::{OPENING, ordered},
@@ -54,23 +54,33 @@ struct Rest<'a>(&'a [(Text<'a>, Json<'a>)]);
 
 /// Writes a request. The model and whether the answer shall be a stream belong into the path.
 #[must_use]
-pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) -> Vec<u8> {
+pub fn encode_request(request: &Request<'_>, quirks: &Quirks, losses: &mut Losses) -> Vec<u8> {
     let is_own = request.dialect == Dialect::BedrockConverse;
     let maker = Maker::of(&request.model);
-    let (fields, told) = additional::write(maker, is_own, request, losses);
+    // The clients of this dialect know what the API wants.
+    let ordered = (!is_own).then(|| ordered(&request.turns));
+    let turns = ordered.as_ref().map(|ordered| ordered.turns.as_slice()).filter(|_| maker == Maker::Anthropic);
+    let mut sampling = request.sampling;
+    let mut thinking = request.thinking;
+    if turns.is_some() {
+        let limits = limits(request, turns, quirks, Dialect::BedrockConverse, losses);
+        (sampling.temperature, sampling.top_p, sampling.top_k) = (limits.temperature, limits.top_p, limits.top_k);
+        (thinking.mode, thinking.effort) = (limits.mode, limits.effort);
+    }
+    let (fields, told) = additional::write(maker, is_own, request, (&sampling, &thinking), losses);
     let mut writing = Writing { is_own, is_answer: false, losses, names: super::document::Names::default() };
     let mut system = writing.blocks(&request.system);
     let mut tools = tools::write(&mut writing, maker, request);
-    // The clients of this dialect know what the API wants.
-    let ordered = (!is_own).then(|| ordered(&request.turns));
     let mut messages = match &ordered {
         Some(ordered) => {
             system.extend(writing.blocks(ordered.system.iter().map(|block| &**block)));
-            messages(&mut writing, maker, ordered.turns.iter().map(|turn| (turn.role, turn.given())))
+            messages(&mut writing, (maker, quirks), ordered.turns.iter().map(|turn| (turn.role, turn.given())))
         }
-        None => {
-            messages(&mut writing, maker, request.turns.iter().map(|turn| (turn.role, turn.blocks.iter().collect())))
-        }
+        None => messages(
+            &mut writing,
+            (maker, quirks),
+            request.turns.iter().map(|turn| (turn.role, turn.blocks.iter().collect())),
+        ),
     };
     let rest = Rest(writing.rest(&request.rest).0);
     system.extend(instructions(request, tools.is_forbidden, losses).map(|text| Piece::Text(text.into())));
@@ -83,7 +93,7 @@ pub fn encode_request(request: &Request<'_>, _: &Quirks, losses: &mut Losses) ->
     let wire = WireRequest {
         messages,
         system,
-        inference_config: inference(request, losses),
+        inference_config: inference(request, &sampling, losses),
         tool_config: tools.config,
         output_config: output(request, told),
         additional_model_request_fields: Additional(fields),
@@ -128,15 +138,15 @@ fn instructions(
 
 fn messages<'a>(
     writing: &mut Writing<'_>,
-    maker: Maker,
+    (maker, quirks): (Maker, &Quirks),
     turns: impl Iterator<Item = (Role, Vec<&'a Block<'a>>)>,
 ) -> Vec<Said<'a>> {
     let mut messages: Vec<Said<'a>> = Vec::new();
     for (role, blocks) in turns {
         let role = match role {
-            // Models of other makers know no instructions in the middle.
-            Role::System if maker != Maker::Anthropic && !writing.is_own => {
-                writing.losses.meet(Feature::MidConversationSystem);
+            // Models of other makers know no instructions in the middle, and of Anthropic's only the newer ones do.
+            Role::System if (maker != Maker::Anthropic || quirks.lacks_system_turns) && !writing.is_own => {
+                writing.losses.approximate(Feature::MidConversationSystem);
                 Role::User
             }
             role => role,
@@ -175,8 +185,8 @@ const fn word(role: Role) -> &'static str {
     }
 }
 
-fn inference<'a>(request: &'a Request<'a>, losses: &mut Losses) -> Option<WireInference<'a>> {
-    let Sampling { temperature, top_p, top_k: _, seed, presence_penalty, frequency_penalty } = request.sampling;
+fn inference<'a>(request: &'a Request<'a>, sampling: &Sampling, losses: &mut Losses) -> Option<WireInference<'a>> {
+    let Sampling { temperature, top_p, top_k: _, seed, presence_penalty, frequency_penalty } = *sampling;
     if temperature.is_some_and(|temperature| temperature > TEMPERATURE_MAX) {
         losses.meet(Feature::HighTemperature);
     }

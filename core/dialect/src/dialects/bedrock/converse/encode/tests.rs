@@ -145,8 +145,14 @@ fn thinking_goes_back_to_whoever_sealed_it() {
 fn what_a_model_is_told_beside_the_api_has_the_form_of_its_maker() {
     let fields = "/additionalModelRequestFields";
     let budget = json!({"thinking": {"type": "enabled", "budget_tokens": 5000}, "top_k": 40});
-    check(CLAUDE, budget.clone(), fields, budget.clone(), "");
-    check("arn:aws:bedrock:eu-west-1:1:application-inference-profile/abc", budget.clone(), fields, budget.clone(), "");
+    // As Messages has it: thinking has room beside it, and how tokens are drawn is then the model's affair.
+    let roomy = json!({"thinking": budget["thinking"], "top_k": 40, "max_tokens": 9000});
+    let thinking = json!({"thinking": budget["thinking"]});
+    let profile = "arn:aws:bedrock:eu-west-1:1:application-inference-profile/abc";
+    for model in [CLAUDE, profile, "anthropic.claude-haiku-4-5-20251001-v1:0"] {
+        check(model, roomy.clone(), fields, thinking.clone(), "top_k=dropped");
+        check(model, budget.clone(), fields, json!({"top_k": 40}), "thinking_budget=dropped");
+    }
     let nova = json!({"inferenceConfig": {"topK": 40}, "reasoningConfig": {"type": "enabled", "maxReasoningEffort": "medium"}});
     check("us.amazon.nova-2-lite-v1:0", budget.clone(), fields, nova, "thinking_budget=approximated");
     check(
@@ -170,6 +176,23 @@ fn what_a_model_is_told_beside_the_api_has_the_form_of_its_maker() {
     let off = json!({"thinking": {"type": "disabled"}});
     check("amazon.nova-2-lite-v1:0", off.clone(), fields, json!({"reasoningConfig": {"type": "disabled"}}), "");
     check(CLAUDE, off.clone(), fields, off, "");
+}
+
+#[test]
+fn a_newer_claude_gets_neither_a_budget_nor_a_temperature_and_an_older_one_no_instructions_in_the_middle() {
+    let asked = |model: &str| {
+        let body = json!({"model": model, "max_tokens": 9000, "temperature": 0.5, "top_k": 40,
+            "messages": [{"role": "user", "content": "Hello"}, {"role": "system", "content": "Be brief."}]});
+        let body = body.to_string();
+        let request = Dialect::Anthropic.decode_request(&crate::Called::default(), body.as_bytes()).unwrap();
+        let mut losses = Losses::new(Dialect::BedrockConverse);
+        let body = Dialect::BedrockConverse.encode_request(&request, &Quirks::default(), &mut losses);
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let temperature = body["inferenceConfig"]["temperature"].clone();
+        (temperature, body["additionalModelRequestFields"]["top_k"].clone(), body["messages"][1]["role"].clone())
+    };
+    assert_eq!(asked("us.anthropic.claude-opus-4-6-v1"), (json!(0.5), json!(40), Value::Null));
+    assert_eq!(asked("us.anthropic.claude-opus-4-8"), (Value::Null, Value::Null, json!("system")));
 }
 
 #[test]
