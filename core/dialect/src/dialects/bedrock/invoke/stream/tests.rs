@@ -160,3 +160,11 @@ fn what_is_broken_is_a_failure_and_never_skipped() {
     let exception = told(&framed([b"data: [\"message_stop\"]\n\n".as_slice(), &sse(&EVENTS)]));
     assert_eq!(exception, [format!(r#"internalServerException {{"message":"{UNREADABLE_STREAM}"}}"#)]);
 }
+
+#[test]
+fn what_follows_the_end_of_a_message_is_not_counted_in_it() {
+    let late = b"data: {\"type\":\"message_delta\",\"delta\":{},\"usage\":{\"output_tokens\":999}}\n\n";
+    let wire = [sse(&EVENTS).as_slice(), late].concat();
+    assert_eq!(framed([wire.as_slice()]), framed(wire.chunks(1)));
+    assert!(!told(&framed([wire.as_slice()])).concat().contains("999"));
+}
