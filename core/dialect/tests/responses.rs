@@ -251,6 +251,10 @@ fn what_another_provider_keeps_is_refused_with_a_sentence() {
             json!({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}),
             "`input[0].content[0].text` must be there.",
         ),
+        (
+            json!({"input": [{"role": "user", "content": [{"type": "custom_tool_call", "call_id": "c"}]}]}),
+            "`input[0].content[0].type` must be ",
+        ),
         (json!({"input": [{"role": "nobody", "content": "a"}]}), "`input[0].role` must be "),
         (json!({"tools": [{"type": "function"}]}), "`tools[0].name` must be there."),
         (json!({"tool_choice": "some"}), "`tool_choice` must be "),

@@ -81,12 +81,12 @@ pub(crate) fn sign(
             header(message, name, HeaderValue::from_str(token))
         }
         (Auth::Query(name), _) => query(message, name, token),
-        (Auth::SigV4, _) => aws(message, body, (&provider.region, service(provider)), token, now),
+        (Auth::SigV4, _) => aws(message, body, (&*provider.region, service(provider)), token, now),
         (Auth::OfDialect, _) if is_bearer => bearer(message, token),
         (Auth::OfDialect, Dialect::Anthropic) => header(message, API_KEY, HeaderValue::from_str(token)),
         (Auth::OfDialect, Dialect::Gemini) => header(message, GOOGLE_API_KEY, HeaderValue::from_str(token)),
         (Auth::OfDialect, Dialect::BedrockConverse | Dialect::BedrockInvoke) if is_pair => {
-            aws(message, body, (&provider.region, service(provider)), token, now)
+            aws(message, body, (&*provider.region, service(provider)), token, now)
         }
         (Auth::OfDialect, _) => bearer(message, token),
     }

@@ -514,3 +514,16 @@ fn up_to_where_the_prompt_is_cached_is_said_as_each_vendor_has_it() {
         (&json!("Go."), "cache_control=dropped, cache_control_1h=dropped")
     );
 }
+
+#[test]
+fn a_call_without_json_finds_its_result_by_an_id_of_any_length() {
+    let id = "c".repeat(100);
+    let call = json!({"id": id, "type": "custom", "custom": {"name": "f", "input": "x"}});
+    let messages = json!([
+        {"role": "user", "content": "Patch it."},
+        {"role": "assistant", "content": null, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": id, "content": "Patched."},
+    ]);
+    let (back, losses) = written(CHAT, &json!({"model": "m", "messages": messages}), CHAT, &Quirks::default());
+    assert_eq!((&back["messages"], losses.as_str()), (&messages, ""));
+}

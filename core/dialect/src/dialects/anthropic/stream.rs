@@ -56,6 +56,11 @@ impl StreamMeter {
         events.push(bytes, |event| reading.see(event));
     }
 
+    /// Reads an event of a stream that is cut into events elsewhere.
+    pub(crate) fn see(&mut self, event: Event<'_>) {
+        self.reading.see(event);
+    }
+
     /// Where an event may be put in: the offset from the stream's start just behind the last complete event.
     #[must_use]
     pub const fn boundary(&self) -> u64 {

@@ -156,12 +156,12 @@ impl EventsToFrames {
     /// read, becomes an exception; nothing follows it. A `ping` has no frame: Bedrock has none.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         let Self { events, meter, is_over } = self;
-        // What was counted stands before the event that ends a message.
-        meter.push(bytes);
         events.push(bytes, |event| {
             if *is_over {
                 return;
             }
+            // What was counted stands before the event that ends a message.
+            meter.see(event);
             *is_over = framed(event, meter, out).unwrap_or_else(|(class, message)| {
                 failed(class, &message, out);
                 true

@@ -127,10 +127,10 @@ impl Writing<'_> {
         let mut behind = Vec::new();
         for block in blocks {
             match block {
-                Block::ToolResult(result) if out.takes(&short_id(&result.tool_use_id)) => {
-                    out.result(self.result(result, &mut behind));
-                }
-                Block::ToolResult(result) => behind.extend(self.pieces(&result.blocks)),
+                Block::ToolResult(result) => match awaited(result, out) {
+                    Some(id) => out.result(self.result(result, id, &mut behind)),
+                    None => behind.extend(self.pieces(&result.blocks)),
+                },
                 _ => {}
             }
         }
@@ -138,7 +138,7 @@ impl Writing<'_> {
         self.push("user", behind, out);
     }
 
-    fn result<'a>(&mut self, result: &'a ToolResult<'a>, behind: &mut Vec<Piece<'a>>) -> Message<'a> {
+    fn result<'a>(&mut self, result: &'a ToolResult<'a>, id: Text<'a>, behind: &mut Vec<Piece<'a>>) -> Message<'a> {
         let mut pieces = Vec::new();
         let mut moved = Vec::new();
         for block in &result.blocks {
@@ -159,19 +159,14 @@ impl Writing<'_> {
             say_error(&mut pieces);
         }
         if !moved.is_empty() {
-            behind.push(text(format!("From the tool call {}:", short_id(&result.tool_use_id).0)));
+            behind.push(text(format!("From the tool call {}:", id.0)));
             behind.append(&mut moved);
             if pieces.is_empty() {
                 pieces.push(text(BEHIND));
             }
         }
         let content = self.content(pieces).unwrap_or(Content::Text(Cow::Borrowed("")));
-        Message {
-            role: "tool",
-            content: Some(content),
-            tool_call_id: Some(short_id(&result.tool_use_id)),
-            ..Message::default()
-        }
+        Message { role: "tool", content: Some(content), tool_call_id: Some(id), ..Message::default() }
     }
 
     fn assistant<'a>(&mut self, blocks: &'a [Block<'a>], out: &mut Messages<'a>) {
@@ -400,6 +395,11 @@ impl Writing<'_> {
         });
         Some(Content::Text(joined(texts.collect())))
     }
+}
+
+// The id of the call that waits for this result, as it was written: calls without JSON are written as they were, with ids of any length.
+fn awaited<'a>(result: &'a ToolResult<'a>, out: &mut Messages<'a>) -> Option<Text<'a>> {
+    [result.tool_use_id.lend(), short_id(&result.tool_use_id)].into_iter().find(|id| out.takes(id))
 }
 
 fn own_seal<'a>(signature: &'a Signature<'a>) -> Option<&'a str> {

@@ -11,6 +11,7 @@ use crate::{
         openai::media::inline,
         read::{each, field, is_text},
     },
+    error::DecodeError,
     hub::{Block, Cache, Citation, Json, Media, MediaKind, Source, Text},
 };
 
@@ -21,6 +22,22 @@ pub(super) const FILE_NAME: &str = "document.pdf";
 pub(super) const DETAIL: &str = "auto";
 /// What a document is whose type nobody tells.
 const DOCUMENT_TYPE: &str = "application/pdf";
+
+/// Items that the hub models: one of them within a content is a mistake, and would be one of its own when it is written.
+const ITEMS: [&str; 12] = [
+    "message",
+    "function_call",
+    "function_call_output",
+    "custom_tool_call",
+    "custom_tool_call_output",
+    "local_shell_call",
+    "local_shell_call_output",
+    "tool_search_call",
+    "tool_search_output",
+    "reasoning",
+    "additional_tools",
+    "item_reference",
+];
 
 /// Reads a content: a text stands for one part.
 pub(super) fn content<'a>(name: &str, raw: &'a RawValue) -> Read<Vec<Block<'a>>> {
@@ -68,6 +85,7 @@ pub(super) fn part<'a>(raw: &'a RawValue) -> Read<(Block<'a>, bool)> {
             let media_type = ["audio/", &*audio.format].concat().into();
             media(MediaKind::Audio, Source::Base64 { media_type, data: audio.data }, None, None)
         }
+        kind if ITEMS.contains(&kind) => return Err(DecodeError::invalid("type", "the type of a part")),
         _ => Block::Other {
             kind: needed("type", Some(wire.kind).filter(|kind| !kind.is_empty()))?,
             json: field("", raw)?,

@@ -176,3 +176,11 @@ fn a_stream_is_interrupted_behind_its_last_whole_event() {
         assert!(is_over || told.last().unwrap().contains("No more."), "cut at {cut}: {told:?}");
     }
 }
+
+#[test]
+fn what_follows_the_end_of_a_message_is_not_counted_in_it() {
+    let late = b"data: {\"type\":\"message_delta\",\"delta\":{},\"usage\":{\"output_tokens\":999}}\n\n";
+    let wire = [sse(&EVENTS).as_slice(), late].concat();
+    assert_eq!(framed([wire.as_slice()]), framed(wire.chunks(1)));
+    assert!(!told(&framed([wire.as_slice()])).concat().contains("999"));
+}
