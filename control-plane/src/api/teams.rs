@@ -173,6 +173,14 @@ impl Admin {
             None => return violations.finish(None),
         };
         wire::ensure_fresh(TeamId::NOUN, &old.name, &wire.etag, &old.stamp)?;
+        // They bound the team: its own administrators could otherwise lift them.
+        let bounds = ["providers", "regions"].into_iter().find(|field| mask.has(field));
+        let around = Place { customer: Some(old.customer.clone()), ..Place::default() };
+        if let Some(field) = bounds.filter(|_| !by.reaches(&around)) {
+            let sentence =
+                format!("the {field} of a team are changed by the administrators of its customer, not by its own");
+            return Err(Failure::Denied(sentence));
+        }
         let asked = Asked::new(&wire.budgets, &wire.limits, wire.session_limit.as_ref()).masked(&mask);
         let quota = asked.read(&mut change, &old.quota, &mut violations).await?;
         let self_service = match mask.has("self_service") {

@@ -16,6 +16,7 @@ over_both! {
     row_5_a_call_without_its_permission_is_refused_and_audited
     row_6_tokens_that_begin_alike_are_told_apart
     row_18_the_object_of_another_tenant_is_not_found
+    the_bounds_of_a_team_are_not_its_own_administrators_to_move
     a_service_account_rotates_its_token_without_a_gap
     the_last_administrator_stays
     a_binding_ends_at_its_expiry_and_with_its_subject
@@ -261,6 +262,25 @@ async fn row_18_the_object_of_another_tenant_is_not_found(place: Place) {
     let request = v1::CreateKeyRequest { key: Some(key("new", "platform")) };
     assert!(lead.keys().create_key(request).await.is_ok());
     world.stop().await;
+}
+
+async fn the_bounds_of_a_team_are_not_its_own_administrators_to_move(place: Place) {
+    let world = World::start(&place).await;
+    two_tenants(&world).await;
+    let own = program(&world, "own", "admin", Some(Scope::Team("platform".into()))).await;
+    let over = program(&world, "over", "admin", Some(Scope::Customer("acme".into()))).await;
+    let update = async |who: &As, path: &str| {
+        let (regions, display_name) = (vec!["eu-*".to_owned()], "Platform".to_owned());
+        let team = v1::Team { name: "platform".into(), regions, display_name, ..Default::default() };
+        let request = v1::UpdateTeamRequest { team: Some(team), update_mask: mask(&[path]) };
+        who.teams().update_team(request).await.map(|_| ()).map_err(|status| status.code())
+    };
+    for (path, expect) in
+        [("regions", Err(Code::PermissionDenied)), ("providers", Err(Code::PermissionDenied)), ("display_name", Ok(()))]
+    {
+        assert_eq!(update(&own, path).await, expect, "{path}");
+    }
+    assert_eq!(update(&over, "regions").await, Ok(()));
 }
 
 async fn a_service_account_rotates_its_token_without_a_gap(place: Place) {
