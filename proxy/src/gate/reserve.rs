@@ -163,18 +163,21 @@ impl Journey {
         }
         let Some((target, credential, secret)) = self.choose(gate.upstream.health(), after) else { return Ok(None) };
         let (target, credential, secret) = (target.clone(), credential.clone(), secret.clone());
+        // Who did not answer in time may yet carry the request out: nobody will know, and so it costs what it held. Without a place
+        // where that is settled by itself, no other attempt is made.
+        if after == Some(Condition::Timeout) {
+            let Some(place) = gate.door.place() else { return Ok(None) };
+            ticket.give_up(place);
+        }
+        // Who turned it away charges nothing for it: what the attempt before held goes back.
+        if let Some(hold) = ticket.hold.take() {
+            gate.funds.end(hold, NanoUsd::ZERO);
+        }
         self.tried.push((credential.clone(), Arc::clone(&target.name)));
         self.tier = target.tier;
         let now = Instant::now();
         gate.upstream.health().credentials().take(&credential, now);
         gate.upstream.health().providers().rests().take(&target.provider.id, now);
-        // What the attempt before held goes back: a provider that turned a request away charges nothing for it. One that did not
-        // answer in time may yet carry it out: nobody will know, and so it costs what it held.
-        if let Some(hold) = ticket.hold.take() {
-            let cost = if after == Some(Condition::Timeout) { hold.amount() } else { NanoUsd::ZERO };
-            ticket.sunk = ticket.sunk.plus(cost);
-            gate.funds.end(hold, cost);
-        }
         let output_max = target.model.as_ref().map_or(0, |model| model.output_max);
         ticket.times.sent = None;
         self.hold(gate, ticket, &target).await?;
@@ -354,7 +357,7 @@ async fn intend(
         model: Arc::clone(&ticket.model),
         provider: Some(target.provider.id.clone()),
         credential: Some(credential.clone()),
-        hold: ticket.hold.as_ref().map_or(NanoUsd::ZERO, Hold::amount).plus(ticket.sunk),
+        hold: ticket.hold.as_ref().map_or(NanoUsd::ZERO, Hold::amount),
         charges: Arc::clone(&ticket.circumstances.charges),
         unpriced: target.model.as_ref().is_none_or(|model| model.price.is_none()),
         revision: ticket.revision,

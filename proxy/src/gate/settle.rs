@@ -88,8 +88,6 @@ pub(crate) struct Settled {
     pub(crate) refusal: Option<RefusalKind>,
     pub(crate) tokens: Tokens,
     pub(crate) cost: NanoUsd,
-    // What of it the last attempt cost, for which money is held.
-    last: NanoUsd,
     pub(crate) unpriced: bool,
 }
 
@@ -173,7 +171,7 @@ impl Settler {
                 facts.end = End::Ended;
             }
             let settled = settle(&facts);
-            holds.extend(facts.hold.take().map(|hold| (hold, settled.last, Arc::clone(&facts.request_id))));
+            holds.extend(facts.hold.take().map(|hold| (hold, settled.cost, Arc::clone(&facts.request_id))));
             self.count(&mut facts, &settled);
             self.metrics.settled(&facts, &settled);
             log(&facts, &settled);
@@ -280,8 +278,8 @@ fn settle(facts: &Facts) -> Settled {
         (Outcome::UpstreamFailed | Outcome::Refused, Cost::Unknown(held)) if held > NanoUsd::ZERO => Outcome::Uncertain,
         (outcome, _) => outcome,
     };
-    let (Cost::Known(last) | Cost::Unknown(last)) = cost;
-    Settled { outcome, refusal, tokens, cost: last.plus(facts.sunk), last, unpriced }
+    let (Cost::Known(cost) | Cost::Unknown(cost)) = cost;
+    Settled { outcome, refusal, tokens, cost, unpriced }
 }
 
 /// What a visit is charged.

@@ -20,7 +20,6 @@ use tollgate_dialect::Metered;
 use tollgate_policy::{
     id::{CredentialId, ProviderId},
     lease::Hold,
-    money::NanoUsd,
     price::{Extent, Price},
     refusal::{Refusal, RefusalKind},
     snapshot::Model,
@@ -75,8 +74,6 @@ pub(crate) struct Facts {
     pub(crate) hold: Option<Hold>,
     /// What the audit log shall say besides its record. The budgets in it are those that its cost is charged to.
     pub(crate) circumstances: Circumstances,
-    /// What earlier attempts cost, whose answers nobody waited for.
-    pub(crate) sunk: NanoUsd,
     /// How the answer of the last attempt is passed on.
     pub(crate) passage: Passage,
     /// What was taken from rate limits.
@@ -104,7 +101,7 @@ pub(crate) struct Facts {
 }
 
 /// One attempt at a provider.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Attempted {
     /// The provider.
     pub(crate) provider: ProviderId,
@@ -235,6 +232,34 @@ impl Ticket {
         self.facts.hold = Some(hold);
     }
 
+    /// Gives up the last attempt, which did not answer in time and may yet be carried out: it is settled by itself, at what it
+    /// held and for the budgets that it was held in. Its id is the visit's, and which attempt it was.
+    pub(super) fn give_up(&mut self, place: OwnedPermit<Facts>) {
+        let facts = &mut self.facts;
+        let number = facts.failed_attempts.len() + 1;
+        let given_up = Facts {
+            request_id: format!("{}.{number}", facts.request_id).into(),
+            arrived: facts.arrived,
+            operation: facts.operation,
+            attribution: facts.attribution.clone(),
+            model: Arc::clone(&facts.model),
+            streamed: facts.streamed,
+            revision: facts.revision,
+            attempt: facts.attempt.clone(),
+            hold: facts.hold.take(),
+            circumstances: facts.circumstances.clone(),
+            passage: facts.passage.clone(),
+            session: facts.session,
+            running: facts.running.take(),
+            intent: facts.intent.take(),
+            noted: facts.noted.take(),
+            times: facts.times,
+            end: End::Refused(RefusalKind::UpstreamTimeout),
+            ..Facts::new(Arc::default(), facts.arrived, facts.times.arrived)
+        };
+        drop(Self { facts: given_up, place: Some(place) });
+    }
+
     /// Remembers a new attempt, and the one before as failed.
     pub(super) fn attempt(&mut self, next: Attempted) {
         if let Some(before) = self.facts.attempt.replace(next) {
@@ -297,7 +322,6 @@ impl Facts {
             attempt: None,
             hold: None,
             circumstances: Circumstances::default(),
-            sunk: NanoUsd::ZERO,
             passage: Passage::default(),
             permit: None,
             session: None,

@@ -97,6 +97,13 @@ async fn a_route_has_its_own_patience() {
     let goes_on = stand(|route| Route { first_byte_timeout: short, ..route }, on(Condition::Timeout)).await;
     assert_eq!(goes_on.script("hang,").await.status, 200);
     assert_eq!(paths(&goes_on), ["/v1/messages", "/second/v1/messages"]);
+    // What may yet be carried out is settled by itself, for the provider that had it.
+    let mut records = goes_on.records().await;
+    records.sort_by_key(|record| record.request_id.len());
+    let [whole, given_up] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!(given_up.request_id, format!("{}.1", whole.request_id));
+    assert_eq!((whole.outcome(), given_up.outcome()), (Outcome::Completed, Outcome::UpstreamFailed));
+    assert_ne!(whole.provider, given_up.provider);
     let stays = stand(|route| Route { first_byte_timeout: short, ..route }, Conditions::default()).await;
     assert_eq!(stays.script("hang,").await.status, 504);
     assert_eq!(paths(&stays), ["/v1/messages"], "what may have been carried out is not repeated unasked");
