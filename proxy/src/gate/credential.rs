@@ -178,7 +178,10 @@ mod tests {
             (vec![("x-api-key", one.clone()), ("x-api-key", two.clone())], "Two different"),
             (vec![("authorization", "Basic dXNlcjpwYXNz".into())], "cannot be read"),
             (vec![("authorization", "AWS4-HMAC-SHA256 SignedHeaders=host, Signature=5d67".into())], "cannot be read"),
-            (vec![("authorization", "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/r/s/t".into())], "not a Tollgate key"),
+            (
+                vec![("authorization", "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/r/s/t".into())],
+                "not a Tollgate key",
+            ),
             (vec![("authorization", one.clone())], "cannot be read"),
             (vec![("x-api-key", "caf\u{e9}".into())], "cannot be read"),
             (vec![("x-api-key", "sk-ant-api03-whatever".into())], "not a Tollgate key"),
