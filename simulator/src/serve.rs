@@ -1,5 +1,6 @@
 //! One request from its head to its answer.
 
+mod beta;
 mod credential;
 mod make;
 
@@ -114,6 +115,9 @@ impl Arrival {
         let ask = Ask::read(call, body);
         if ask.is_none() && self.parts.method == Method::POST {
             return Err(Wrong::new(StatusCode::BAD_REQUEST, "The body must be a JSON object that names a model."));
+        }
+        if let Some(problem) = beta::refused(call, &self.parts.headers, body) {
+            return Err(Wrong::new(StatusCode::BAD_REQUEST, problem));
         }
         let unclear = |problem: Unclear| Wrong::new(StatusCode::BAD_REQUEST, problem.to_string());
         let (behaviour, has_tool_result) = self.behaviour(shared, body, ask.as_ref()).map_err(unclear)?;

@@ -25,14 +25,14 @@ pub(crate) fn counted(input: u64) -> Bytes {
 /// The answer as one response.
 pub(crate) fn whole(reply: &Reply) -> Bytes {
     let text = reply.text.as_ref().map(|_| json!({"text": reply.text()}));
-    let parts = thought(reply).into_iter().chain(text).chain(calls(reply)).collect();
+    let parts = thought(reply).into_iter().chain(text).chain(calls(reply)).chain(sealed(reply)).collect();
     body(&response(reply, parts, true))
 }
 
 /// The answer as a stream: with `alt=sse` as events, otherwise as the elements of a JSON array.
 pub(crate) fn stream(reply: &Reply, as_events: bool) -> Frames {
     let first = thought(reply).map(|thought| response(reply, vec![thought], false));
-    let calls: Vec<Value> = calls(reply).collect();
+    let calls: Vec<Value> = calls(reply).chain(sealed(reply)).collect();
     let last = response(reply, calls, true);
     let base = reply.clone();
     let text = reply.pieces().map(move |piece| response(&base, vec![json!({"text": piece})], false));
@@ -60,6 +60,12 @@ fn calls(reply: &Reply) -> impl Iterator<Item = Value> {
         }
         part
     })
+}
+
+// Without a call, a part of its own seals what was thought.
+fn sealed(reply: &Reply) -> Option<Value> {
+    let is_bare = reply.tools.is_empty() && reply.thinking.is_some();
+    is_bare.then(|| json!({"text": "", "thoughtSignature": reply.seal()}))
 }
 
 fn response(reply: &Reply, parts: Vec<Value>, is_last: bool) -> Value {

@@ -291,6 +291,24 @@ async fn a_tool_that_takes_a_text_is_called_with_one() {
 }
 
 #[tokio::test]
+async fn a_cloud_refuses_beta_features_that_it_does_not_know() {
+    let simulator = start().await;
+    let vertex = "/v1/projects/p/locations/r/publishers/anthropic/models/m:rawPredict";
+    for (path, header, body, status) in [
+        ("/model/m/invoke", "x", r#"{"anthropic_beta":["effort-2025-11-24"]}"#, 200),
+        ("/model/m/invoke", "x", r#"{"anthropic_beta":["effort-2025-11-24","oauth-2025-04-20"]}"#, 400),
+        (vertex, "web-search-2025-03-05, effort-2025-11-24", "{}", 200),
+        (vertex, "effort-2025-11-24,advanced-tool-use-2025-11-20", "{}", 400),
+        (MESSAGES, "oauth-2025-04-20", r#"{"model":"m"}"#, 200),
+    ] {
+        let mut request = crate::client::request(path, &[], body);
+        request.headers_mut().insert("anthropic-beta", http::HeaderValue::from_static(header));
+        let answer = send_http2(&simulator, request).await;
+        assert_eq!(answer.status, status, "{path} {header}: {}", answer.text());
+    }
+}
+
+#[tokio::test]
 async fn what_was_thought_is_sealed_as_each_dialect_does() {
     let simulator = start().await;
     let told = r#"{"model":"m","input":"hi","include":["reasoning.encrypted_content"]}"#;

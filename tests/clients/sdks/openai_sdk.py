@@ -62,9 +62,10 @@ class Chat(OpenAi):
         usage = strict(completion.usage)
         calls = choice.message.tool_calls or []
         assert choice.message.role == "assistant" and all(call.type == "function" for call in calls), choice
-        # OpenAI has no field for thinking; the vendors who speak its dialect have these, and clients pass them back.
+        # OpenAI has no field for thinking; the vendors who speak its dialect have these, and clients give back what is sealed.
         thought = {name: value for name, value in choice.message.model_extra.items() if name.startswith("reasoning_")}
-        turn = {"role": "assistant", "content": choice.message.content, **thought}
+        sealed = thought if "reasoning_details" in thought else {}
+        turn = {"role": "assistant", "content": choice.message.content, **sealed}
         if calls:
             turn["tool_calls"] = [
                 {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": call.function.arguments}}
