@@ -46,6 +46,13 @@ def facts(body):
 
 def texts(value):
     if isinstance(value, str):
+        # Arguments of a call: in some dialects an object, in others the text of one.
+        if value.startswith("{"):
+            try:
+                yield from texts(json.loads(value))
+                return
+            except ValueError:
+                pass
         if len(value) >= TEXT_CHARACTERS_MIN and not SEAL.search(value):
             # Some dialects have data by itself, others in an address.
             yield value.split(";base64,", 1)[-1] if value.startswith("data:") else value

@@ -16,6 +16,7 @@ typing.Iterable = typing.List
 import botocore.session  # noqa: E402
 import pydantic  # noqa: E402
 import typing_extensions  # noqa: E402
+from anthropic.lib.bedrock._client import ANTHROPIC_API_VERSION  # noqa: E402
 from anthropic.types import message_count_tokens_params, message_create_params  # noqa: E402
 from botocore.validate import ParamValidator  # noqa: E402
 from google.genai import types as google  # noqa: E402
@@ -67,7 +68,8 @@ MESSAGES = either(message_create_params, "MessageCreateParams")
 
 def enveloped(version):
     def check(body, **_):
-        if body.pop("anthropic_version", None) != version:
+        # The SDK of Anthropic names a version of its own, which passes.
+        if body.pop("anthropic_version", None) not in (version, ANTHROPIC_API_VERSION):
             raise ValueError(f"anthropic_version is not {version}")
         for name in ("model", "stream"):
             if name in body and (version.startswith("bedrock") or name == "model"):
