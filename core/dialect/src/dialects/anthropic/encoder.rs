@@ -21,6 +21,18 @@ pub struct Encoder {
     is_hidden: bool,
     // A tool was called.
     has_call: bool,
+    // The block before was text.
+    is_behind_text: bool,
+    // Thinking behind a text, of which nothing is written yet.
+    waiting: Option<Waiting>,
+}
+
+/// Thinking without text behind a text is how another provider seals that text. It is written once something follows: clients take the
+/// last block of a message for what it says, and would show nothing.
+#[derive(Debug, Default)]
+struct Waiting {
+    seal: Option<Signature<'static>>,
+    is_over: bool,
 }
 
 #[derive(Serialize)]
@@ -124,7 +136,10 @@ impl StreamEncoder for Encoder {
 
 impl Encoder {
     fn begin(&mut self, begin: &Begin<'_>, out: &mut Vec<u8>) {
+        self.go_on(out);
+        let is_behind_text = std::mem::replace(&mut self.is_behind_text, matches!(begin, Begin::Text));
         match begin {
+            Begin::Thinking if is_behind_text => self.waiting = Some(Waiting::default()),
             Begin::Text => self.open(Opened::Text { text: "" }, out),
             Begin::Thinking => self.open(Opened::Thinking { thinking: "", signature: "" }, out),
             Begin::RedactedThinking { data } => {
@@ -148,6 +163,18 @@ impl Encoder {
         self.end(out);
     }
 
+    // Writes what waits.
+    fn go_on(&mut self, out: &mut Vec<u8>) {
+        let Some(Waiting { seal, is_over }) = self.waiting.take() else { return };
+        self.open(Opened::Thinking { thinking: "", signature: "" }, out);
+        if let Some(seal) = seal {
+            self.delta(&Delta::Signature(seal), out);
+        }
+        if is_over {
+            self.end(out);
+        }
+    }
+
     fn open(&mut self, content_block: Opened<'_>, out: &mut Vec<u8>) {
         write("content_block_start", &Wire::ContentBlockStart { index: self.index, content_block }, out);
     }
@@ -155,6 +182,14 @@ impl Encoder {
     fn delta(&mut self, delta: &Delta<'_>, out: &mut Vec<u8>) {
         if self.is_hidden {
             return;
+        }
+        match (&mut self.waiting, delta) {
+            (Some(Waiting { seal, .. }), Delta::Signature(sealed)) if sealed.dialect != Dialect::Anthropic => {
+                *seal = Some(Signature { dialect: sealed.dialect, seal: sealed.seal.clone().into_owned() });
+                return;
+            }
+            (Some(_), _) => self.go_on(out),
+            (None, _) => {}
         }
         let enclosed;
         let delta = match delta {
@@ -172,6 +207,11 @@ impl Encoder {
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
+        if let Some(Waiting { seal: Some(_), is_over }) = &mut self.waiting {
+            *is_over = true;
+            return;
+        }
+        self.go_on(out);
         if !std::mem::take(&mut self.is_hidden) {
             write("content_block_stop", &Wire::ContentBlockStop { index: self.index }, out);
             self.index += 1;

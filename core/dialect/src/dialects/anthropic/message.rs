@@ -105,7 +105,7 @@ pub fn encode_answer<'a>(answer: &'a Answer<'a>) -> Vec<u8> {
         block => said(block).map(|block| Piece::Block(Box::new(block))),
     };
     // A tool's call has no place for a seal here: thinking without text goes ahead of it and bears the seal.
-    let content = answer.blocks.iter().flat_map(|block| [seal(block), said(block)]).flatten();
+    let content = shown(&answer.blocks).iter().flat_map(|block| [seal(block), said(block)]).flatten();
     let has_call = answer.blocks.iter().any(|block| matches!(block, Block::ToolUse(_)));
     let (stop_reason, stop_sequence) = match &answer.stop {
         Some(Stop::Other { word }) if is_own => (Some(&**word), None),
@@ -122,6 +122,20 @@ pub fn encode_answer<'a>(answer: &'a Answer<'a>) -> Vec<u8> {
         usage: billed(&answer.usage),
     };
     serde_json::to_vec(&wire).unwrap_or_default()
+}
+
+// The blocks but for another provider's seal of a text at the end: clients take the last block of a message for what it says.
+fn shown<'b, 'a>(blocks: &'b [Block<'a>]) -> &'b [Block<'a>] {
+    match blocks {
+        [shown @ .., Block::Thinking { text, signature: Some(seal) }]
+            if text.is_empty()
+                && seal.dialect != Dialect::Anthropic
+                && matches!(shown.last(), Some(Block::Text { .. })) =>
+        {
+            shown
+        }
+        all => all,
+    }
 }
 
 fn seal<'a>(block: &'a Block<'a>) -> Option<Piece<'a>> {
