@@ -177,3 +177,39 @@ fn an_answer_without_a_limit_has_the_room_that_its_model_gives() {
         assert_eq!(request["max_tokens"], expect, "{known:?} {thinking}");
     }
 }
+
+// What Gemini streams, as Claude Code reads it: the kinds of the blocks, in order.
+fn blocks_of(parts: &[Value]) -> Vec<String> {
+    let (mut decoder, mut encoder) = (Dialect::Gemini.stream_decoder(), Dialect::Anthropic.stream_encoder());
+    let mut out = Vec::new();
+    for (number, part) in parts.iter().enumerate() {
+        let is_last = number + 1 == parts.len();
+        let finish = if is_last { json!("STOP") } else { Value::Null };
+        let chunk = json!({"candidates": [{"content": {"role": "model", "parts": [part]}, "finishReason": finish, "index": 0}]});
+        decoder.push(format!("data: {chunk}\r\n\r\n").as_bytes(), &mut |event| encoder.push(&event, &mut out));
+    }
+    decoder.end(&mut |event| encoder.push(&event, &mut out));
+    let text = String::from_utf8(out).unwrap();
+    let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let events = events.map(|data| serde_json::from_str::<Value>(data).unwrap());
+    let starts = events.filter(|event| event["type"] == "content_block_start");
+    starts.map(|start| start["content_block"]["type"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_text_that_is_sealed_is_the_last_that_claude_code_reads() {
+    let (text, seal) = (json!({"text": "Done."}), json!({"text": "", "thoughtSignature": "U2VhbA=="}));
+    let thought = json!({"text": "Hm.", "thought": true});
+    let call = json!({"functionCall": {"name": "run", "args": {}}});
+    for (parts, expect) in [
+        (vec![text.clone(), seal.clone()], vec!["text"]),
+        (vec![thought.clone(), text.clone(), seal.clone()], vec!["thinking", "text"]),
+        // Where something follows, the seal has its place.
+        (vec![text.clone(), seal.clone(), call.clone()], vec!["text", "thinking", "tool_use"]),
+        (vec![text.clone(), seal.clone(), text.clone()], vec!["text", "thinking", "text"]),
+        (vec![text, thought, seal.clone()], vec!["text", "thinking"]),
+        (vec![seal], vec!["thinking"]),
+    ] {
+        assert_eq!(blocks_of(&parts), expect, "{parts:?}");
+    }
+}
