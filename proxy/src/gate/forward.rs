@@ -6,7 +6,7 @@
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header::RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header::RETRY_AFTER};
 use http_body_util::{BodyExt as _, Collected, Either, Full};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -215,12 +215,16 @@ fn answering(
     response: Response<Source>,
     secret: Secret,
 ) -> Answering {
-    if let Some(id) = response.headers().get(REQUEST_ID).and_then(|value| value.to_str().ok()) {
+    let named = REQUEST_IDS.iter().find_map(|name| response.headers().get(name));
+    if let Some(id) = named.and_then(|value| value.to_str().ok()) {
         ticket.upstream_request_id = id.chars().take(UPSTREAM_ID_LENGTH_MAX).collect::<String>().into();
     }
     Answering { ticket, registration, response, secret, losses: None }
 }
 
+// How Anthropic, OpenAI and those after it, and AWS call it.
+const REQUEST_IDS: [HeaderName; 3] =
+    [REQUEST_ID, HeaderName::from_static("x-request-id"), HeaderName::from_static("x-amzn-requestid")];
 // Providers' ids are about thirty characters long; the ledger keeps no more than this of one.
 const UPSTREAM_ID_LENGTH_MAX: usize = 128;
 
