@@ -439,6 +439,11 @@ async fn tokens_are_counted_where_the_provider_counts_and_estimated_elsewhere() 
     let cluster = Cluster::small().await;
     let key = cluster.key("dev").await;
     furnish(&cluster, &key).await;
+    // Not the cluster's own provider, which serves every model and counts.
+    let providers = PROVIDERS.iter().map(|provider| format!("up-{}", provider.word)).collect();
+    let key = Key { name: "counted".into(), team: "platform".into(), providers, ..Default::default() };
+    let key = cluster.admin.key_with(key).await.secret;
+    cluster.admin.converged(1).await;
     let contents = json!({"contents": [{"role": "user", "parts": [{"text": "Say hello."}]}]});
     let messages = json!([{"role": "user", "content": "Say hello."}]);
     for provider in PROVIDERS {
