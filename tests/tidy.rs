@@ -15,6 +15,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("core/audit", &[]),
     ("core/settings", &[]),
     ("core/scim", &[]),
+    ("core/scan", &[]),
     ("proto", &["policy", "audit"]),
     ("telemetry", &[]),
     ("control-plane", &["proto", "policy", "audit", "settings", "scim", "telemetry"]),
