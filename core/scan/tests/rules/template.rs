@@ -12,7 +12,7 @@ const BASE62: &str = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 const BECH32: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
 /// Replaces each `{kind:length}`; what is no known kind stays as it is, so that JSON can be written as it is.
-pub fn expand(template: &str) -> String {
+pub(crate) fn expand(template: &str) -> String {
     let mut random = Random(template.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     }));
