@@ -47,32 +47,43 @@ impl Runs {
 
     /// Follows `text`, which begins at `base`, to its end, and hands out each run that ends.
     pub(crate) fn advance(&mut self, text: &[u8], base: usize, is_final: bool, mut sink: impl FnMut(Run)) {
-        let from = self.at.saturating_sub(base);
-        for byte in text.get(from..).unwrap_or_default() {
-            self.take(*byte, &mut sink);
-            self.at = self.at.saturating_add(1);
+        let mut rest = text.get(self.at.saturating_sub(base)..).unwrap_or_default();
+        while let Some(byte) = rest.first() {
+            let taken = match self.start {
+                Some(start) => self.go_on(start, *byte, rest, &mut sink),
+                None => {
+                    let between = rest.iter().take_while(|byte| !is_sign(**byte)).count();
+                    if between < rest.len() {
+                        (self.start, self.padding) = (Some(self.at.saturating_add(between)), 0);
+                    }
+                    between
+                }
+            };
+            self.at = self.at.saturating_add(taken);
+            rest = rest.get(taken..).unwrap_or_default();
         }
         if is_final && let Some(start) = self.start.take() {
             end(start, self.at, &mut sink);
         }
     }
 
-    fn take(&mut self, byte: u8, sink: &mut impl FnMut(Run)) {
-        let Some(start) = self.start else {
-            if is_sign(byte) {
-                (self.start, self.padding) = (Some(self.at), 0);
-            }
-            return;
-        };
+    /// Follows the open run, and says how many bytes of `rest` that took.
+    fn go_on(&mut self, start: usize, byte: u8, rest: &[u8], sink: &mut impl FnMut(Run)) -> usize {
         if byte == b'=' && self.padding < 2 {
             self.padding = self.padding.saturating_add(1);
-        } else if !is_sign(byte) || self.padding > 0 {
+            return 1;
+        }
+        if !is_sign(byte) || self.padding > 0 {
             end(start, self.at, sink);
-            (self.start, self.padding) = (is_sign(byte).then_some(self.at), 0);
-        } else if self.at.saturating_sub(start) >= SEGMENT_BYTES {
+            self.start = None;
+            return 0;
+        }
+        let room = SEGMENT_BYTES.saturating_sub(self.at.saturating_sub(start));
+        if room == 0 {
             sink(Run { start, end: self.at });
             self.start = Some(start.saturating_add(STEP_BYTES));
         }
+        rest.iter().take(room).take_while(|byte| is_sign(**byte)).count()
     }
 }
 
@@ -116,7 +127,7 @@ fn from_base64(run: &[u8]) -> Option<Vec<u8>> {
 }
 
 const fn is_sign(byte: u8) -> bool {
-    value(byte).is_some()
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'/' | b'_')
 }
 
 const fn value(byte: u8) -> Option<u8> {

@@ -11,7 +11,7 @@ use crate::{
     judge,
     keywords::At,
     pattern::Tried,
-    set::{BESIDE_BYTES_MAX, Compiled, RuleSet, Scratch, Trigger},
+    set::{BEFORE_BYTES_MAX, BESIDE_BYTES_MAX, Compiled, KEYWORD_BYTES_MAX, RuleSet, Scratch, Trigger},
 };
 
 /// How much of its line is looked at to either side of a match.
@@ -21,6 +21,10 @@ pub const REQUIRED_BYTES_MAX: usize = 1_536;
 /// Steps of automata, for each byte of text, before a text is given up as a trap; usual texts take fewer than two.
 const STEPS_PER_BYTE_MAX: u64 = 64;
 const STEPS_MIN: u64 = 1 << 20;
+
+/// Above so many rules, those that were last tried so far back are forgotten.
+const PROGRESS_MAX: usize = 24;
+const PROGRESS_BYTES: usize = BEFORE_BYTES_MAX + 3 * KEYWORD_BYTES_MAX;
 
 /// What a scan works with.
 #[derive(Debug)]
@@ -57,7 +61,8 @@ pub(crate) struct Part<'a> {
 pub(crate) struct Lane {
     at: usize,
     keyword: At,
-    progress: Vec<Progress>,
+    /// Of the rules that were tried lately; for each other it is nought.
+    progress: Vec<(u32, Progress)>,
     tasks: Vec<Task>,
     waiting: Vec<Waiting>,
     /// Where rules matched that others require.
@@ -144,10 +149,9 @@ impl<'a> Part<'a> {
 // === impl Lane ===
 
 impl Lane {
-    pub(crate) fn new(set: &RuleSet, at: usize) -> Self {
-        let progress = vec![Progress { resume: at, cursor: at }; set.rules.len()];
+    pub(crate) const fn new(set: &RuleSet) -> Self {
         let keyword = set.keywords.start();
-        Self { at, keyword, progress, tasks: Vec::new(), waiting: Vec::new(), seen: Vec::new() }
+        Self { at: 0, keyword, progress: Vec::new(), tasks: Vec::new(), waiting: Vec::new(), seen: Vec::new() }
     }
 
     /// How far the text was followed.
@@ -176,10 +180,10 @@ impl Lane {
             }
         }
         work.scratch.hits = hits;
-        for rule in &set.everywhere {
-            self.begin_everywhere(work, text, is_final, *rule);
-        }
         self.at = text.end();
+        for rule in &set.everywhere {
+            self.begin_everywhere(work, text, is_final, *rule, from);
+        }
         self.settle(work, text, is_final, out);
     }
 
@@ -204,6 +208,26 @@ impl Lane {
         }
     }
 
+    /// How far a rule has come.
+    fn progress(&self, rule: u32) -> Progress {
+        self.progress.iter().find(|(of, _)| *of == rule).map_or_else(Progress::default, |(_, progress)| *progress)
+    }
+
+    /// Notes how far a rule has come.
+    fn advance_rule(&mut self, rule: u32, to: Progress) {
+        match self.progress.iter_mut().find(|(of, _)| *of == rule) {
+            Some((_, progress)) => *progress = to,
+            None => self.progress.push((rule, to)),
+        }
+    }
+
+    /// Forgets rules that were last tried long before `at`: no keyword to come reaches back to there.
+    fn forget(&mut self, at: usize) {
+        let (reach, tasks) = (at.saturating_sub(PROGRESS_BYTES), &self.tasks);
+        let is_due = |rule: u32| tasks.iter().any(|task| task.rule == rule);
+        self.progress.retain(|(rule, progress)| progress.resume.max(progress.cursor) > reach || is_due(*rule));
+    }
+
     /// Runs a task as far as the text goes, unless one of its rule waits before it.
     fn begin(&mut self, work: &mut Work<'_>, text: Part<'_>, is_final: bool, mut task: Task) {
         let is_blocked = self.tasks.iter().any(|earlier| earlier.rule == task.rule);
@@ -216,7 +240,11 @@ impl Lane {
     /// What a keyword of a rule asks for.
     fn task(&mut self, set: &RuleSet, rule: u32, start: usize, end: usize) -> Option<Task> {
         let compiled = set.rules.get(rule as usize)?;
-        let progress = self.progress.get_mut(rule as usize)?;
+        if self.progress.len() >= PROGRESS_MAX {
+            self.forget(start);
+        }
+        let progress = self.progress(rule);
+        let cursor = progress.cursor;
         let slack = set.keywords.len_max;
         let mut before = compiled.secret_before;
         let (next, last) = match compiled.trigger {
@@ -226,10 +254,10 @@ impl Lane {
             }
             Trigger::From { max, min } => {
                 before = before.map(|bytes| bytes.saturating_add(slack));
-                let low = start.saturating_sub(max).saturating_sub(slack).max(progress.cursor);
+                let low = start.saturating_sub(max).saturating_sub(slack).max(cursor);
                 (low, start.checked_sub(min)?)
             }
-            Trigger::Beside => (start.max(progress.cursor), end.saturating_add(BESIDE_BYTES_MAX)),
+            Trigger::Beside => (start.max(cursor), end.saturating_add(BESIDE_BYTES_MAX)),
             Trigger::Everywhere => return None,
         };
         let guard = match (compiled.trigger, before) {
@@ -238,16 +266,13 @@ impl Lane {
             (_, None) => end,
         };
         if !matches!(compiled.trigger, Trigger::At(_)) {
-            progress.cursor = progress.cursor.max(last.saturating_add(1));
+            self.advance_rule(rule, Progress { cursor: cursor.max(last.saturating_add(1)), ..progress });
         }
         (next <= last).then_some(Task { rule, next, last, guard, is_alive: false })
     }
 
-    fn begin_everywhere(&mut self, work: &mut Work<'_>, text: Part<'_>, is_final: bool, rule: u32) {
-        let Some(progress) = self.progress.get_mut(rule as usize) else { return };
-        let (next, end) = (progress.cursor, text.end());
-        progress.cursor = end;
-        let Some(last) = end.checked_sub(1).filter(|last| next <= *last) else { return };
+    fn begin_everywhere(&mut self, work: &mut Work<'_>, text: Part<'_>, is_final: bool, rule: u32, next: usize) {
+        let Some(last) = text.end().checked_sub(1).filter(|last| next <= *last) else { return };
         if let Some(waiting) = self.tasks.iter_mut().rfind(|task| task.rule == rule) {
             waiting.last = last;
             return;
@@ -262,7 +287,7 @@ impl Lane {
         let len_max = if rule.pattern.len_max.is_some() { usize::MAX } else { work.match_max };
         task.is_alive = false;
         while task.next <= task.last {
-            let resume = self.progress.get(task.rule as usize).map_or(0, |progress| progress.resume);
+            let resume = self.progress(task.rule).resume;
             task.next = task.next.max(resume).max(text.base);
             if task.next > task.last {
                 break;
@@ -302,12 +327,13 @@ impl Lane {
 
     fn matched(&mut self, work: &Work<'_>, text: Part<'_>, task: &Task, range: Range<usize>, is_capped: bool) {
         let Some(rule) = work.set.rules.get(task.rule as usize) else { return };
-        if let Some(progress) = self.progress.get_mut(task.rule as usize) {
-            progress.resume = range.end;
-        }
+        let progress = self.progress(task.rule);
+        let floor = progress.resume.saturating_sub(text.base);
+        self.advance_rule(task.rule, Progress { resume: range.end, ..progress });
         let (start, end) = (range.start.saturating_sub(text.base), range.end.saturating_sub(text.base));
         let Some((from, to)) = rule.pattern.secret(text.bytes, start, end, rule.group) else { return };
-        let matched = trimmed(text, range.clone());
+        let beginning = rule.pattern.beginning(text.bytes, start, floor).saturating_add(text.base);
+        let matched = trimmed(text, beginning..range.end);
         let secret = trimmed(text, from.saturating_add(text.base).max(task.guard)..to.saturating_add(text.base));
         if !judge::is_secret(rule, &work.set.global, text.get(matched.clone()), text.get(secret.clone())) {
             return;

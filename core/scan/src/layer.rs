@@ -63,7 +63,7 @@ impl Layer {
             depth,
             text: Vec::new(),
             base: 0,
-            lane: Lane::new(set, 0),
+            lane: Lane::new(set),
             runs: Runs::new(0),
             looked: 0,
             taken: None,

@@ -9,7 +9,10 @@ use regex_automata::{
     nfa::thompson::{self, NFA, State, pikevm::PikeVM},
     util::primitives::StateID,
 };
-use regex_syntax::{ParserBuilder, hir::Hir};
+use regex_syntax::{
+    ParserBuilder,
+    hir::{Class, Hir, HirKind},
+};
 
 use crate::syntax;
 
@@ -19,6 +22,8 @@ pub(crate) const REGEX_BYTES_MAX: usize = 16 * 1024;
 const NFA_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// States that one thread keeps of one expression; more are made anew.
 const CACHE_BYTES_MAX: usize = 256 * 1024;
+/// A longer prefix stays part of the automaton.
+const PREFIX_BYTES_MAX: u32 = 128;
 /// Parsing recurses this deep.
 const NESTING_MAX: u32 = 100;
 
@@ -46,6 +51,16 @@ pub(crate) struct Pattern {
     first: Bytes,
     /// The bytes that a match can hold.
     any: Bytes,
+    /// What may stand before it, and is not needed to find it.
+    prefix: Option<Prefix>,
+}
+
+/// A lazy repetition at the beginning of an expression, such as `[\w.-]{0,50}?`: whatever its count, the rest matches at the same places, so
+/// it is left out of the automaton, which would need a state for each count, and put before the match once there is one.
+#[derive(Clone, Copy, Debug)]
+struct Prefix {
+    bytes: Bytes,
+    max: usize,
 }
 
 /// A set of bytes.
@@ -68,9 +83,9 @@ pub(crate) enum Uncompiled {
 // === impl Pattern ===
 
 impl Pattern {
-    /// Parses and compiles an expression of Go's syntax.
+    /// Parses and compiles an expression of Go's syntax. What is returned beside it lacks the prefix.
     pub(crate) fn compile(go: &str) -> Result<(Self, Hir), Uncompiled> {
-        let hir = parse(go)?;
+        let (prefix, hir) = Prefix::split(parse(go)?);
         if hir.properties().minimum_len().unwrap_or(0) == 0 {
             return Err(Uncompiled::Empty);
         }
@@ -87,7 +102,7 @@ impl Pattern {
         let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).map_err(|error| large(error.to_string()))?;
         let captures = PikeVM::new_from_nfa(nfa).map_err(|error| large(error.to_string()))?;
         let groups = hir.properties().explicit_captures_len();
-        Ok((Self { dfa, captures, groups, len_max: hir.properties().maximum_len(), first, any }, hir))
+        Ok((Self { dfa, captures, groups, len_max: hir.properties().maximum_len(), first, any, prefix }, hir))
     }
 
     pub(crate) fn create_cache(&self) -> dfa::Cache {
@@ -156,6 +171,13 @@ impl Pattern {
         decided(matched, end, end == bound && !last.is_dead())
     }
 
+    /// Where a match that was found at `start` begins with its prefix, at `floor` at the earliest.
+    pub(crate) fn beginning(&self, text: &[u8], start: usize, floor: usize) -> usize {
+        let Some(prefix) = &self.prefix else { return start };
+        let before = text.get(floor.max(start.saturating_sub(prefix.max))..start).unwrap_or_default();
+        start.saturating_sub(before.iter().rev().take_while(|byte| prefix.bytes.has(**byte)).count())
+    }
+
     /// The secret within the match `start..end`: the group that is asked for, or the first that took part.
     pub(crate) fn secret(&self, text: &[u8], start: usize, end: usize, group: usize) -> Option<(usize, usize)> {
         if self.groups == 0 {
@@ -198,6 +220,23 @@ fn reason(error: &regex_syntax::Error) -> String {
     }
 }
 
+// === impl Prefix ===
+
+impl Prefix {
+    /// Splits it off an expression that has one.
+    fn split(hir: Hir) -> (Option<Self>, Hir) {
+        let HirKind::Concat(items) = hir.kind() else { return (None, hir) };
+        let Some((HirKind::Repetition(first), rest)) = items.split_first().map(|(first, rest)| (first.kind(), rest)) else {
+            return (None, hir);
+        };
+        let (0, Some(max @ ..=PREFIX_BYTES_MAX), false) = (first.min, first.max, first.greedy) else { return (None, hir) };
+        let HirKind::Class(Class::Bytes(class)) = first.sub.kind() else { return (None, hir) };
+        let mut bytes = Bytes::none();
+        class.iter().for_each(|range| bytes.add(range.start()..=range.end()));
+        (Some(Self { bytes, max: max as usize }), Hir::concat(rest.to_vec()))
+    }
+}
+
 // === impl Bytes ===
 
 impl Bytes {
@@ -217,9 +256,6 @@ impl Bytes {
         }
     }
 
-    pub(crate) fn unite(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(own, other)| *own |= other);
-    }
 }
 
 fn any(nfa: &NFA) -> Bytes {

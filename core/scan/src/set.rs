@@ -22,9 +22,9 @@ const RULES_MAX: usize = 4_096;
 /// What a compiled set may take, caches of threads apart.
 pub const MEMORY_BYTES_MAX: usize = 60 * 1024 * 1024;
 /// A keyword is a short word; a longer one would be held back by each stream.
-const KEYWORD_BYTES_MAX: usize = 64;
+pub(crate) const KEYWORD_BYTES_MAX: usize = 64;
 /// How far before its keyword a match may begin, where the expression sets no bound.
-const BEFORE_BYTES_MAX: usize = 256;
+pub(crate) const BEFORE_BYTES_MAX: usize = 256;
 /// How far behind a keyword a match may begin that does not hold it.
 pub(crate) const BESIDE_BYTES_MAX: usize = 1_024;
 /// What the expressions of one allow-list may take.

@@ -91,7 +91,13 @@ fn each_window(hir: &Hir, sink: &mut impl FnMut(&BTreeSet<Vec<u8>>)) {
 fn windows(items: &[Hir], first: usize, mut take: impl FnMut(usize, &BTreeSet<Vec<u8>>) -> bool) {
     let mut words = BTreeSet::from([Vec::new()]);
     for (at, item) in items.iter().enumerate().skip(first) {
-        let Some(joined) = finite(item).and_then(|next| product(&words, &next)) else { return };
+        let Some(joined) = finite(item).and_then(|next| product(&words, &next)) else {
+            // What the next one must begin with still belongs to it.
+            if let Some(words) = beginning(item).and_then(|next| product(&words, &next)) {
+                take(at, &words);
+            }
+            return;
+        };
         words = joined;
         if take(at, &words) {
             return;
@@ -175,6 +181,23 @@ fn has_secret(hir: &Hir, group: usize) -> bool {
     }
 }
 
+/// What each match of `hir` begins with, where that is not much, though the whole may be.
+fn beginning(hir: &Hir) -> Option<BTreeSet<Vec<u8>>> {
+    match hir.kind() {
+        HirKind::Capture(capture) => beginning(&capture.sub),
+        HirKind::Repetition(Repetition { min: 1.., sub, .. }) => finite(sub).or_else(|| beginning(sub)),
+        HirKind::Concat(items) => {
+            let mut words = None;
+            windows(items, 0, |_, found| {
+                words = Some(found.clone());
+                false
+            });
+            words
+        }
+        _ => None,
+    }
+}
+
 /// All that `hir` matches, in lower case, where that is not much.
 fn finite(hir: &Hir) -> Option<BTreeSet<Vec<u8>>> {
     match hir.kind() {
@@ -251,6 +274,7 @@ mod tests {
             (r"(?i)(?:key|token)=(x)", vec!["key"], 0, None),
             (r"(?:sgp_[a-f]{4}|[a-f]{40})", vec!["sgp_"], 0, None),
             (r"(a(x))key", vec!["key"], 2, at(2, 2, before(2))),
+            (r"xox[pe](?:-[0-9]{10}){3}", vec!["xoxp-", "xoxe-"], 0, at(0, 0, before(0))),
             (r".*key=(x)", vec!["key"], 0, Some(Lead { min: 0, max: None, secret: Begins::Behind })),
         ] {
             let keywords: Vec<String> = keywords.into_iter().map(str::to_owned).collect();
