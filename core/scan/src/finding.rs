@@ -7,6 +7,8 @@ use sha2::Sha256;
 
 /// Half of an HMAC-SHA256: no two secrets of one installation share it by accident.
 const FINGERPRINT_BYTES: usize = 16;
+/// A key of HMAC-SHA256.
+pub(crate) type Key = [u8; 32];
 const FINGERPRINT_DOMAIN: &[u8] = b"tollgate scan fingerprint v1\0";
 
 /// A secret in a text.
@@ -113,7 +115,7 @@ impl fmt::Debug for FingerprintKey {
 }
 
 /// HMAC-SHA256 under a key of its own block size or less, which it always takes.
-pub(crate) fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+pub(crate) fn keyed(key: &Key) -> Hmac<Sha256> {
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     block.iter_mut().zip(key).for_each(|(slot, byte)| *slot = *byte);
     Hmac::new(&block)

@@ -207,6 +207,19 @@ impl fmt::Debug for RuleSet {
     }
 }
 
+// === impl Version ===
+
+impl Version {
+    pub(crate) const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn for_tests(number: u8) -> Self {
+        Self([number; 16])
+    }
+}
+
 // === impl Compiled ===
 
 impl Compiled {

@@ -53,9 +53,11 @@ pub(crate) fn lead(hir: &Hir, keywords: &[String], group: usize) -> Option<Lead>
 pub(crate) fn derived(hir: &Hir) -> Vec<String> {
     let mut best: BTreeSet<Vec<u8>> = BTreeSet::new();
     let shortest = |words: &BTreeSet<Vec<u8>>| words.iter().map(Vec::len).min().unwrap_or(0);
+    // A longer word stands in fewer places, and twice as many words in twice as many.
+    let worth = |words: &BTreeSet<Vec<u8>>| shortest(words).saturating_sub(words.len().max(1).ilog2() as usize);
     each_window(hir, &mut |words| {
         let is_fit = words.len() <= DERIVED_MAX && words.iter().all(|word| word.is_ascii());
-        if is_fit && shortest(words) > shortest(&best) {
+        if is_fit && worth(words) > worth(&best) {
             best.clone_from(words);
         }
     });

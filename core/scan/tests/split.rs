@@ -1,5 +1,7 @@
 //! Whatever way a text is cut, what goes on and what is found is the same; and it is what a scan of the whole finds.
 
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use tollgate_scan::{Finding, FingerprintKey, Piece, RuleSet, Scratch, Stream, gitleaks};
 
@@ -67,6 +69,8 @@ const WORDS: [&str; 40] = [
     "sgp_0a1b2c", "eyAbcdefg.Hijklmno", "ey", "harmless", "example", "# tollgate:allow", "\u{200b}", "%41", "\\n", "\\u0041",
 ];
 
+static SET: LazyLock<RuleSet> = LazyLock::new(set);
+
 fn set() -> RuleSet {
     let (rules, report) = gitleaks::load(RULES, gitleaks::Bases::default()).unwrap();
     assert!(report.remarks().is_empty(), "{report:?}");
@@ -129,7 +133,7 @@ fn check(set: &RuleSet, scratch: &mut Scratch, text: &[u8]) -> Seen {
 
 #[test]
 fn a_secret_is_found_wherever_the_stream_is_cut() {
-    let (set, mut scratch) = (set(), Scratch::new());
+    let (set, mut scratch) = (&*SET, Scratch::new());
     let long = format!("-----BEGIN ACME KEY-----\n{}-----END ACME KEY-----", "QUJDREVGR0hJSktM\n".repeat(20));
     for (text, expect) in [
         ("nothing to see", vec![]),
@@ -155,7 +159,7 @@ fn a_secret_is_found_wherever_the_stream_is_cut() {
         ("\\nACMEAB12CD34\\n", vec!["acme-key"]),
         ("%2541CMEAB12CD34 ", vec!["acme-key"]),
     ] {
-        let seen = check(&set, &mut scratch, text.as_bytes());
+        let seen = check(set, &mut scratch, text.as_bytes());
         let found: Vec<&str> = seen.findings.iter().map(|finding| set.rule(finding.rule).unwrap().id).collect();
         assert_eq!(found, expect, "{text:?}");
     }
@@ -163,8 +167,8 @@ fn a_secret_is_found_wherever_the_stream_is_cut() {
 
 #[test]
 fn nothing_of_a_secret_goes_on_before_it_is_decided() {
-    let (set, mut scratch) = (set(), Scratch::new());
-    let seen = check(&set, &mut scratch, b"a https://hooks.acme.example/QWERTY12 and ACMEAB12CD34, card 4929123412341234.");
+    let (set, mut scratch) = (&*SET, Scratch::new());
+    let seen = check(set, &mut scratch, b"a https://hooks.acme.example/QWERTY12 and ACMEAB12CD34, card 4929123412341234.");
     assert_eq!(String::from_utf8_lossy(&seen.text), "a [REDACTED] and [REDACTED], card [REDACTED].");
 }
 
@@ -173,6 +177,6 @@ proptest! {
 
     #[test]
     fn any_text_is_scanned_alike_in_any_pieces(words in prop::collection::vec(prop::sample::select(WORDS.to_vec()), 1..14)) {
-        check(&set(), &mut Scratch::new(), words.concat().as_bytes());
+        check(&SET, &mut Scratch::new(), words.concat().as_bytes());
     }
 }
