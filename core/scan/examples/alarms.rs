@@ -56,7 +56,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 impl Count {
     fn visit(&mut self, path: &Path) -> Result<(), Box<dyn Error>> {
         if path.is_dir() {
-            let mut entries = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+            let mut entries =
+                fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
             entries.sort();
             return entries.iter().try_for_each(|entry| self.visit(entry));
         }

@@ -71,7 +71,8 @@ fn jwt(secret: &str) -> Verdict {
     let Some(header) = header else { return Verdict::Invalid };
     let object = header.trim();
     let value = object.split_once("\"alg\"").map(|(_, rest)| rest.trim_start());
-    let is_string = value.and_then(|rest| rest.strip_prefix(':')).is_some_and(|rest| rest.trim_start().starts_with('"'));
+    let is_string =
+        value.and_then(|rest| rest.strip_prefix(':')).is_some_and(|rest| rest.trim_start().starts_with('"'));
     verdict(is_string && object.starts_with('{') && object.ends_with('}'))
 }
 

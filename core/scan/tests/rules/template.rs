@@ -13,16 +13,22 @@ const BECH32: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
 /// Replaces each `{kind:length}`; what is no known kind stays as it is, so that JSON can be written as it is.
 pub(crate) fn expand(template: &str) -> String {
-    let mut random = Random(template.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    }));
+    let mut random = Random(
+        template
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)),
+    );
     let (mut out, mut rest, mut last) = (String::new(), template, String::new());
     while let Some(open) = rest.find('{') {
         out.push_str(&rest[..open]);
         rest = &rest[open..];
         let close = rest.find('}').unwrap_or(0);
-        let (kind, length) = rest[..close].trim_start_matches('{').split_once(':').unwrap_or((rest.get(1..close).unwrap_or(""), "0"));
-        match (close > 0 && !rest[1..].starts_with('{')).then(|| random.generate(kind, length.parse().unwrap_or(0), &last)).flatten() {
+        let (kind, length) =
+            rest[..close].trim_start_matches('{').split_once(':').unwrap_or((rest.get(1..close).unwrap_or(""), "0"));
+        match (close > 0 && !rest[1..].starts_with('{'))
+            .then(|| random.generate(kind, length.parse().unwrap_or(0), &last))
+            .flatten()
+        {
             Some(generated) => {
                 out.push_str(&generated);
                 last = generated;
