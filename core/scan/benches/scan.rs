@@ -43,12 +43,11 @@ fn body(criterion: &mut Criterion, set: &RuleSet, scratch: &mut Scratch, key: &F
     }
     group.bench_function("next turn", |bencher| {
         bencher.iter(|| {
-            let found = blocks.iter().map(|block| {
-                match memo.get(hasher.hash(set.version(), black_box(block.as_bytes()))) {
+            let found =
+                blocks.iter().map(|block| match memo.get(hasher.hash(set.version(), black_box(block.as_bytes()))) {
                     Some(scan) => scan.findings.len(),
                     None => set.scan(scratch, key, block.as_bytes()).findings.len(),
-                }
-            });
+                });
             found.sum::<usize>()
         });
     });
@@ -58,7 +57,18 @@ fn body(criterion: &mut Criterion, set: &RuleSet, scratch: &mut Scratch, key: &F
 fn stream(criterion: &mut Criterion, set: &RuleSet, scratch: &mut Scratch, key: &FingerprintKey) {
     let mut group = criterion.benchmark_group("stream");
     group.throughput(Throughput::Elements(EVENTS as u64));
-    let pieces = [" I read", " the next", " file and", " its tests.", "\nlet value", " = config", ".token", "_count();", " It", " says why."];
+    let pieces = [
+        " I read",
+        " the next",
+        " file and",
+        " its tests.",
+        "\nlet value",
+        " = config",
+        ".token",
+        "_count();",
+        " It",
+        " says why.",
+    ];
     group.bench_function("events", |bencher| {
         bencher.iter(|| {
             let (mut stream, mut out) = (Stream::new(set), 0_usize);
@@ -76,8 +86,12 @@ fn stream(criterion: &mut Criterion, set: &RuleSet, scratch: &mut Scratch, key: 
 fn blocks() -> Vec<String> {
     let line = |block: usize, line: usize| match line % 4 {
         0 => format!("{line:>6}\tlet value_{block} = \"a text in the code\\n\"; // and a remark about it\n"),
-        1 => format!("{line:>6}\tpub(crate) fn authorization_header_of_request(&self, key: &ApiKey) -> Option<Token> {{\n"),
-        2 => format!("{line:>6}\t    self.entries.get(key).map(|entry| entry.value_{block}.clone()).unwrap_or_default()\n"),
+        1 => format!(
+            "{line:>6}\tpub(crate) fn authorization_header_of_request(&self, key: &ApiKey) -> Option<Token> {{\n"
+        ),
+        2 => format!(
+            "{line:>6}\t    self.entries.get(key).map(|entry| entry.value_{block}.clone()).unwrap_or_default()\n"
+        ),
         _ => format!("{line:>6}\t}}  # see https://docs.example.com/path/to/some/page?query=%20text&other={block}\n"),
     };
     (0..BLOCKS).map(|block| (0..LINES).map(|at| line(block, at)).collect()).collect()

@@ -109,7 +109,8 @@ mod tests {
     #[test]
     fn a_long_list_of_words_compiles_within_its_bounds() {
         let words: Vec<String> = (0..WORDS_MAX).map(|number| format!("codeword{number}")).collect();
-        let (found, report) = found(vec![Rule::words("words", &words).unwrap()], "a codeword7 and codeword999, codeword1000");
+        let (found, report) =
+            found(vec![Rule::words("words", &words).unwrap()], "a codeword7 and codeword999, codeword1000");
         assert_eq!(found, ["codeword7", "codeword999"], "{report:?}");
         assert_eq!(Rule::words("words", &[]), Err(WordsError::Count { count: 0 }));
         assert_eq!(Rule::words("words", &["x".to_owned()]), Err(WordsError::Length { number: 1, bytes: 1 }));

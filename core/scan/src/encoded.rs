@@ -116,10 +116,12 @@ fn from_hex(run: &[u8]) -> Option<Vec<u8>> {
 
 /// Both alphabets at once, which no library takes, and whatever of a last group there is.
 fn from_base64(run: &[u8]) -> Option<Vec<u8>> {
-    let signs: Vec<u8> = run.iter().take_while(|byte| **byte != b'=').map(|byte| value(*byte)).collect::<Option<_>>()?;
+    let signs: Vec<u8> =
+        run.iter().take_while(|byte| **byte != b'=').map(|byte| value(*byte)).collect::<Option<_>>()?;
     let mut bytes = Vec::with_capacity(signs.len().saturating_mul(3) / 4);
     for group in signs.chunks(4) {
-        let bits = group.iter().fold(0_u32, |bits, value| bits << 6 | u32::from(*value)) << (6 * (4 - group.len().min(4)));
+        let bits =
+            group.iter().fold(0_u32, |bits, value| bits << 6 | u32::from(*value)) << (6 * (4 - group.len().min(4)));
         let [_, taken @ ..] = bits.to_be_bytes();
         bytes.extend(taken.iter().take(group.len().saturating_sub(1)));
     }

@@ -27,7 +27,9 @@ pub(crate) struct Text {
 /// Where the next escape may begin, from `from` on.
 pub(crate) fn next(text: &[u8], from: usize) -> Option<usize> {
     let rest = text.get(from..)?;
-    rest.iter().position(|byte| matches!(byte, b'%' | b'\\' | 0xc2 | 0xe1 | 0xe2 | 0xef)).map(|at| from.saturating_add(at))
+    rest.iter()
+        .position(|byte| matches!(byte, b'%' | b'\\' | 0xc2 | 0xe1 | 0xe2 | 0xef))
+        .map(|at| from.saturating_add(at))
 }
 
 /// What stands at the beginning of `text`, of which more may come unless `is_final`.
@@ -179,7 +181,9 @@ mod tests {
             return;
         };
         match read(text.as_bytes(), false) {
-            Escape::Whole { len: found, text: decoded } => assert_eq!((found, decoded.bytes()), (len, meant.as_bytes())),
+            Escape::Whole { len: found, text: decoded } => {
+                assert_eq!((found, decoded.bytes()), (len, meant.as_bytes()))
+            }
             other => panic!("{text:?}: {other:?}"),
         }
         assert!(len <= ESCAPE_BYTES_MAX);

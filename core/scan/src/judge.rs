@@ -60,7 +60,12 @@ pub(crate) fn entropy(secret: &[u8]) -> f64 {
         }
     }
     let all = f64::from(u32::try_from(secret.len()).unwrap_or(u32::MAX).max(1));
-    counts.iter().filter(|count| **count > 0).map(|count| f64::from(*count) / all).map(|share| -share * share.log2()).sum()
+    counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| f64::from(*count) / all)
+        .map(|share| -share * share.log2())
+        .sum()
 }
 
 // === impl AllowList ===

@@ -79,7 +79,8 @@ impl Keywords {
     }
 
     pub(crate) fn memory(&self) -> usize {
-        let words: usize = self.words.iter().map(|(_, rules)| 40_usize.saturating_add(rules.len().saturating_mul(4))).sum();
+        let words: usize =
+            self.words.iter().map(|(_, rules)| 40_usize.saturating_add(rules.len().saturating_mul(4))).sum();
         self.dfa.as_ref().map_or(0, DFA::memory_usage).saturating_add(self.depths.len()).saturating_add(words)
     }
 }

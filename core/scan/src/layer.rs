@@ -238,7 +238,8 @@ impl Taken {
         for mut finding in std::mem::take(&mut self.layer.found) {
             let (start, end) = (self.to_text(finding.range.start), self.to_text(finding.range.end.saturating_sub(1)));
             let is_touched = |step: &Step| step.reading.0 < finding.range.end && step.reading.1 > finding.range.start;
-            finding.is_encoded |= self.steps.iter().any(is_touched) || end.end.saturating_sub(start.start) != finding.range.len();
+            finding.is_encoded |=
+                self.steps.iter().any(is_touched) || end.end.saturating_sub(start.start) != finding.range.len();
             finding.range = start.start..end.end;
             found.push(finding);
         }

@@ -8,10 +8,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
-use polyval::{
-    Polyval,
-    universal_hash::UniversalHash,
-};
+use polyval::{Polyval, universal_hash::UniversalHash};
 
 use crate::{set::Version, text::Scan};
 

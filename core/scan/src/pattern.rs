@@ -99,7 +99,8 @@ impl Pattern {
             .match_kind(MatchKind::LeftmostFirst)
             .cache_capacity(CACHE_BYTES_MAX)
             .skip_cache_capacity_check(true);
-        let dfa = DFA::builder().configure(config).build_from_nfa(nfa.clone()).map_err(|error| large(error.to_string()))?;
+        let dfa =
+            DFA::builder().configure(config).build_from_nfa(nfa.clone()).map_err(|error| large(error.to_string()))?;
         let captures = PikeVM::new_from_nfa(nfa).map_err(|error| large(error.to_string()))?;
         let groups = hir.properties().explicit_captures_len();
         Ok((Self { dfa, captures, groups, len_max: hir.properties().maximum_len(), first, any, prefix }, hir))
@@ -226,10 +227,13 @@ impl Prefix {
     /// Splits it off an expression that has one.
     fn split(hir: Hir) -> (Option<Self>, Hir) {
         let HirKind::Concat(items) = hir.kind() else { return (None, hir) };
-        let Some((HirKind::Repetition(first), rest)) = items.split_first().map(|(first, rest)| (first.kind(), rest)) else {
+        let Some((HirKind::Repetition(first), rest)) = items.split_first().map(|(first, rest)| (first.kind(), rest))
+        else {
             return (None, hir);
         };
-        let (0, Some(max @ ..=PREFIX_BYTES_MAX), false) = (first.min, first.max, first.greedy) else { return (None, hir) };
+        let (0, Some(max @ ..=PREFIX_BYTES_MAX), false) = (first.min, first.max, first.greedy) else {
+            return (None, hir);
+        };
         let HirKind::Class(Class::Bytes(class)) = first.sub.kind() else { return (None, hir) };
         let mut bytes = Bytes::none();
         class.iter().for_each(|range| bytes.add(range.start()..=range.end()));
@@ -255,7 +259,6 @@ impl Bytes {
             }
         }
     }
-
 }
 
 fn any(nfa: &NFA) -> Bytes {

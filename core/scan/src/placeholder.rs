@@ -11,7 +11,7 @@
 
 use hmac::Mac;
 
-use crate::finding::{keyed, Key};
+use crate::finding::{Key, keyed};
 
 /// What each placeholder begins with.
 pub(crate) const PREFIX: &[u8] = b"TOLLGATE_SECRET_";

@@ -147,7 +147,9 @@ fn in_concat(items: &[Hir], group: usize, wanted: &Wanted<'_>) -> Option<Lead> {
             let holds = |part: Option<&[Hir]>| part.unwrap_or_default().iter().any(|item| has_secret(item, group));
             let secret = if found.is_none() && holds(items.get(at..=last)) {
                 lead.secret
-            } else if !holds(items.get(..=last)) && holds(items.get(last.saturating_add(1)..)) {
+            } else if !holds(items.get(..=last))
+                && items.iter().skip(last.saturating_add(1)).any(|item| takes(item, group))
+            {
                 Begins::Behind
             } else {
                 Begins::Before(max)
@@ -172,6 +174,20 @@ fn either(one: Lead, other: Lead) -> Lead {
 
 fn is_secret(capture: &Capture, group: usize) -> bool {
     group == 0 || usize::try_from(capture.index) == Ok(group)
+}
+
+/// Whether the group of the secret takes part in each match of `hir`. Where it need not, the whole match may be the secret.
+fn takes(hir: &Hir, group: usize) -> bool {
+    match hir.kind() {
+        HirKind::Capture(capture) => {
+            (is_secret(capture, group) && capture.sub.properties().minimum_len() > Some(0))
+                || takes(&capture.sub, group)
+        }
+        HirKind::Repetition(Repetition { min: 1.., sub, .. }) => takes(sub, group),
+        HirKind::Concat(items) => items.iter().any(|item| takes(item, group)),
+        HirKind::Alternation(branches) => branches.iter().all(|branch| takes(branch, group)),
+        _ => false,
+    }
 }
 
 fn has_secret(hir: &Hir, group: usize) -> bool {
@@ -207,9 +223,9 @@ fn finite(hir: &Hir) -> Option<BTreeSet<Vec<u8>>> {
         HirKind::Literal(literal) => Some(BTreeSet::from([literal.0.to_ascii_lowercase()])),
         HirKind::Class(class) => letters(class),
         HirKind::Capture(capture) => finite(&capture.sub),
-        HirKind::Concat(items) => items
-            .iter()
-            .try_fold(BTreeSet::from([Vec::new()]), |words, item| product(&words, &finite(item)?)),
+        HirKind::Concat(items) => {
+            items.iter().try_fold(BTreeSet::from([Vec::new()]), |words, item| product(&words, &finite(item)?))
+        }
         HirKind::Alternation(branches) => branches.iter().try_fold(BTreeSet::new(), |mut words, branch| {
             words.append(&mut finite(branch)?);
             (words.len() <= WORDS_MAX).then_some(words)
@@ -270,6 +286,7 @@ mod tests {
             (r"(?i)[\w.-]{0,50}?(?:adafruit)\s{0,3}=([a-z]{4})", vec!["adafruit"], 0, at(0, 50, Begins::Behind)),
             (r"(?:https?://)?hooks\.example\.com/([a-z]+)", vec!["hooks.example.com"], 0, at(0, 8, Begins::Behind)),
             (r"(?:https?://)?hooks\.example\.com/[a-z]+", vec!["hooks.example.com"], 0, at(0, 8, before(8))),
+            (r"key=([a-z]{2}/)?[a-z]{8}", vec!["key"], 0, at(0, 0, before(0))),
             (r"id=([a-z]{14}\.atlas\.[a-z]{5})", vec!["atlas"], 0, at(18, 18, before(15))),
             (r"([a-z]{4})-suffix", vec!["suffix"], 0, at(5, 5, before(5))),
             (r"(?i)(?:key|token)=(x)", vec!["key", "token"], 0, at(0, 0, Begins::Behind)),

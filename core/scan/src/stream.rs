@@ -92,13 +92,7 @@ impl Stream {
     }
 
     /// Ends the text, and hands out the rest.
-    pub fn finish(
-        &mut self,
-        set: &RuleSet,
-        scratch: &mut Scratch,
-        key: &FingerprintKey,
-        sink: impl FnMut(Piece<'_>),
-    ) {
+    pub fn finish(&mut self, set: &RuleSet, scratch: &mut Scratch, key: &FingerprintKey, sink: impl FnMut(Piece<'_>)) {
         scratch.begin(set);
         let mut work = Work { set, scratch, key, match_max: self.match_max, spent: &mut self.spent };
         self.layer.advance(&mut work, true);

@@ -114,7 +114,9 @@ fn class(chars: &mut Peekable<Chars<'_>>, out: &mut String) {
 
 /// Whether `:name:]` follows.
 fn is_named(mut chars: Peekable<Chars<'_>>) -> bool {
-    chars.next() == Some(':') && chars.find(|char| !char.is_ascii_alphabetic() && *char != '^') == Some(':') && chars.next() == Some(']')
+    chars.next() == Some(':')
+        && chars.find(|char| !char.is_ascii_alphabetic() && *char != '^') == Some(':')
+        && chars.next() == Some(']')
 }
 
 /// Whether `3}`, `3,}` or `3,5}` follows.

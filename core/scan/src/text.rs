@@ -45,7 +45,8 @@ impl RuleSet {
     pub fn warm(&self, scratch: &mut Scratch, key: &FingerprintKey) {
         let mut text = Vec::new();
         for word in self.keywords.words() {
-            for form in ["{}", " \"{}\": \"", "_{}_id = 'abc123", "let my_{}: &str = env(\"{}\");\n", "{}.example/{} "] {
+            for form in ["{}", " \"{}\": \"", "_{}_id = 'abc123", "let my_{}: &str = env(\"{}\");\n", "{}.example/{} "]
+            {
                 text.extend_from_slice(form.replace("{}", word).as_bytes());
             }
         }

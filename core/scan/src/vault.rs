@@ -166,7 +166,8 @@ impl Vault {
         let mut vault = Self::new(key);
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(SealBroken)?;
         let payload = Payload { msg: sealed, aad: SEAL_CONTEXT };
-        let plain = vault.cipher().decrypt(&Nonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| SealBroken)?;
+        let plain =
+            vault.cipher().decrypt(&Nonce::from(*nonce), payload).map(Zeroizing::new).map_err(|_| SealBroken)?;
         let mut rest = plain.as_slice();
         while let Some((letters, behind)) = rest.split_first_chunk() {
             let (len, behind) = behind.split_first_chunk().ok_or(SealBroken)?;

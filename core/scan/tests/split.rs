@@ -63,10 +63,46 @@ keywords = ["ey"]
 
 /// What texts are put together from: whole and broken secrets, what is around them, and what separates them.
 const WORDS: [&str; 40] = [
-    "ACMEAB12CD34", "acme", "ACME", "AB12CD34", "token", "key = \"", "a1b2c3d4e5f6g7\"", "monkey", "=", ": ", "'", "\n", " ", ";",
-    "https://hooks.acme.example/", "abcd/", "QWERTY12", "http", "abcdefgh123456.atlas.xyz12", "abcdefgh123456", ".at", "las.xyz12",
-    "-----BEGIN ACME KEY-----", "\nQUJD\n", "-----END ACME KEY-----", "4929123412341234", "49291234", "id_abcdef", "graph ", "0a1b2c3d4e5f",
-    "sgp_0a1b2c", "eyAbcdefg.Hijklmno", "ey", "harmless", "example", "# tollgate:allow", "\u{200b}", "%41", "\\n", "\\u0041",
+    "ACMEAB12CD34",
+    "acme",
+    "ACME",
+    "AB12CD34",
+    "token",
+    "key = \"",
+    "a1b2c3d4e5f6g7\"",
+    "monkey",
+    "=",
+    ": ",
+    "'",
+    "\n",
+    " ",
+    ";",
+    "https://hooks.acme.example/",
+    "abcd/",
+    "QWERTY12",
+    "http",
+    "abcdefgh123456.atlas.xyz12",
+    "abcdefgh123456",
+    ".at",
+    "las.xyz12",
+    "-----BEGIN ACME KEY-----",
+    "\nQUJD\n",
+    "-----END ACME KEY-----",
+    "4929123412341234",
+    "49291234",
+    "id_abcdef",
+    "graph ",
+    "0a1b2c3d4e5f",
+    "sgp_0a1b2c",
+    "eyAbcdefg.Hijklmno",
+    "ey",
+    "harmless",
+    "example",
+    "# tollgate:allow",
+    "\u{200b}",
+    "%41",
+    "\\n",
+    "\\u0041",
 ];
 
 static SET: LazyLock<RuleSet> = LazyLock::new(set);
@@ -122,7 +158,12 @@ fn check(set: &RuleSet, scratch: &mut Scratch, text: &[u8]) -> Seen {
     assert_eq!(whole.all, text);
     for cut in 1..text.len() {
         let parts = [&text[..cut], &text[cut..]];
-        assert_eq!(streamed(set, scratch, parts.into_iter()), whole, "cut at {cut} of {:?}", String::from_utf8_lossy(text));
+        assert_eq!(
+            streamed(set, scratch, parts.into_iter()),
+            whole,
+            "cut at {cut} of {:?}",
+            String::from_utf8_lossy(text)
+        );
     }
     let bytes = streamed(set, scratch, text.chunks(1));
     assert_eq!(bytes, whole, "byte by byte: {:?}", String::from_utf8_lossy(text));
@@ -168,7 +209,8 @@ fn a_secret_is_found_wherever_the_stream_is_cut() {
 #[test]
 fn nothing_of_a_secret_goes_on_before_it_is_decided() {
     let (set, mut scratch) = (&*SET, Scratch::new());
-    let seen = check(set, &mut scratch, b"a https://hooks.acme.example/QWERTY12 and ACMEAB12CD34, card 4929123412341234.");
+    let seen =
+        check(set, &mut scratch, b"a https://hooks.acme.example/QWERTY12 and ACMEAB12CD34, card 4929123412341234.");
     assert_eq!(String::from_utf8_lossy(&seen.text), "a [REDACTED] and [REDACTED], card [REDACTED].");
 }
 
