@@ -88,7 +88,6 @@ impl Count {
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "a rate with two digits")]
     fn print(&self) {
         let all: usize = self.findings.values().sum();
         for (rule, count) in &self.findings {

@@ -1,5 +1,7 @@
 //! The rule set of rules/tollgate.toml: each of its samples is found or cleared as rules/samples.toml says, however it is written.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test")]
+
 #[path = "rules/encoding.rs"]
 mod encoding;
 #[path = "rules/template.rs"]
