@@ -54,8 +54,10 @@ fn quoted(chars: &mut Peekable<Chars<'_>>, out: &mut String) {
 fn property(chars: &mut Peekable<Chars<'_>>, out: &mut String) {
     let Some(first) = chars.next() else { return };
     out.push(first);
-    while first == '{' {
-        let Some(next) = chars.next() else { return };
+    if first != '{' {
+        return;
+    }
+    for next in chars.by_ref() {
         out.push(next);
         if next == '}' {
             return;

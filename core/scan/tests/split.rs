@@ -1,5 +1,7 @@
 //! Whatever way a text is cut, what goes on and what is found is the same; and it is what a scan of the whole finds.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
 use std::sync::LazyLock;
 
 use proptest::prelude::*;

@@ -5,8 +5,11 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 
-/// By name.
-pub(crate) const ENCODINGS: [(&str, fn(&str) -> String); 8] = [
+/// Writes a text in another form.
+pub(crate) type Encode = fn(&str) -> String;
+
+/// Each encoding, by name.
+pub(crate) const ENCODINGS: [(&str, Encode); 8] = [
     ("plain text", plain),
     ("JSON", json),
     ("base64", base64),
