@@ -16,6 +16,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("core/audit", &[]),
     ("core/settings", &[]),
     ("core/scim", &[]),
+    ("core/scan", &[]),
     ("proto", &["policy", "audit"]),
     ("telemetry", &[]),
     // dialect: explaining a route tells what a request may lose.
