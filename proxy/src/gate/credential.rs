@@ -237,7 +237,7 @@ mod tests {
             (vec![("authorization", "AWS4-HMAC-SHA256 SignedHeaders=host, Signature=5d67".into())], "cannot be read"),
             (
                 vec![("authorization", "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/r/s/t".into())],
-                "not a Tollgate key",
+                "which Tollgate does not know",
             ),
             (vec![("authorization", one.clone())], "cannot be read"),
             (vec![("authorization", format!("{}, Credential={two}/x", signature(&one)))], "cannot be read"),
