@@ -126,12 +126,10 @@ impl Writing<'_> {
     fn user<'a>(&mut self, blocks: &'a [Block<'a>], out: &mut Messages<'a>) {
         let mut behind = Vec::new();
         for block in blocks {
-            match block {
-                Block::ToolResult(result) => match awaited(result, out) {
-                    Some(id) => out.result(self.result(result, id, &mut behind)),
-                    None => behind.extend(self.pieces(&result.blocks)),
-                },
-                _ => {}
+            let Block::ToolResult(result) = block else { continue };
+            match awaited(result, out) {
+                Some(id) => out.result(self.result(result, id, &mut behind)),
+                None => behind.extend(self.pieces(&result.blocks)),
             }
         }
         behind.extend(self.pieces(blocks));
