@@ -2,7 +2,6 @@
 //! at all the others. Each takes well below a second here, and hours where the work is quadratic.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
-
 #![expect(clippy::disallowed_methods, reason = "what takes too long is given up, which takes a thread and a clock")]
 
 use std::{sync::mpsc, thread, time::Duration};
