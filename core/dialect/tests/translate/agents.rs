@@ -207,7 +207,7 @@ fn a_text_that_is_sealed_is_the_last_that_claude_code_reads() {
         // Where something follows, the seal has its place.
         (vec![text.clone(), seal.clone(), call.clone()], vec!["text", "thinking", "tool_use"]),
         (vec![text.clone(), seal.clone(), text.clone()], vec!["text", "thinking", "text"]),
-        (vec![text, thought, seal.clone()], vec!["text", "thinking"]),
+        (vec![text, thought, seal.clone()], vec!["text", "thinking", "thinking"]),
         (vec![seal], vec!["thinking"]),
     ] {
         assert_eq!(blocks_of(&parts), expect, "{parts:?}");
