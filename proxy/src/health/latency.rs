@@ -16,6 +16,8 @@ use tollgate_policy::id::ProviderId;
 const NEWEST: f64 = 0.25;
 // After so long without an answer, half of what is known is forgotten.
 const HALF_LIFE: Duration = Duration::from_secs(60);
+/// So many places are known at most: a route over a pattern takes whatever model clients name.
+pub(crate) const PLACES_MAX: usize = 10_000;
 /// So many sessions are remembered at least, and twice as many at most.
 pub(crate) const SESSIONS_MAX: usize = 10_000;
 
@@ -51,6 +53,9 @@ impl Latencies {
             Some(before) => before.seconds + (took - before.seconds) * NEWEST,
             None => took,
         };
+        if seen.len() >= PLACES_MAX && !seen.contains_key(place) {
+            seen.clear();
+        }
         seen.insert(place.clone(), Seen { seconds: next, at: now });
     }
 
