@@ -163,6 +163,7 @@ fn circumstances() -> anyhow::Result<Circumstances> {
         price: Some(Applied { model: Arc::new(model), price }),
         limits: Arc::new([limit(Measure::Requests, 600), limit(Measure::Tokens, 2_000_000)]),
         in_session: true,
+        ..Circumstances::default()
     })
 }
 

@@ -90,6 +90,7 @@ pub(crate) const fn status(kind: RefusalKind, detail: Detail) -> StatusCode {
             | RefusalKind::NoProvider
             | RefusalKind::RegionDenied
             | RefusalKind::Unpriced
+            | RefusalKind::Guardrail
             | RefusalKind::Inexpressible,
             _,
         ) => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
@@ -124,6 +125,7 @@ pub(crate) const fn class(kind: RefusalKind) -> ErrorClass {
         | RefusalKind::NoProvider
         | RefusalKind::RegionDenied
         | RefusalKind::Unpriced
+        | RefusalKind::Guardrail
         | RefusalKind::Inexpressible => ErrorClass::Permission,
         RefusalKind::BudgetExhausted | RefusalKind::SessionLimited => ErrorClass::Billing,
         RefusalKind::BudgetBusy | RefusalKind::RateLimited | RefusalKind::ParallelLimited => ErrorClass::RateLimit,
@@ -334,6 +336,7 @@ mod tests {
             (RefusalKind::RateLimited, "429 rate_limit_error retry=- after=-"),
             (RefusalKind::ParallelLimited, "429 rate_limit_error retry=- after=-"),
             (RefusalKind::SessionLimited, "402 billing_error retry=false after=-"),
+            (RefusalKind::Guardrail, "451 permission_error retry=false after=-"),
             (RefusalKind::Inexpressible, "451 permission_error retry=false after=-"),
             (RefusalKind::NotReady, "503 api_error retry=- after=5"),
             (RefusalKind::Backlog, "503 api_error retry=- after=5"),

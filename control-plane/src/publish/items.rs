@@ -165,6 +165,7 @@ pub(crate) fn route(row: &Route) -> Item {
         balance: balance_word(*balance).to_owned(),
         first_byte_timeout_ms: first_byte_timeout_ms.unwrap_or_default(),
         deadline_ms: deadline_ms.unwrap_or_default(),
+        hedge_after_ms: 0,
     };
     item(ItemKind::Route, id.to_string(), &body)
 }
@@ -209,6 +210,7 @@ pub(crate) fn gone(object: &ObjectRef) -> Name {
         ObjectRef::Key(id) => (ItemKind::Key, id.to_string()),
         ObjectRef::Provider(id) => (ItemKind::Provider, id.to_string()),
         ObjectRef::Route(id) => (ItemKind::Route, id.to_string()),
+        ObjectRef::Guardrail(id) => (ItemKind::Guardrail, id.to_string()),
         ObjectRef::Model(vendor, name) => (ItemKind::Model, push::model_id(vendor, name)),
         ObjectRef::TokenKey(id) => (ItemKind::TokenKey, id.to_string()),
         ObjectRef::EndedSession(id) => (ItemKind::EndedSession, id.to_string()),

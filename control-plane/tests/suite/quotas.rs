@@ -422,6 +422,7 @@ async fn a_replica_accepts_every_quota(place: Place) {
             Object::Key(owner) => (owner.id.to_string(), owner.name, owner.quota),
             Object::Provider(_)
             | Object::Route(_)
+            | Object::Guardrail(_)
             | Object::Model(_)
             | Object::TokenKey(_)
             | Object::EndedSession(_) => continue,

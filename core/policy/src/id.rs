@@ -89,6 +89,8 @@ ids! {
     ProviderId = "provider";
     /// Names a route.
     RouteId = "route";
+    /// Names a guardrail.
+    GuardrailId = "guardrail";
     /// Names a credential of a provider.
     CredentialId = "credential";
     /// Names a replica.

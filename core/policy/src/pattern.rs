@@ -97,6 +97,18 @@ impl Patterns {
         self.allow.iter().map(|pattern| pattern.as_str().to_owned()).chain(denied).collect()
     }
 
+    /// What it allows; empty: whatever it does not deny.
+    #[must_use]
+    pub fn allowed(&self) -> &[Pattern] {
+        &self.allow
+    }
+
+    /// What it denies.
+    #[must_use]
+    pub fn denied(&self) -> &[Pattern] {
+        &self.deny
+    }
+
     /// The names that it allows and does not deny, as far as it spells them out.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.allow.iter().map(|pattern| &pattern.0).filter(|name| !name.contains('*') && self.admit(name))

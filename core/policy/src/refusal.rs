@@ -43,6 +43,8 @@ pub enum RefusalKind {
     ParallelLimited,
     /// The agent session reached its limit, or repeats itself.
     SessionLimited,
+    /// A guardrail found what must not pass.
+    Guardrail,
     /// The provider's dialect cannot express the request whole, and the route demands it.
     Inexpressible,
     /// The replica has no policy yet, is draining, or lacks a provider's secret.
@@ -66,7 +68,7 @@ pub struct Refusal {
 
 impl RefusalKind {
     /// Every kind.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::UnknownRoute,
         Self::MethodNotAllowed,
         Self::Malformed,
@@ -86,6 +88,7 @@ impl RefusalKind {
         Self::RateLimited,
         Self::ParallelLimited,
         Self::SessionLimited,
+        Self::Guardrail,
         Self::Inexpressible,
         Self::NotReady,
         Self::Backlog,
@@ -117,6 +120,7 @@ impl RefusalKind {
             Self::RateLimited => "rate_limited",
             Self::ParallelLimited => "parallel_limited",
             Self::SessionLimited => "session_limited",
+            Self::Guardrail => "guardrail",
             Self::Inexpressible => "inexpressible",
             Self::NotReady => "not_ready",
             Self::Backlog => "backlog",
@@ -141,6 +145,7 @@ impl RefusalKind {
                 | Self::Unpriced
                 | Self::BudgetExhausted
                 | Self::SessionLimited
+                | Self::Guardrail
                 | Self::Inexpressible
         )
     }

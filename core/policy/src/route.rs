@@ -24,6 +24,10 @@ pub const WEIGHT_MAX: u32 = 1_000;
 pub const FIRST_BYTE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// The longest.
 pub const FIRST_BYTE_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
+/// The shortest time after which a second provider is asked beside the first: below it, every request would be sent twice.
+pub const HEDGE_AFTER_MIN: Duration = Duration::from_millis(100);
+/// The longest.
+pub const HEDGE_AFTER_MAX: Duration = Duration::from_secs(600);
 /// The shortest time that a request may have in all.
 pub const DEADLINE_MIN: Duration = Duration::from_secs(1);
 /// The longest.
@@ -54,6 +58,9 @@ pub struct Route {
     pub balance: Balance,
     /// How long an attempt may take until its answer begins; `None`: as the replica is configured.
     pub first_byte_timeout: Option<Duration>,
+    /// When the first attempt has not begun to answer after this long, another is made beside it, and whichever begins first is the
+    /// answer; `None`: never. Both are charged.
+    pub hedge_after: Option<Duration>,
     /// How long the whole request may take; `None`: as long as it takes.
     pub deadline: Option<Duration>,
 }

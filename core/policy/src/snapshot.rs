@@ -7,7 +7,8 @@ pub use crate::provider::{Credential, Dialect, Provider};
 use crate::{
     budget::Budget,
     credential::TokenKey,
-    id::{CredentialId, CustomerId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
+    guardrail::Guardrail,
+    id::{CredentialId, CustomerId, GuardrailId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
     limit::{RateLimit, SessionLimit},
     pattern::{Pattern, Patterns},
     price::Price,
@@ -158,6 +159,8 @@ pub enum Object {
     Provider(Provider),
     /// A route.
     Route(Route),
+    /// A guardrail.
+    Guardrail(Guardrail),
     /// A model.
     Model(Model),
     /// A key that signs developers' credentials.
@@ -181,6 +184,8 @@ pub enum ObjectRef {
     Provider(ProviderId),
     /// A route.
     Route(RouteId),
+    /// A guardrail.
+    Guardrail(GuardrailId),
     /// A model, by vendor and name.
     Model(Arc<str>, Arc<str>),
     /// A key that signs developers' credentials, by its id.
@@ -199,6 +204,7 @@ pub struct Snapshot {
     keys: Keys,
     providers: Arc<Vec<Arc<Provider>>>,
     routes: Arc<Vec<Arc<Route>>>,
+    guardrails: Arc<Vec<Arc<Guardrail>>>,
     models: Arc<Catalogue>,
     // One, and during a rotation two: they are looked through in order.
     token_keys: Arc<Vec<Arc<TokenKey>>>,
@@ -306,6 +312,12 @@ impl Snapshot {
         &self.routes
     }
 
+    /// All guardrails, by name. As long as none changes this is the same allocation.
+    #[must_use]
+    pub fn guardrails(&self) -> &Arc<Vec<Arc<Guardrail>>> {
+        &self.guardrails
+    }
+
     /// The catalogue.
     #[must_use]
     pub fn models(&self) -> &Catalogue {
@@ -342,6 +354,12 @@ impl Snapshot {
                 routes.push(Arc::new(route));
                 routes.sort_by(|a, b| (a.priority, &a.name).cmp(&(b.priority, &b.name)));
             }
+            Object::Guardrail(guardrail) => {
+                let guardrails = Arc::make_mut(&mut self.guardrails);
+                guardrails.retain(|other| other.id != guardrail.id);
+                guardrails.push(Arc::new(guardrail));
+                guardrails.sort_by(|a, b| a.name.cmp(&b.name));
+            }
             Object::Model(model) => Arc::make_mut(&mut self.models).put(model),
             Object::TokenKey(key) => {
                 let keys = Arc::make_mut(&mut self.token_keys);
@@ -368,6 +386,9 @@ impl Snapshot {
             ObjectRef::Key(id) => self.keys.remove(&id),
             ObjectRef::Provider(id) => Arc::make_mut(&mut self.providers).retain(|provider| provider.id != id),
             ObjectRef::Route(id) => Arc::make_mut(&mut self.routes).retain(|route| route.id != id),
+            ObjectRef::Guardrail(id) => {
+                Arc::make_mut(&mut self.guardrails).retain(|guardrail| guardrail.id != id);
+            }
             ObjectRef::Model(vendor, name) => Arc::make_mut(&mut self.models).remove(&vendor, &name),
             ObjectRef::TokenKey(id) => Arc::make_mut(&mut self.token_keys).retain(|key| key.id() != &*id),
             ObjectRef::EndedSession(id) => {

@@ -165,6 +165,12 @@ impl Pepper {
         &self.0
     }
 
+    /// A key of its own for another use, which tells nothing of the pepper: for `label`, which is no virtual key.
+    #[must_use]
+    pub fn derive(&self, label: &str) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.mac(label.as_bytes()))
+    }
+
     /// HMAC-SHA256 of `text` under the pepper.
     #[must_use]
     pub fn mac(&self, text: &[u8]) -> [u8; 32] {

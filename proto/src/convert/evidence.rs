@@ -10,7 +10,14 @@ use std::{net::IpAddr, sync::Arc};
 
 use serde_json::{Map, Value};
 use tollgate_audit::{Entry, Facts, Outcome as Ended, Unreadable};
-use tollgate_policy::{limit::Measure, money::NanoUsd, price::Price, snapshot::Model, usage::Charge};
+use tollgate_policy::{
+    guardrail::{Action, Direction, FINGERPRINT_BYTES},
+    limit::Measure,
+    money::NanoUsd,
+    price::Price,
+    snapshot::Model,
+    usage::Charge,
+};
 
 use self::detail::{Detail, Missing, Noted};
 use crate::usage::v1;
@@ -39,6 +46,33 @@ pub struct Circumstances {
     pub limits: Arc<[Counted]>,
     /// Whether it was counted in the limit of its session.
     pub in_session: bool,
+    /// What guardrails found, within a bound.
+    pub findings: Arc<[Found]>,
+    /// How many more findings there were.
+    pub findings_more: u32,
+}
+
+/// What a guardrail found: which rule, where and how often; never the value.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// The guardrail, by name.
+    pub guardrail: Arc<str>,
+    /// The rule.
+    pub rule: Arc<str>,
+    /// Which way the text went.
+    pub direction: Direction,
+    /// What was done.
+    pub action: Action,
+    /// Whether it would have been done, and was not.
+    pub shadow: bool,
+    /// In which part of the message it stood first, such as `messages[3].content[0]`.
+    pub place: Box<str>,
+    /// At which byte of that part.
+    pub offset: u64,
+    /// Which secret: a keyed hash.
+    pub fingerprint: [u8; FINGERPRINT_BYTES],
+    /// How often it stood there in all.
+    pub count: u32,
 }
 
 /// The price of a model, as it was applied: with what the way of asking adds.

@@ -8,7 +8,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use prost::Message;
 use tollgate_policy::{
     credential::TokenKey,
-    id::{CredentialId, CustomerId, InvalidId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
+    id::{CredentialId, CustomerId, GuardrailId, InvalidId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
     money::NanoUsd,
     pattern::{Pattern, Patterns},
     price::{Price, Rates},
@@ -20,6 +20,7 @@ use tollgate_policy::{
 use crate::{fleet::v1, push};
 
 mod audit;
+mod guardrail;
 mod provider;
 mod quota;
 mod route;
@@ -182,6 +183,7 @@ impl Decoder {
             v1::ItemKind::Key => Object::Key(self.key(id, canonical(body)?)?),
             v1::ItemKind::Provider => Object::Provider(provider::read(id, canonical(body)?)?),
             v1::ItemKind::Route => Object::Route(route::read(id, canonical(body)?)?),
+            v1::ItemKind::Guardrail => Object::Guardrail(guardrail::read(id, canonical(body)?)?),
             v1::ItemKind::Model => Object::Model(model(id, canonical(body)?)?),
             v1::ItemKind::TokenKey => Object::TokenKey(token_key(id, canonical(body)?)?),
             v1::ItemKind::EndedSession => Object::EndedSession(ended_session(id, canonical(body)?)?),
@@ -326,6 +328,7 @@ fn reference(kind: i32, id: &str) -> Field<ObjectRef> {
         v1::ItemKind::Key => ObjectRef::Key(parsed("id", id, KeyId::parse)?),
         v1::ItemKind::Provider => ObjectRef::Provider(parsed("id", id, ProviderId::parse)?),
         v1::ItemKind::Route => ObjectRef::Route(parsed("id", id, RouteId::parse)?),
+        v1::ItemKind::Guardrail => ObjectRef::Guardrail(parsed("id", id, GuardrailId::parse)?),
         v1::ItemKind::Model => {
             let (vendor, name) = id.split_once('/').ok_or_else(|| problem("id", "is not <vendor>/<model>"))?;
             ObjectRef::Model(text("id", vendor)?, text("id", name)?)
@@ -348,6 +351,7 @@ fn noun(kind: v1::ItemKind) -> &'static str {
         v1::ItemKind::Key => "key",
         v1::ItemKind::Provider => "provider",
         v1::ItemKind::Route => "route",
+        v1::ItemKind::Guardrail => "guardrail",
         v1::ItemKind::Model => "model",
         v1::ItemKind::TokenKey => "token key",
         v1::ItemKind::EndedSession => "ended session",

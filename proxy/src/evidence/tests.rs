@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 use tollgate_audit::Entry;
 use tollgate_policy::{
+    guardrail::{Action, Direction},
     id::{BudgetId, CustomerId, KeyId, TeamId},
     limit::Measure,
     money::NanoUsd,
@@ -9,7 +10,10 @@ use tollgate_policy::{
     time::UnixMillis,
     usage::{Attribution, Charge, Outcome, Record, Tokens},
 };
-use tollgate_proto::convert::usage::{Gap, Unidentified};
+use tollgate_proto::convert::{
+    evidence::Found,
+    usage::{Gap, Unidentified},
+};
 
 use super::*;
 
@@ -85,6 +89,18 @@ fn circumstances() -> Circumstances {
             Counted { owner: "key-1".into(), measure: Measure::Parallel, amount: 8, span_ms: 0 },
         ]),
         in_session: true,
+        findings: Arc::new([Found {
+            guardrail: "secrets".into(),
+            rule: "aws-access-token".into(),
+            direction: Direction::Request,
+            action: Action::Redact,
+            shadow: true,
+            place: "messages[3].content[0]".into(),
+            offset: 17,
+            fingerprint: [0xab; 16],
+            count: 2,
+        }]),
+        findings_more: 3,
     }
 }
 
@@ -112,6 +128,17 @@ fn an_entry_says_what_decided() {
         {"owner": "team-1", "measure": "requests", "amount": 600, "span_ms": 60_000},
         {"owner": "key-1", "measure": "parallel", "amount": 8},
     ]);
+    let findings = json!([{
+        "guardrail": "secrets",
+        "rule": "aws-access-token",
+        "direction": "request",
+        "action": "redact",
+        "shadow": true,
+        "place": "messages[3].content[0]",
+        "offset": 17,
+        "fingerprint": "abababababababababababababababab",
+        "count": 2,
+    }]);
     let expect = json!({
         "time_ms": 1_500,
         "action": "request.admit",
@@ -143,6 +170,8 @@ fn an_entry_says_what_decided() {
             "price": price,
             "limits": limits,
             "in_session_limit": true,
+            "findings": findings,
+            "findings_more": 3,
         },
     });
     assert_eq!(serde_json::to_value(&entry).unwrap(), expect);

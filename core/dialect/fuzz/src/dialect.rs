@@ -51,8 +51,7 @@ fn check_written(source: Dialect, target: Dialect, body: &[u8], written: &[u8]) 
 }
 
 fn request(dialect: Dialect, input: &Input<'_>) {
-    let called =
-        Called { model: input.has(0).then(|| "m".into()), stream: input.has(1).then(|| input.has(2)) };
+    let called = Called { model: input.has(0).then(|| "m".into()), stream: input.has(1).then(|| input.has(2)) };
     let request = match dialect.decode_request(&called, input.body) {
         Ok(request) => request,
         Err(error) => return assert!(error.to_string().ends_with('.'), "{error}"),
@@ -86,8 +85,7 @@ fn answer_to(dialect: Dialect, request: &Request<'_>) {
         Tool::Hosted { .. } => None,
     };
     let blocks: Vec<Block<'_>> = request.tools.iter().filter_map(call).collect();
-    let answer =
-        Answer { dialect, model: "m".into(), blocks, stop: Some(Stop::ToolUse), ..Answer::default() };
+    let answer = Answer { dialect, model: "m".into(), blocks, stop: Some(Stop::ToolUse), ..Answer::default() };
     let written = dialect.encode_answer_in(&request.forms, &answer);
     assert!(is_json(&written), "{}", shown(&written));
     dialect.decode_answer(&written).unwrap_or_else(|error| panic!("{dialect:?}: {error} {}", shown(&written)));
@@ -149,6 +147,7 @@ const fn quirks(seed: u16) -> Quirks {
         lacks_adaptive_thinking: has(seed, 12),
         lacks_system_turns: has(seed, 13),
         takes_top_k: has(seed, 14),
+        output_tokens_max: if has(seed, 15) { Some(4_096) } else { None },
         thinking_form: match seed % 4 {
             0 => ThinkingForm::Effort,
             1 => ThinkingForm::Reasoning,

@@ -51,7 +51,9 @@ fn tally(dialect: Dialect, pieces: &[&[u8]]) -> Metered {
 
 fn check_counters(metered: &Metered) {
     let counters = &metered.counters;
-    for count in [counters.input, counters.output, counters.cache_read, counters.cache_write_5m, counters.cache_write_1h] {
+    for count in
+        [counters.input, counters.output, counters.cache_read, counters.cache_write_5m, counters.cache_write_1h]
+    {
         assert!(count <= COUNT_MAX, "{counters:?}");
     }
 }

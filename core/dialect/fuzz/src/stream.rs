@@ -70,7 +70,14 @@ pub fn check(dialect: Dialect, input: &Input<'_>, wire: &[u8]) {
         if is_late {
             continue;
         }
-        let about = || format!("{dialect:?} to {target:?}: {:?} became {} which is {:?}", whole.events, String::from_utf8_lossy(&out), back.events);
+        let about = || {
+            format!(
+                "{dialect:?} to {target:?}: {:?} became {} which is {:?}",
+                whole.events,
+                String::from_utf8_lossy(&out),
+                back.events
+            )
+        };
         assert_eq!(back.failures, whole.failures, "{}", about());
         assert_eq!(back.over, whole.over, "{}", about());
     }

@@ -1,4 +1,7 @@
 //! OpenAI Chat Completions: requests, answers, streams and errors.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tollgate_dialect_fuzz::dialect::check(tollgate_dialect::Dialect::OpenAiChat, bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| tollgate_dialect_fuzz::dialect::check(
+    tollgate_dialect::Dialect::OpenAiChat,
+    bytes
+));

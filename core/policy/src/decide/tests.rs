@@ -174,6 +174,7 @@ fn routed_to(name: char, models: &[&str], tiers: Vec<Vec<RouteTarget>>) -> Route
         rule: None,
         balance: Balance::Weight,
         first_byte_timeout: None,
+        hedge_after: None,
         deadline: None,
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 use tollgate_policy::{price::Rates, usage::Charge};
 
-use super::{Applied, Circumstances, Counted};
+use super::{Applied, Circumstances, Counted, Found};
 use crate::usage::v1;
 
 /// The member of a note that is no detail of an entry.
@@ -35,6 +35,10 @@ pub(super) struct Detail<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     customer: &'a str,
     duration_ms: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<Findings<'a>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    findings_more: i64,
     #[serde(skip_serializing_if = "is_zero")]
     held_incarnation: i64,
     #[serde(skip_serializing_if = "is_zero")]
@@ -93,6 +97,10 @@ pub(super) struct Missing {
 pub(super) struct Noted<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     budgets: Option<Budgets<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<Findings<'a>>,
+    #[serde(skip_serializing_if = "is_zero")]
+    findings_more: i64,
     #[serde(skip_serializing_if = "is_zero")]
     held_nano_usd: i64,
     #[serde(skip_serializing_if = "is_false")]
@@ -122,6 +130,22 @@ struct Budget<'a> {
 }
 
 struct Limits<'a>(&'a [Counted]);
+
+struct Findings<'a>(&'a [Found]);
+
+#[derive(Serialize)]
+struct Finding<'a> {
+    action: &'static str,
+    count: u32,
+    direction: &'static str,
+    fingerprint: String,
+    guardrail: &'a str,
+    offset: u64,
+    place: &'a str,
+    rule: &'a str,
+    #[serde(skip_serializing_if = "is_false")]
+    shadow: bool,
+}
 
 #[derive(Serialize)]
 struct Limit<'a> {
@@ -165,8 +189,18 @@ impl<'a> Detail<'a> {
         let v1::Tokens { input, output, cache_read, cache_write_5m, cache_write_1h, web_searches } =
             record.tokens.unwrap_or_default();
         // Of the source address the entry has a fact.
-        let Noted { budgets, held_nano_usd, in_session_limit, limits, price, reason, source_address: _, user_agent } =
-            Noted::new(circumstances);
+        let Noted {
+            budgets,
+            findings,
+            findings_more,
+            held_nano_usd,
+            in_session_limit,
+            limits,
+            price,
+            reason,
+            source_address: _,
+            user_agent,
+        } = Noted::new(circumstances);
         // A visit that cost nothing is charged to no budget; which ones were asked is known from its circumstances.
         let charged = (!record.charges.is_empty()).then_some(Budgets::Charged(&record.charges));
         // A counter below zero is none.
@@ -183,6 +217,8 @@ impl<'a> Detail<'a> {
             credential: &record.credential,
             customer: &record.customer,
             duration_ms: record.duration_ms,
+            findings,
+            findings_more,
             held_incarnation: count(record.held_incarnation),
             held_nano_usd,
             in_session_limit,
@@ -214,10 +250,22 @@ impl<'a> Detail<'a> {
 
 impl<'a> Noted<'a> {
     pub(super) fn new(circumstances: &'a Circumstances) -> Self {
-        let Circumstances { source_address, user_agent, reason, held, charges, price, limits, in_session } =
-            circumstances;
+        let Circumstances {
+            source_address,
+            user_agent,
+            reason,
+            held,
+            charges,
+            price,
+            limits,
+            in_session,
+            findings,
+            findings_more,
+        } = circumstances;
         Self {
             budgets: (!charges.is_empty()).then_some(Budgets::Held(charges)),
+            findings: (!findings.is_empty()).then_some(Findings(findings)),
+            findings_more: i64::from(*findings_more),
             held_nano_usd: held.get().max(0),
             in_session_limit: *in_session,
             limits: (!limits.is_empty()).then_some(Limits(limits)),
@@ -254,6 +302,27 @@ impl Serialize for Limits<'_> {
             measure: measure.word(),
             owner,
             span_ms: (*span_ms > 0).then_some(*span_ms),
+        }))
+    }
+}
+
+// === impl Findings ===
+
+impl Serialize for Findings<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(|found| {
+            let Found { guardrail, rule, direction, action, shadow, place, offset, fingerprint, count } = found;
+            Finding {
+                action: action.word(),
+                count: *count,
+                direction: direction.word(),
+                fingerprint: fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+                guardrail,
+                offset: *offset,
+                place,
+                rule,
+                shadow: *shadow,
+            }
         }))
     }
 }

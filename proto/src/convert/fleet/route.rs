@@ -5,8 +5,9 @@ use std::time::Duration;
 use tollgate_policy::{
     id::{CustomerId, KeyId, ProviderId, RouteId, TeamId},
     route::{
-        Balance, Condition, DEADLINE_MAX, DEADLINE_MIN, FIRST_BYTE_TIMEOUT_MAX, FIRST_BYTE_TIMEOUT_MIN, Route,
-        RouteTarget, SCOPE_MAX, Scope, TARGETS_MAX, TIERS_MAX, Tier, WEIGHT_MAX,
+        Balance, Condition, DEADLINE_MAX, DEADLINE_MIN, FIRST_BYTE_TIMEOUT_MAX, FIRST_BYTE_TIMEOUT_MIN,
+        HEDGE_AFTER_MAX, HEDGE_AFTER_MIN, Route, RouteTarget, SCOPE_MAX, Scope, TARGETS_MAX, TIERS_MAX, Tier,
+        WEIGHT_MAX,
     },
     rule::Rule,
 };
@@ -28,6 +29,7 @@ impl From<&Route> for v1::RouteItem {
             rule,
             balance,
             first_byte_timeout,
+            hedge_after,
             deadline,
         } = route;
         let Scope { customers, teams, keys } = scope;
@@ -46,6 +48,7 @@ impl From<&Route> for v1::RouteItem {
             balance: if *balance == Balance::default() { String::new() } else { balance.word().to_owned() },
             first_byte_timeout_ms: millis(*first_byte_timeout),
             deadline_ms: millis(*deadline),
+            hedge_after_ms: millis(*hedge_after),
         }
     }
 }
@@ -86,6 +89,7 @@ pub(super) fn read(id: &str, body: v1::RouteItem) -> Field<Route> {
         balance,
         first_byte_timeout_ms,
         deadline_ms,
+        hedge_after_ms,
     } = body;
     if customers.len() + teams.len() + keys.len() > SCOPE_MAX {
         return Err(problem("keys", "has too many owners, together with customers and teams"));
@@ -125,6 +129,7 @@ pub(super) fn read(id: &str, body: v1::RouteItem) -> Field<Route> {
             first_byte_timeout_ms,
             (FIRST_BYTE_TIMEOUT_MIN, FIRST_BYTE_TIMEOUT_MAX),
         )?,
+        hedge_after: duration("hedge_after_ms", hedge_after_ms, (HEDGE_AFTER_MIN, HEDGE_AFTER_MAX))?,
         deadline: duration("deadline_ms", deadline_ms, (DEADLINE_MIN, DEADLINE_MAX))?,
     })
 }
@@ -193,6 +198,7 @@ mod tests {
             rule: Some(Rule::parse("budget.used > 0.9").unwrap()),
             balance: Balance::Latency,
             first_byte_timeout: Some(Duration::from_millis(1_500)),
+            hedge_after: Some(Duration::from_millis(700)),
             deadline: Some(Duration::from_secs(600)),
         }
     }
@@ -227,6 +233,8 @@ mod tests {
             (&|wire| wire.balance = "weight".into(), "balance"),
             (&|wire| wire.first_byte_timeout_ms = 99, "first_byte_timeout_ms"),
             (&|wire| wire.first_byte_timeout_ms = -1, "first_byte_timeout_ms"),
+            (&|wire| wire.hedge_after_ms = 99, "hedge_after_ms"),
+            (&|wire| wire.hedge_after_ms = 600_001, "hedge_after_ms"),
             (&|wire| wire.deadline_ms = 86_400_001, "deadline_ms"),
         ] {
             assert_eq!(refused(change), Some(field));

@@ -46,6 +46,7 @@ fn route(tiers: Vec<(Vec<RouteTarget>, Conditions)>) -> Route {
         rule: None,
         balance: Balance::Weight,
         first_byte_timeout: None,
+        hedge_after: None,
         deadline: None,
     }
 }
