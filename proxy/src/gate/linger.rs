@@ -4,25 +4,29 @@
 //! An answer that is streamed tells its input at its beginning, and is dropped there. One that is not is read to its end: it
 //! has been paid for.
 
-use std::{future::Future as _, pin::Pin, task::Poll, time::Duration};
+use std::{
+    future::Future as _,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use futures_util::future::poll_fn;
 use http::Response;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::{self, ResponseFuture};
 use tokio::{
-    sync::mpsc,
+    sync::mpsc::{self, OwnedPermit},
     task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, Sleep, sleep_until, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tollgate_policy::refusal::Refusal;
 
 use super::{
     relay::{Pile, Track},
-    ticket::{AttemptResult, End, Ticket},
+    ticket::{AttemptResult, End, Facts, Ticket},
 };
 use crate::{health::rest::Cause, visits::Registration};
 
@@ -55,9 +59,11 @@ pub(super) enum Landed {
     Cut(Refusal),
 }
 
-// Dropped with its cargo, it hands that over: one message.
-struct Flight<'a> {
-    lingering: &'a Lingering,
+/// A request on its way. When it is dropped, since its client went away or another answer was sooner, it is waited for elsewhere.
+pub(super) struct Flight {
+    lingering: Lingering,
+    late: Pin<Box<Sleep>>,
+    // Only until it has landed.
     cargo: Option<Cargo>,
 }
 
@@ -68,35 +74,51 @@ pub(crate) fn open(first_byte_timeout: Duration) -> (Lingering, Lingerer) {
     (Lingering(sender), Lingerer { receiver, first_byte_timeout })
 }
 
-/// Waits for the head of an answer. When the client goes away meanwhile, the request and its ticket are waited for elsewhere.
-pub(super) async fn fly(
-    lingering: &Lingering,
-    ticket: Box<Ticket>,
-    registration: &Registration,
-    sending: ResponseFuture,
-    patience: Duration,
-) -> (Box<Ticket>, Landed) {
-    let mut flight = Flight { lingering, cargo: Some((ticket, sending)) };
-    let mut late = std::pin::pin!(sleep_until(Instant::now() + patience));
-    poll_fn(|context| {
+// === impl Flight ===
+
+impl Flight {
+    /// A request that was sent, whose answer must begin until then.
+    pub(super) fn new(lingering: &Lingering, ticket: Box<Ticket>, sending: ResponseFuture, until: Instant) -> Self {
+        Self { lingering: lingering.clone(), late: Box::pin(sleep_until(until)), cargo: Some((ticket, sending)) }
+    }
+
+    /// Whether its answer has begun, it is late, or policy cuts the visit: then it has landed, and no more is heard of it.
+    pub(super) fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        registration: &Registration,
+    ) -> Poll<(Box<Ticket>, Landed)> {
         // The cargo is in here only between two polls: that is when a client can be gone.
-        let Some((ticket, mut sending)) = flight.cargo.take() else { return Poll::Pending };
+        let Some((ticket, mut sending)) = self.cargo.take() else { return Poll::Pending };
         let landed = if let Poll::Ready(answer) = Pin::new(&mut sending).poll(context) {
             Landed::Answer(answer)
         } else if let Poll::Ready(refusal) = registration.poll_cut(context) {
             Landed::Cut(refusal.clone())
-        } else if late.as_mut().poll(context).is_ready() {
+        } else if self.late.as_mut().poll(context).is_ready() {
             Landed::Late
         } else {
-            flight.cargo = Some((ticket, sending));
+            self.cargo = Some((ticket, sending));
             return Poll::Pending;
         };
         Poll::Ready((ticket, landed))
-    })
-    .await
+    }
+
+    /// Takes the visit's own ticket out, for another attempt beside this one, which gets a ticket of its own.
+    pub(super) fn part(&mut self, place: OwnedPermit<Facts>) -> Option<Box<Ticket>> {
+        let (ticket, _) = self.cargo.as_mut()?;
+        let of_attempt = ticket.part(place);
+        Some(std::mem::replace(ticket, of_attempt))
+    }
+
+    /// Of two attempts of a visit, the one that is on its way here gets the ticket of the other, and the other one its.
+    pub(super) fn trade(&mut self, mut other: Box<Ticket>) -> Box<Ticket> {
+        let Some((ticket, _)) = &mut self.cargo else { return other };
+        ticket.trade(&mut other);
+        std::mem::replace(ticket, other)
+    }
 }
 
-impl Drop for Flight<'_> {
+impl Drop for Flight {
     fn drop(&mut self) {
         if let Some(cargo) = self.cargo.take() {
             // When nobody can wait for it the ticket is dropped here, and charged at its worst case.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tollgate_dialect::{Weight, anthropic, hub::weigh};
 use tollgate_policy::{
     decide::{Caller, Granted as Grant, Target},
-    id::CredentialId,
+    id::{CredentialId, ProviderId},
     lease::Hold,
     money::NanoUsd,
     price::{Extent, Price},
@@ -66,6 +66,17 @@ pub(super) struct Attempt {
     pub(super) credential: CredentialId,
 }
 
+/// After what a request goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum After {
+    /// Nothing: it is the first attempt.
+    Arrival,
+    /// The attempt before failed.
+    Failure(Condition),
+    /// The attempt before has not begun to answer yet, and goes on.
+    Silence,
+}
+
 /// Where a request may still go.
 pub(super) struct Journey {
     current: Arc<Current>,
@@ -76,8 +87,9 @@ pub(super) struct Journey {
     has_session: bool,
     // With which credential which model was asked for.
     tried: Vec<(CredentialId, Arc<str>)>,
-    // The tier of the last attempt.
+    // The tier and the provider of the last attempt.
     tier: usize,
+    provider: Option<ProviderId>,
     // Only providers of these dialects can be asked.
     only: Option<&'static [Dialect]>,
     weight: Weight,
@@ -97,8 +109,9 @@ pub(super) async fn reserve(gate: &Gate, granted: Granted) -> Verdict<Held> {
     let only = ticket.operation.asks_only();
     let first = grant.targets().iter().find(|target| only.is_none_or(|only| only.contains(&target.provider.dialect)));
     let tier = first.map_or(0, |target| target.tier);
-    let mut journey = Journey { current, caller, grant, seed, has_session, tried: Vec::new(), tier, only, weight };
-    match journey.next(gate, &mut ticket, None).await {
+    let mut journey =
+        Journey { current, caller, grant, seed, has_session, tried: Vec::new(), tier, provider: None, only, weight };
+    match journey.next(gate, &mut ticket, After::Arrival).await {
         Ok(Some(attempt)) => Ok(Held { ticket, registration, request, attempt, journey }),
         Ok(None) => Err(ticket.refuse(Refusal::new(
             RefusalKind::NotReady,
@@ -119,9 +132,22 @@ impl Journey {
 
     /// Whether there is somewhere else to go after such a failure.
     pub(super) fn goes_on_after(&self, condition: Condition) -> bool {
-        let has_candidate = |target: &&Target| self.candidates(target).next().is_some();
-        let mut targets = self.grant.targets().iter().filter(|target| self.may_follow(target, Some(condition)));
-        self.tried.len() < ATTEMPTS_MAX && targets.any(|target| has_candidate(&target))
+        self.may_go(After::Failure(condition))
+    }
+
+    /// Whether there is somewhere else to go beside the last attempt.
+    pub(super) fn goes_on_beside(&self) -> bool {
+        self.may_go(After::Silence)
+    }
+
+    fn may_go(&self, after: After) -> bool {
+        let mut targets = self.grant.targets().iter().filter(|target| self.may_follow(target, after));
+        self.tried.len() < ATTEMPTS_MAX && targets.any(|target| self.candidates(target).next().is_some())
+    }
+
+    /// After how long another provider is asked beside the first; `None`: never.
+    pub(super) fn hedge_after(&self) -> Option<Duration> {
+        self.grant.route().and_then(|route| route.hedge_after)
     }
 
     /// How long an attempt may take until its answer begins; `None`: as the replica is configured.
@@ -148,7 +174,7 @@ impl Journey {
         self.grant.route().is_some_and(|route| route.strict)
     }
 
-    /// Reserves the next attempt, after the failure of the one before; `None`: there is nowhere left to go.
+    /// Reserves the next attempt; `None`: there is nowhere left to go.
     ///
     /// # Errors
     /// Refuses when a budget cannot pay for it, or the spool cannot take the intent where there must be one.
@@ -156,7 +182,7 @@ impl Journey {
         &mut self,
         gate: &Gate,
         ticket: &mut Ticket,
-        after: Option<Condition>,
+        after: After,
     ) -> Result<Option<Attempt>, Turned> {
         if self.tried.len() >= ATTEMPTS_MAX {
             return Ok(None);
@@ -165,7 +191,7 @@ impl Journey {
         let (target, credential, secret) = (target.clone(), credential.clone(), secret.clone());
         // Who did not answer in time may yet carry the request out: nobody will know, and so it costs what it held. Without a place
         // where that is settled by itself, no other attempt is made.
-        if after == Some(Condition::Timeout) {
+        if after == After::Failure(Condition::Timeout) {
             let Some(place) = gate.door.place() else { return Ok(None) };
             ticket.give_up(place);
         }
@@ -175,6 +201,7 @@ impl Journey {
         }
         self.tried.push((credential.clone(), Arc::clone(&target.name)));
         self.tier = target.tier;
+        self.provider = Some(target.provider.id.clone());
         let now = Instant::now();
         gate.upstream.health().credentials().take(&credential, now);
         gate.upstream.health().providers().rests().take(&target.provider.id, now);
@@ -194,7 +221,7 @@ impl Journey {
 
     // The first target, in the order of policy, that has a credential awake. When all rest, a first attempt takes the one
     // that wakes first; a further attempt does not: the answer that is at hand is as good.
-    fn choose(&self, health: &Health, after: Option<Condition>) -> Option<(&Target, &CredentialId, &Secret)> {
+    fn choose(&self, health: &Health, after: After) -> Option<(&Target, &CredentialId, &Secret)> {
         let now = Instant::now();
         let targets = self.reachable(health, after);
         let awake = targets.iter().find_map(|target| {
@@ -216,7 +243,7 @@ impl Journey {
 
     // The targets that may be tried now, tier by tier; within one, in the order that the session draws by their weights. After a
     // failure the rest of the tier is tried, and the later tiers that are there for such a failure.
-    fn reachable(&self, health: &Health, after: Option<Condition>) -> Vec<&Target> {
+    fn reachable(&self, health: &Health, after: After) -> Vec<&Target> {
         let mut targets: Vec<&Target> =
             self.grant.targets().iter().filter(|target| self.may_follow(target, after)).collect();
         for tier in targets.chunk_by_mut(|one, other| one.tier == other.tier) {
@@ -242,18 +269,25 @@ impl Journey {
         });
     }
 
-    fn may_follow(&self, target: &Target, after: Option<Condition>) -> bool {
+    fn may_follow(&self, target: &Target, after: After) -> bool {
         // What rests has failed before, in one of the usual ways, or was late.
         let follows = match after {
-            Some(condition) => target.on.contain(condition),
-            None => {
+            After::Failure(condition) => target.on.contain(condition),
+            // Its rival is at another provider: where the first one is slow, another credential of it is.
+            After::Silence => self.provider.as_ref() != Some(&target.provider.id),
+            After::Arrival => {
                 let mut usual = Conditions::default().iter().chain([Condition::Timeout]);
                 usual.any(|usual| target.on.contain(usual))
             }
         };
         let speaks = self.only.is_none_or(|only| only.contains(&target.provider.dialect));
         // What may have been carried out, and what another credential cannot mend, is not repeated beside where it failed.
-        let is_beside = target.tier == self.tier && after.is_none_or(|after| Conditions::default().contain(after));
+        let is_beside = target.tier == self.tier
+            && match after {
+                After::Failure(condition) => Conditions::default().contain(condition),
+                After::Silence => follows,
+                After::Arrival => true,
+            };
         speaks && (is_beside || (target.tier > self.tier && follows))
     }
 

@@ -272,6 +272,17 @@ async fn answer(request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>) -> Resu
             tokio::time::sleep(Duration::from_millis(30)).await;
             Ok(whole(200, WHOLE))
         }
+        // As soon as another request has arrived, or a while after.
+        "met" | "met_slow" | "failed" => {
+            while seen.lock().unwrap().len() < 2 {
+                tokio::task::yield_now().await;
+            }
+            if step == "met_slow" {
+                tokio::time::sleep(Duration::from_millis(30)).await;
+            }
+            let theirs = r#"{"type":"error","error":{"type":"x","message":"theirs"}}"#;
+            Ok(if step == "failed" { whole(529, theirs) } else { whole(200, WHOLE) })
+        }
         "html" => {
             let mut answer = whole(200, "<html>");
             answer.headers_mut().insert("content-type", "text/html".parse().unwrap());

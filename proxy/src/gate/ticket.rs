@@ -233,11 +233,17 @@ impl Ticket {
     }
 
     /// Gives up the last attempt, which did not answer in time and may yet be carried out: it is settled by itself, at what it
-    /// held and for the budgets that it was held in. Its id is the visit's, and which attempt it was.
+    /// held and for the budgets that it was held in.
     pub(super) fn give_up(&mut self, place: OwnedPermit<Facts>) {
+        self.part(place).close(End::Refused(RefusalKind::UpstreamTimeout));
+    }
+
+    /// A ticket for the last attempt alone, which is settled by itself: with what it held, its note and its times. Its id is the
+    /// visit's, and which attempt it was.
+    pub(super) fn part(&mut self, place: OwnedPermit<Facts>) -> Box<Self> {
         let facts = &mut self.facts;
         let number = facts.failed_attempts.len() + 1;
-        let given_up = Facts {
+        let of_attempt = Facts {
             request_id: format!("{}.{number}", facts.request_id).into(),
             arrived: facts.arrived,
             operation: facts.operation,
@@ -254,10 +260,37 @@ impl Ticket {
             intent: facts.intent.take(),
             noted: facts.noted.take(),
             times: facts.times,
-            end: End::Refused(RefusalKind::UpstreamTimeout),
             ..Facts::new(Arc::default(), facts.arrived, facts.times.arrived)
         };
-        drop(Self { facts: given_up, place: Some(place) });
+        Box::new(Self { facts: of_attempt, place: Some(place) })
+    }
+
+    /// Exchanges the attempts of two tickets of one visit.
+    pub(super) fn trade(&mut self, other: &mut Self) {
+        use std::mem::swap;
+        let (one, other) = (&mut self.facts, &mut other.facts);
+        swap(&mut one.upstream_status, &mut other.upstream_status);
+        swap(&mut one.attempt, &mut other.attempt);
+        swap(&mut one.hold, &mut other.hold);
+        swap(&mut one.circumstances, &mut other.circumstances);
+        swap(&mut one.passage, &mut other.passage);
+        swap(&mut one.running, &mut other.running);
+        swap(&mut one.intent, &mut other.intent);
+        swap(&mut one.noted, &mut other.noted);
+        swap(&mut one.upstream_request_id, &mut other.upstream_request_id);
+        swap(&mut one.metered, &mut other.metered);
+        swap(&mut one.times.sent, &mut other.times.sent);
+        swap(&mut one.times.answered, &mut other.times.answered);
+        // The visit remembers the attempt that it no longer has.
+        one.remember_last(other.attempt.as_ref());
+        other.remember_last(one.attempt.as_ref());
+    }
+
+    /// Ends a ticket for which nothing was held, noted or sent. Nothing is told of it.
+    pub(super) fn discard(mut self: Box<Self>) {
+        if self.facts.hold.is_none() && self.facts.intent.is_none() {
+            self.place = None;
+        }
     }
 
     /// Remembers a new attempt, and the one before as failed.
@@ -307,6 +340,12 @@ impl Drop for Ticket {
 // === impl Facts ===
 
 impl Facts {
+    fn remember_last(&mut self, gone: Option<&Attempted>) {
+        if let (Some(last), Some(gone)) = (self.failed_attempts.last_mut(), gone) {
+            *last = (Arc::clone(&gone.provider_name), gone.result);
+        }
+    }
+
     fn new(request_id: Arc<str>, arrived: UnixMillis, now: Instant) -> Self {
         Self {
             request_id,

@@ -110,6 +110,70 @@ async fn a_route_has_its_own_patience() {
     assert_eq!(paths(&stays), ["/v1/messages"], "what may have been carried out is not repeated unasked");
 }
 
+// A stand whose route asks the second provider beside the first, and what is waited for without a client ends soon.
+async fn hedging() -> Stand {
+    let stand = Stand::with(&["sk-one", "sk-two"], Duration::from_millis(400)).await;
+    let (first, second) = (first(&stand), second(&stand, 1));
+    let tiers = vec![(vec![to(&first, None)], Conditions::default()), (vec![to(&second, None)], Conditions::default())];
+    let route = Route { hedge_after: Some(Duration::from_millis(5)), ..route(tiers) };
+    stand.put(vec![Object::Provider(first), Object::Provider(second), Object::Route(route)]);
+    stand
+}
+
+#[tokio::test]
+async fn a_slow_attempt_gets_a_rival_and_each_is_settled_by_itself() {
+    for (script, winner, ends) in [
+        // The second is sooner; what became of the first nobody knows.
+        ("hang,", 'q', Outcome::ClientGone),
+        // The first is sooner after all.
+        ("met,hang", 'p', Outcome::ClientGone),
+        // The second fails, and the first is waited for.
+        ("met_slow,529", 'p', Outcome::UpstreamFailed),
+        // The first fails, and the second is waited for.
+        ("failed,met_slow", 'q', Outcome::UpstreamFailed),
+    ] {
+        let stand = hedging().await;
+        let answer = stand.script(script).await;
+        assert_eq!((answer.status, answer.text.as_str()), (200, WHOLE), "{script}");
+        assert_eq!(paths(&stand), ["/v1/messages", "/second/v1/messages"], "{script}");
+        let mut records = stand.records().await;
+        records.sort_by_key(|record| record.request_id.len());
+        let [whole, other] = records.as_slice() else { panic!("{script}: {records:?}") };
+        assert_eq!(other.request_id, format!("{}.1", whole.request_id), "{script}");
+        assert_eq!((whole.outcome(), whole.attempts), (Outcome::Completed, 2), "{script}");
+        assert!(whole.provider.ends_with(winner), "{script}: {whole:?}");
+        assert!(!other.provider.ends_with(winner) && !other.provider.is_empty(), "{script}: {other:?}");
+        assert_eq!(whole.tokens.map(|tokens| tokens.output), Some(5), "{script}");
+        assert_eq!(other.outcome(), ends, "{script}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_soon_or_has_nowhere_else_to_go_gets_no_rival() {
+    let soon = hedging().await;
+    let current = soon.holder.load().unwrap();
+    let patient = Route { hedge_after: Some(Duration::from_secs(600)), ..Route::clone(&current.snapshot.routes()[0]) };
+    soon.put(vec![Object::Route(patient.clone())]);
+    assert_eq!(soon.script("slow").await.status, 200);
+    assert_eq!(paths(&soon), ["/v1/messages"]);
+    let alone = hedging().await;
+    let tiers = patient.tiers.into_iter().take(1).collect();
+    let hedge_after = Some(Duration::from_millis(5));
+    alone.put(vec![Object::Route(Route { hedge_after, tiers, ..patient })]);
+    assert_eq!(alone.script("slow").await.status, 200);
+    assert_eq!(paths(&alone), ["/v1/messages"]);
+    assert_eq!(alone.records().await.len(), 1);
+}
+
+#[tokio::test]
+async fn when_both_fail_the_client_hears_the_last_and_nothing_is_charged() {
+    let stand = hedging().await;
+    assert_eq!(stand.script("failed,529").await.status, 529);
+    let records = stand.records().await;
+    assert_eq!(records.iter().map(|record| record.cost_nano_usd).collect::<Vec<_>>(), [0, 0]);
+    assert!(records.iter().all(|record| record.outcome() == Outcome::UpstreamFailed), "{records:?}");
+}
+
 #[tokio::test]
 async fn a_conversation_that_is_too_long_goes_on_only_where_the_route_says_so() {
     let goes_on = stand(|route| route, on(Condition::ContextLength)).await;
