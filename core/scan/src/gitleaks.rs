@@ -141,13 +141,13 @@ fn read_rule(value: Value, report: &mut Report) -> Option<Rule> {
     let RuleTable { id: _, description, path, regex, secretgroup, entropy, keywords, tags, .. } = table;
     remark_unknown(&table.unknown, Some(&name), "", report);
     if path.is_some() {
-        let (outcome, why) = if regex.is_empty() {
-            (Outcome::Refused, "it looks for names of files alone, and texts of agents come without one")
+        let why = if regex.is_empty() {
+            "the rule looks for names of files alone, and texts of agents come without one: it is left out"
         } else {
-            (Outcome::Ignored, "texts of agents come from no file: the rule holds for every text")
+            "texts of agents come from no file: the rule holds for every text"
         };
-        report.add(Some(&name), "path", outcome, why);
-        if outcome == Outcome::Refused {
+        report.add(Some(&name), "path", Outcome::Ignored, why);
+        if regex.is_empty() {
             return None;
         }
     }

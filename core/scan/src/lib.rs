@@ -3,7 +3,7 @@
 //! Reading order: what a rule says ([`rule`]), how rules are read from Gitleaks' form ([`gitleaks`]) and what was not taken over of them
 //! ([`report`]); how they are compiled ([`RuleSet`]); what a match must pass to be a secret (`judge`, `checksum`); how rules follow a text
 //! that arrives in pieces (`lane`, over `pattern` and `keywords`), how encodings are taken off it (`layer`, `escape`, `encoded`), what may
-//! go on of it ([`Stream`]), and a text as a whole ([`RuleSet::scan`]); what was scanned before ([`Memo`]); what stands for a secret
+//! go on of it ([`Stream`]), and a text as a whole ([`RuleSet::scan`]), or within JSON ([`json`]); what was scanned before ([`Memo`]); what stands for a secret
 //! ([`Placeholder`], [`redaction`]), and how it is taken back ([`Vault`], [`Restorer`]); rules of one's own ([`dry_run`]).
 
 pub mod rule;
@@ -23,6 +23,7 @@ mod encoded;
 mod layer;
 mod stream;
 mod text;
+pub mod json;
 mod memo;
 mod placeholder;
 mod vault;

@@ -43,11 +43,17 @@ impl Hasher {
     /// The hash of a block under a version of the rules.
     #[must_use]
     pub fn hash(&self, version: Version, block: &[u8]) -> BlockHash {
+        self.hash_in(version, 0, block)
+    }
+
+    /// The same, of a block that is looked at in one of several ways.
+    #[must_use]
+    pub fn hash_in(&self, version: Version, way: u64, block: &[u8]) -> BlockHash {
         let mut hash = self.0.clone();
         hash.update(&[(*version.as_bytes()).into()]);
         hash.update_padded(block);
         // Padding with zeros tells no lengths apart: the length does.
-        hash.update(&[(block.len() as u128).to_le_bytes().into()]);
+        hash.update(&[(u128::from(way) << 64 | block.len() as u128).to_le_bytes().into()]);
         BlockHash(hash.finalize().into())
     }
 }
@@ -127,6 +133,7 @@ mod tests {
         assert_ne!(one, hasher.hash(version(1), b"a block\0"));
         assert_ne!(one, hasher.hash(version(1), b"b block"));
         assert_ne!(one, hasher.hash(version(2), b"a block"));
+        assert_ne!(one, hasher.hash_in(version(1), 1, b"a block"));
         assert_ne!(one, Hasher::new(&[2; 16]).hash(version(1), b"a block"));
         assert_ne!(hasher.hash(version(1), b""), hasher.hash(version(1), &[0; 16]));
     }
