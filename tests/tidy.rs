@@ -21,7 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     // dialect: explaining a route tells what a request may lose.
     ("control-plane", &["proto", "policy", "dialect", "audit", "settings", "scim", "telemetry"]),
-    ("proxy", &["proto", "policy", "dialect", "audit", "settings", "telemetry"]),
+    ("proxy", &["proto", "policy", "dialect", "scan", "audit", "settings", "telemetry"]),
     ("admin-cli", &["proto", "policy", "audit"]),
     ("simulator", &["dialect"]),
     ("standalone", &["control-plane", "proxy", "simulator", "proto", "policy", "settings", "telemetry"]),

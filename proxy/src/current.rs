@@ -14,7 +14,10 @@ use tokio::time::Instant;
 use tollgate_policy::{id::CredentialId, snapshot::Snapshot, time::UnixMillis, token::Pepper};
 use zeroize::Zeroizing;
 
-use crate::visits::Visits;
+use crate::{
+    guard::{GuardKeys, Guards},
+    visits::Visits,
+};
 
 /// A provider's secret. It is added to a request at the last moment and printed nowhere.
 #[derive(Clone)]
@@ -27,6 +30,10 @@ pub struct Current {
     pub snapshot: Snapshot,
     /// The key under which virtual keys are hashed.
     pub pepper: Pepper,
+    /// The guardrails of the policy, compiled.
+    pub guards: Arc<Guards>,
+    /// With what they look at texts.
+    pub guard_keys: Arc<GuardKeys>,
     /// The secrets of credentials, by id. A credential without one cannot be used.
     pub secrets: HashMap<CredentialId, Secret>,
 }

@@ -18,10 +18,10 @@ mod discovery;
 mod estimate;
 mod parse;
 mod authorize;
+mod inspect;
 mod fund;
 mod pace;
 mod reserve;
-mod inspect;
 mod linger;
 mod translate;
 mod forward;
@@ -146,9 +146,9 @@ async fn pass(gate: &Gate, ticket: Box<Ticket>, request: Request<Incoming>) -> V
     if granted.ticket.operation.is_count() && !estimate::is_counted(&granted) {
         return estimate::estimate(granted).map(|answer| answer.map(Body::whole));
     }
-    let held = reserve::reserve(gate, granted).await?;
-    let cleared = inspect::inspect(held)?;
-    let answering = forward::forward(gate, cleared).await?;
+    let cleared = inspect::inspect(granted).await?;
+    let held = reserve::reserve(gate, cleared).await?;
+    let answering = forward::forward(gate, held).await?;
     relay::relay(gate, answering).await
 }
 

@@ -1,7 +1,9 @@
 //! Rules of one's own: blocked words, and a check of what was written before it is rolled out.
 
 use crate::{
+    RULES,
     finding::FingerprintKey,
+    gitleaks::{self, Bases, LoadError},
     report::Report,
     rule::{Rule, Rules},
     set::{RuleSet, Scratch},
@@ -10,6 +12,8 @@ use crate::{
 
 /// More words are a dictionary, and cost each stream.
 const WORDS_MAX: usize = 1_000;
+/// The id of the rule of blocked words.
+pub const BLOCKED_WORD: &str = "blocked-word";
 const WORD_BYTES: std::ops::RangeInclusive<usize> = 2..=64;
 
 /// A list of words is not one.
@@ -40,6 +44,42 @@ pub struct DryRun {
     pub scan: Scan,
     /// The compiled rules, for the names in `scan` and for what they take.
     pub set: RuleSet,
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// The rules for credentials: those that come with Tollgate, those of a rule file in the form of Gitleaks, or the file's over them.
+    ///
+    /// # Errors
+    /// When the file cannot be read at all. Everything smaller is a remark in the report.
+    pub fn secrets(builtin: bool, file: Option<&str>) -> Result<(Self, Report), LoadError> {
+        let bases = Bases { default: Some(RULES), files: &[] };
+        let own = || gitleaks::load(RULES, Bases::default());
+        match (builtin, file) {
+            (false, None) => Ok(Default::default()),
+            (true, None) => own(),
+            (false, Some(file)) => gitleaks::load(file, bases),
+            (true, Some(file)) => {
+                let (over, report) = gitleaks::load(file, bases)?;
+                Ok((over.over(&own()?.0, &[]), report))
+            }
+        }
+    }
+
+    /// Rules of one's own: an id and an expression each.
+    pub fn expressions<'a>(list: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let rule = |(id, regex): (&str, &str)| Rule { id: id.to_owned(), regex: regex.to_owned(), ..Rule::default() };
+        Self { rules: list.into_iter().map(rule).collect(), ..Self::default() }
+    }
+
+    /// One rule, which finds words.
+    ///
+    /// # Errors
+    /// As [`Rule::words`].
+    pub fn words(words: &[String]) -> Result<Self, WordsError> {
+        Ok(Self { rules: vec![Rule::words(BLOCKED_WORD, words)?], ..Self::default() })
+    }
 }
 
 // === impl Rule ===
@@ -95,6 +135,21 @@ mod tests {
         let DryRun { report, scan, .. } = dry_run(&Rules { rules, ..Rules::default() }, sample.as_bytes());
         let found = scan.findings.iter().map(|finding| sample[finding.range.clone()].to_owned()).collect();
         (found, report)
+    }
+
+    #[test]
+    fn a_file_stands_alone_or_over_the_rules_that_come_with_tollgate() {
+        let file = "[[rules]]\nid = 'own'\nregex = 'emp-[0-9]{4}'\n[[rules]]\nid = 'openai-api-key'\nregex = 'x'\n";
+        let ids = |builtin, file| -> Vec<String> {
+            Rules::secrets(builtin, file).unwrap().0.rules.into_iter().map(|rule| rule.id).collect()
+        };
+        let own = ids(true, None);
+        assert!(own.len() > 220 && own.contains(&"openai-api-key".to_owned()));
+        assert_eq!(ids(false, Some(file)), ["own", "openai-api-key"]);
+        assert_eq!(ids(true, Some(file)).len(), own.len() + 1);
+        assert_eq!(ids(false, Some("[extend]\nuseDefault = true")), own);
+        assert!(Rules::secrets(true, Some("[[rules")).is_err());
+        assert_eq!(ids(false, None), [""; 0]);
     }
 
     #[test]

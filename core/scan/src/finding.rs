@@ -41,9 +41,26 @@ pub struct FingerprintKey(Hmac<Sha256>);
 // === impl Finding ===
 
 impl Finding {
+    /// The same in a text that begins so many bytes before.
+    #[must_use]
+    pub fn moved(&self, by: usize) -> Self {
+        let range = self.range.start.saturating_add(by)..self.range.end.saturating_add(by);
+        Self { range, ..self.clone() }
+    }
+
     /// Where it begins, then the longest first.
     pub(crate) fn order(&self) -> (usize, std::cmp::Reverse<usize>, RuleIndex) {
         (self.range.start, std::cmp::Reverse(self.range.end), self.rule)
+    }
+}
+
+// === impl RuleIndex ===
+
+impl RuleIndex {
+    /// Its number among the rules of its set, from 0.
+    #[must_use]
+    pub fn number(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 

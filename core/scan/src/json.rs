@@ -456,7 +456,8 @@ mod tests {
             (r#"k\\\"ay\\"#, r#"k\\\"ay"#),
         ] {
             let scan = set.scan_quoted(&mut Scratch::new(), &key, raw.as_bytes());
-            let found: Vec<&str> = scan.findings.iter().map(|finding| raw.get(finding.range.clone()).unwrap()).collect();
+            let found: Vec<&str> =
+                scan.findings.iter().map(|finding| raw.get(finding.range.clone()).unwrap()).collect();
             assert_eq!(found, [expect], "{raw}");
         }
     }

@@ -29,7 +29,7 @@ mod placeholder;
 mod vault;
 mod custom;
 
-pub use custom::{DryRun, WordsError, dry_run};
+pub use custom::{BLOCKED_WORD, DryRun, WordsError, dry_run};
 pub use finding::{Finding, Fingerprint, FingerprintKey, RuleIndex};
 pub use lane::{LINE_BYTES_MAX, REQUIRED_BYTES_MAX};
 pub use memo::{BlockHash, Hasher, Memo};

@@ -59,6 +59,12 @@ impl Report {
         refused.filter_map(|remark| remark.rule.as_deref())
     }
 
+    /// The first remark about a rule, list or file that is left out.
+    #[must_use]
+    pub fn first_refused(&self) -> Option<&Remark> {
+        self.remarks.iter().find(|remark| remark.outcome == Outcome::Refused)
+    }
+
     /// Adds the remarks of another report behind these.
     pub fn append(&mut self, mut other: Self) {
         self.remarks.append(&mut other.remarks);

@@ -48,6 +48,8 @@ pub enum Form {
     Text,
     /// Within a string of JSON, as the arguments of a tool are streamed: with JSON's escapes.
     JsonString,
+    /// Within a string of JSON that is itself written in a string of JSON.
+    NestedJsonString,
 }
 
 /// Puts secrets back into a text that arrives in pieces.
@@ -236,6 +238,11 @@ impl Restorer {
         match (vault.secret(placeholder), self.form) {
             (Some(secret), Form::Text) => out.extend_from_slice(secret),
             (Some(secret), Form::JsonString) => secret.iter().for_each(|byte| json_byte(*byte, out)),
+            (Some(secret), Form::NestedJsonString) => {
+                let mut inner = Zeroizing::new(Vec::with_capacity(secret.len()));
+                secret.iter().for_each(|byte| json_byte(*byte, &mut inner));
+                inner.iter().for_each(|byte| json_byte(*byte, out));
+            }
             (None, _) => {
                 self.unknown = self.unknown.saturating_add(1);
                 out.extend_from_slice(PREFIX);
@@ -285,11 +292,13 @@ mod tests {
         let mut vault = vault();
         let token = vault.tokenize(SECRET).unwrap().text();
         let text = format!("T TOLL {token}{token} TOLLGATE_SECRET_x {}", &token[..30]);
-        for form in [Form::Text, Form::JsonString] {
+        for form in [Form::Text, Form::JsonString, Form::NestedJsonString] {
             let whole = vault.restore(form, text.as_bytes());
+            let once = "line \\\"one\\\"\\nline\\\\two\\u0001";
             let secret = match form {
                 Form::Text => String::from_utf8_lossy(SECRET).into_owned(),
-                Form::JsonString => "line \\\"one\\\"\\nline\\\\two\\u0001".to_owned(),
+                Form::JsonString => once.to_owned(),
+                Form::NestedJsonString => once.replace('\\', "\\\\").replace('"', "\\\""),
             };
             assert_eq!(String::from_utf8_lossy(&whole), text.replace(&token, &secret));
             for cut in 0..=text.len() {

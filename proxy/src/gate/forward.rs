@@ -17,9 +17,9 @@ use tollgate_policy::{
 use self::attempt::{Failure, Grounded};
 use super::{
     Gate,
-    inspect::{Cleared, Parts},
+    inspect::Guarding,
     relay::{Gathered, gather},
-    reserve::After,
+    reserve::{After, Held, Parts},
     ticket::{Ticket, Verdict},
 };
 use crate::{current::Secret, health::rest::Cause, refuse::REQUEST_ID, visits::Registration};
@@ -35,21 +35,24 @@ pub(super) struct Answering {
     pub(super) secret: Secret,
     /// What the request lost on its way, as the client is told.
     pub(super) losses: Option<HeaderValue>,
+    /// What guardrails have to do with it.
+    pub(super) guarding: Guarding,
 }
 
 /// The body of an answer: as it comes, or read already, to know whether another provider shall be asked.
 pub(super) type Source = Either<Incoming, Full<Bytes>>;
 
 /// Sends the request, and again elsewhere as long as that is safe.
-pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering> {
-    let Parts { mut ticket, registration, mut request, mut attempt, mut journey } = cleared.leave();
+pub(super) async fn forward(gate: &Gate, held: Held) -> Verdict<Answering> {
+    let Parts { mut ticket, registration, mut request, guarding, mut attempt, mut journey } = held.leave();
     // The last answer that turned the request away: what the client gets when nobody else takes it.
     let mut turned_away: Option<(Response<Source>, Secret)> = None;
     let mut late: Option<Refusal> = None;
     loop {
-        let condition = match attempt::launch(gate, ticket, attempt, &mut request, &journey).await {
+        let condition = match attempt::launch(gate, ticket, attempt, &mut request, &guarding, &journey).await {
             Ok(underway) => {
-                let (back, asked, sent) = race::land(gate, &registration, underway, &mut request, &mut journey).await;
+                let (back, asked, sent) =
+                    race::land(gate, &registration, underway, (&mut request, &guarding), &mut journey).await;
                 ticket = back;
                 match sent {
                     Ok(response) => {
@@ -64,7 +67,8 @@ pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering>
                                 journey.answered(gate.upstream.health(), asked.place, answered.duration_since(sent));
                             }
                             let losses = asked.losses;
-                            return Ok(Answering { losses, ..answering(ticket, registration, response, asked.secret) });
+                            let answering = answering(ticket, registration, response, asked.secret, guarding);
+                            return Ok(Answering { losses, ..answering });
                         };
                         turned_away = Some((response, asked.secret));
                         condition
@@ -90,7 +94,7 @@ pub(super) async fn forward(gate: &Gate, cleared: Cleared) -> Verdict<Answering>
         }
     }
     match turned_away {
-        Some((response, secret)) => Ok(answering(ticket, registration, response, secret)),
+        Some((response, secret)) => Ok(answering(ticket, registration, response, secret, guarding)),
         None => Err(ticket.refuse(late.unwrap_or_else(unavailable))),
     }
 }
@@ -150,12 +154,13 @@ fn answering(
     registration: Registration,
     response: Response<Source>,
     secret: Secret,
+    guarding: Guarding,
 ) -> Answering {
     let named = REQUEST_IDS.iter().find_map(|name| response.headers().get(name));
     if let Some(id) = named.and_then(|value| value.to_str().ok()) {
         ticket.upstream_request_id = id.chars().take(UPSTREAM_ID_LENGTH_MAX).collect::<String>().into();
     }
-    Answering { ticket, registration, response, secret, losses: None }
+    Answering { ticket, registration, response, secret, losses: None, guarding }
 }
 
 // How Anthropic, OpenAI and those after it, and AWS call it.

@@ -1,56 +1,168 @@
-//! Room 6: what the request carries. It gives the only value with which [`forward`](super::forward) sends anything.
+//! Room 5: what the request carries. It gives the only value for which money is held, and so the only one that reaches a provider.
 //!
-//! What is checked today is what is already ours to check: that nothing of the caller's key goes out with the request.
+//! Guardrails look at the whole body before anything is held for it: what they stop costs nothing, and what they put in the place of a secret
+//! is weighed as it leaves. What was put in is kept beside the visit, to be taken back in the answer.
 
-use tollgate_policy::refusal::{Refusal, RefusalKind};
+use std::sync::Arc;
+
+use tollgate_policy::{
+    guardrail::{Asker, Direction},
+    refusal::{Refusal, RefusalKind},
+};
+use tollgate_scan::Vault;
 
 use super::{
-    parse::Outgoing,
-    reserve::{Attempt, Held, Journey},
-    ticket::{Ticket, Verdict},
+    authorize::Granted,
+    parse::{self, Outgoing},
+    ticket::Verdict,
 };
-use crate::visits::Registration;
+use crate::guard::{Filter, Report, Screened, Watch, restored, screen};
 
 // What every virtual key begins with.
 const KEY_PREFIX: &str = "tg_";
+// A larger body is looked at on a thread of its own, so that other requests are not kept waiting.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// A visit that may leave. Only [`inspect`] makes one.
 pub(super) struct Cleared {
-    ticket: Box<Ticket>,
-    registration: Registration,
-    request: Outgoing,
-    attempt: Attempt,
-    journey: Journey,
+    granted: Granted,
+    guarding: Guarding,
 }
 
-/// The parts of a cleared visit.
-pub(super) struct Parts {
-    pub(super) ticket: Box<Ticket>,
-    pub(super) registration: Registration,
-    pub(super) request: Outgoing,
-    pub(super) attempt: Attempt,
-    pub(super) journey: Journey,
+/// What is still to be done with the answer.
+#[derive(Clone)]
+pub(super) struct Guarding {
+    watch: Option<Watch>,
+    vault: Arc<Vault>,
 }
 
 /// Looks at what is about to leave.
-pub(super) fn inspect(held: Held) -> Verdict<Cleared> {
-    let Held { ticket, registration, request, attempt, journey } = held;
-    if carries_a_key(&request) {
-        return Err(ticket.refuse(Refusal::new(
+pub(super) async fn inspect(granted: Granted) -> Verdict<Cleared> {
+    if carries_a_key(&granted.request) {
+        return Err(granted.ticket.refuse(Refusal::new(
             RefusalKind::Malformed,
             "A Tollgate key stands in the address of the request, where logs would keep it. Send it only as \
              \"Authorization: Bearer <key>\" or \"x-api-key: <key>\".",
         )));
     }
-    Ok(Cleared { ticket, registration, request, attempt, journey })
+    let (request, response) = (watch(&granted, Direction::Request), watch(&granted, Direction::Response));
+    let vault = vault(&granted);
+    let Some(watch) = request else {
+        return Ok(Cleared { granted, guarding: Guarding { watch: response, vault: Arc::new(vault) } });
+    };
+    let (granted, vault) = look(granted, watch, vault).await?;
+    Ok(Cleared { granted, guarding: Guarding { watch: response, vault: Arc::new(vault) } })
 }
 
 impl Cleared {
-    /// Takes the visit apart, to send it.
-    pub(super) fn leave(self) -> Parts {
-        let Self { ticket, registration, request, attempt, journey } = self;
-        Parts { ticket, registration, request, attempt, journey }
+    /// Takes the visit apart, to hold money for it.
+    pub(super) fn leave(self) -> (Granted, Guarding) {
+        (self.granted, self.guarding)
     }
+}
+
+// === impl Guarding ===
+
+impl Guarding {
+    /// Whether the answer has to be read.
+    pub(super) fn is_active(&self) -> bool {
+        self.watch.is_some() || !self.vault.is_empty()
+    }
+
+    /// Whether an answer that cannot be read must not pass.
+    pub(super) fn is_strict(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// What looks at a stream.
+    pub(super) fn filter(&self) -> Option<Filter> {
+        Filter::new(self.watch.clone(), Arc::clone(&self.vault))
+    }
+
+    /// Looks at an answer that is whole: what takes its place, if anything does. `nested` are its members whose text is JSON again.
+    ///
+    /// # Errors
+    /// Refuses what must not pass.
+    pub(super) fn whole(
+        &self,
+        body: &[u8],
+        nested: &[&str],
+        circumstances: &mut crate::evidence::Circumstances,
+    ) -> Result<Option<Vec<u8>>, Refusal> {
+        let Screened { changed, report, blocked } =
+            self.watch.as_ref().map(|watch| screen(watch, body, None)).unwrap_or_default();
+        report.tell(circumstances);
+        if let Some(blocked) = blocked {
+            return Err(blocked.refusal());
+        }
+        Ok(restored(changed.as_deref().unwrap_or(body), &self.vault, nested).or(changed))
+    }
+}
+
+fn watch(granted: &Granted, direction: Direction) -> Option<Watch> {
+    let attribution = granted.ticket.attribution.as_ref()?;
+    let asker = Asker {
+        customer: &attribution.customer,
+        team: &attribution.team,
+        key: &granted.caller.key().name,
+        model: &granted.ticket.model,
+    };
+    granted.current.guards.watch(&granted.current.guard_keys, direction, asker)
+}
+
+// What is put in the place of secrets is the same in each turn of a session, on every replica.
+fn vault(granted: &Granted) -> Vault {
+    let session = granted.ticket.attribution.as_ref().map(|attribution| &*attribution.session).unwrap_or_default();
+    Vault::new(granted.current.guard_keys.session(&granted.caller.key().id, session))
+}
+
+async fn look(mut granted: Granted, watch: Watch, vault: Vault) -> Verdict<(Granted, Vault)> {
+    let (body, vault) = match seen(&watch, granted.request.body.clone(), vault).await {
+        Ok(seen) => seen,
+        Err(fault) => return Err(granted.ticket.refuse(fault)),
+    };
+    let Screened { changed, report, blocked } = body;
+    Report::tell(report, &mut granted.ticket.circumstances);
+    if let Some(blocked) = blocked {
+        return Err(granted.ticket.refuse(blocked.refusal()));
+    }
+    let Some(changed) = changed else { return Ok((granted, vault)) };
+    match parse::weigh(&granted.request.call, &changed) {
+        Ok(weight) => granted.weight = weight,
+        Err(error) => return Err(granted.ticket.refuse(Refusal::new(RefusalKind::Malformed, error.to_string()))),
+    }
+    granted.request.body = changed.into();
+    // The same body as it came from a cloud's client: it may go to the same cloud as it is.
+    let Some(enclosed) = granted.request.enclosed.as_ref().map(|enclosed| enclosed.body.clone()) else {
+        return Ok((granted, vault));
+    };
+    let (again, vault) = match seen(&watch, enclosed, vault).await {
+        Ok(seen) => seen,
+        Err(fault) => return Err(granted.ticket.refuse(fault)),
+    };
+    if let (Some(enclosed), Some(changed)) = (&mut granted.request.enclosed, again.changed) {
+        enclosed.body = changed.into();
+    }
+    Ok((granted, vault))
+}
+
+async fn seen(watch: &Watch, body: bytes::Bytes, mut vault: Vault) -> Result<(Screened, Vault), Refusal> {
+    if body.len() <= INLINE_BYTES_MAX {
+        let screened = screen(watch, &body, Some(&mut vault));
+        return Ok((screened, vault));
+    }
+    let watch = watch.clone();
+    let work = move || {
+        let screened = screen(&watch, &body, Some(&mut vault));
+        (screened, vault)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(%error, "a guardrail failed");
+        Refusal::new(
+            RefusalKind::NotReady,
+            "This Tollgate replica could not look at the request. Try again in a few seconds.",
+        )
+    })
 }
 
 // `?key=tg_live_..` is what some clients do with keys.

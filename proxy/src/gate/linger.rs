@@ -174,7 +174,7 @@ async fn meter(ticket: &mut Ticket, mut body: Incoming) {
         ticket.metered = whole.ok().and_then(|whole| ticket.passage.meter(&whole.to_bytes()).ok());
         return;
     }
-    let mut track = Track::new(ticket.passage.clone());
+    let mut track = Track::new(ticket.passage.clone(), None);
     read(&mut body, |data| {
         // Nobody reads what it says.
         track.push(data.clone(), &mut Pile::default());

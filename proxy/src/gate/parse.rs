@@ -124,6 +124,14 @@ fn look<'a>(call: &'a Call, body: &'a [u8]) -> Result<Asked<'a>, DecodeError> {
     }
 }
 
+/// What bounds the cost of a body.
+///
+/// # Errors
+/// When it is none of its dialect.
+pub(super) fn weigh(call: &Call, body: &[u8]) -> Result<Weight, DecodeError> {
+    look(call, body).map(|asked| asked.weight)
+}
+
 /// What the path of a call says to its dialect.
 pub(super) fn called(call: &Call) -> Called<'_> {
     Called { model: call.model.as_deref().map(Into::into), stream: call.stream }

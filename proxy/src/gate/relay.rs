@@ -7,6 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE},
@@ -37,6 +38,7 @@ use self::{
 use super::{
     Gate,
     forward::{Answering, Source},
+    inspect::Guarding,
     passage,
     ticket::{AttemptResult, End, Ticket, Verdict},
 };
@@ -55,12 +57,15 @@ enum Kind {
     Garbage,
 }
 
+/// The largest answer that is read whole.
+const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Passes the answer on.
 pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response<Body>> {
     if !answering.ticket.passage.is_plain() {
         return anew::relay(gate, answering).await;
     }
-    let Answering { mut ticket, registration, response, secret, losses: _ } = answering;
+    let Answering { mut ticket, registration, response, secret, losses: _, guarding } = answering;
     let (mut head, source) = response.into_parts();
     let kind = kind(&ticket, head.status, &head.headers);
     passage::inbound(&mut head.headers, bare(&secret));
@@ -68,8 +73,15 @@ pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response
     if let Some(used) = &ticket.used {
         refuse::warn(&mut head.headers, used);
     }
-    if kind == Kind::Garbage {
+    let is_success = head.status.is_success();
+    // What cannot be read cannot be looked at.
+    let is_unseen = kind == Kind::Opaque && is_success && guarding.is_strict() && !is_plain(&head.headers);
+    if kind == Kind::Garbage || is_unseen {
         return Err(ticket.refuse(garbage()));
+    }
+    if guarding.is_active() {
+        // The answer may become longer or shorter.
+        head.headers.remove(CONTENT_LENGTH);
     }
     let request_id = Arc::clone(&ticket.request_id);
     let silence_max = gate.silence_max;
@@ -78,17 +90,14 @@ pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response
         head.headers.remove(CONTENT_LENGTH);
         // What the client will read is what the provider sends.
         ticket.passage.is_list = !media(&head.headers).eq_ignore_ascii_case(EVENTS);
-        Body::stream(Stream::new(
-            source,
-            ticket,
-            registration,
-            silence_max,
-            Arc::clone(&gate.funds),
-            gate.spool.clone(),
-        ))
+        // What is looked at is written anew, in the same dialect.
+        ticket.passage.is_translated = guarding.is_active();
+        let (funds, spool, filter) = (Arc::clone(&gate.funds), gate.spool.clone(), guarding.filter());
+        Body::stream(Stream::new(source, ticket, registration, silence_max, funds, spool, filter))
     } else {
-        let gathered = gather(source, &registration, silence_max, GATHERED_BYTES_MAX).await;
-        self::gathered(gathered, kind, ticket, registration, silence_max)?
+        let most = if guarding.is_active() { ANSWER_BYTES_MAX } else { GATHERED_BYTES_MAX };
+        let gathered = gather(source, &registration, silence_max, most).await;
+        self::gathered(gathered, kind, ticket, registration, silence_max, &guarding)?
     };
     let mut answer = Response::from_parts(head, body);
     refuse::identify(&mut answer, &request_id);
@@ -101,6 +110,7 @@ fn gathered(
     mut ticket: Box<Ticket>,
     registration: Registration,
     silence_max: Duration,
+    guarding: &Guarding,
 ) -> Verdict<Body> {
     match gathered {
         Gathered::Whole(bytes) => {
@@ -115,9 +125,15 @@ fn gathered(
                 },
                 _ => opaque_end(&ticket),
             };
+            let bytes = match guarded(bytes, &mut ticket, guarding) {
+                Ok(bytes) => bytes,
+                Err(refusal) => return Err(ticket.refuse(refusal)),
+            };
             ticket.close(end);
             Ok(Body::whole(bytes))
         }
+        // Longer than anything that is looked at.
+        Gathered::More(..) if guarding.is_active() => Err(ticket.refuse(garbage())),
         Gathered::More(first, source) => {
             let tee = (kind == Kind::Message).then(Tee::default);
             let end = opaque_end(&ticket);
@@ -126,6 +142,26 @@ fn gathered(
         Gathered::Cut(refusal) => Err(ticket.refuse(refusal)),
         Gathered::Broken => Err(ticket.refuse(broken_off())),
         Gathered::Silent => Err(ticket.refuse(silent())),
+    }
+}
+
+// A whole answer, as guardrails let it pass. What it cost is metered, whether it passes or not.
+fn guarded(bytes: Bytes, ticket: &mut Ticket, guarding: &Guarding) -> Result<Bytes, Refusal> {
+    if !guarding.is_active() {
+        return Ok(bytes);
+    }
+    let nested: &[&str] = match ticket.passage.provider {
+        Dialect::OpenAiChat | Dialect::OpenAiResponses => &["arguments"],
+        Dialect::Anthropic | Dialect::Gemini | Dialect::BedrockConverse => &[],
+    };
+    match guarding.whole(&bytes, nested, &mut ticket.circumstances) {
+        Ok(changed) => Ok(changed.map_or(bytes, Bytes::from)),
+        Err(refusal) => {
+            if ticket.metered.is_none() {
+                ticket.metered = ticket.passage.meter(&bytes).ok();
+            }
+            Err(refusal)
+        }
     }
 }
 
@@ -167,14 +203,17 @@ fn kind(ticket: &Ticket, status: StatusCode, headers: &HeaderMap) -> Kind {
     let is_list = is_json && ticket.streamed && passage.provider == Dialect::Gemini;
     let is_events = is_list || media.eq_ignore_ascii_case(passage.stream_type());
     // We asked for identity. Who compresses nevertheless has its bytes passed on, unread.
-    let is_plain = headers.get_all(CONTENT_ENCODING).iter().all(|value| value == "identity");
-    let is_metered = is_plain && ticket.operation.is_answered() && status == StatusCode::OK;
+    let is_metered = is_plain(headers) && ticket.operation.is_answered() && status == StatusCode::OK;
     match (is_json, is_events) {
         (false, false) => Kind::Garbage,
         (_, true) if is_metered => Kind::Events,
         (true, _) if is_metered => Kind::Message,
         _ => Kind::Opaque,
     }
+}
+
+fn is_plain(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_ENCODING).iter().all(|value| value == "identity")
 }
 
 const EVENTS: &str = "text/event-stream";

@@ -1,4 +1,4 @@
-//! Room 5: where the request goes, the money that is held for it, and the note in the spool that it went. No byte reaches a
+//! Room 6: where the request goes, the money that is held for it, and the note in the spool that it went. No byte reaches a
 //! provider without these three; each further attempt comes back here for its own.
 
 use std::{
@@ -24,6 +24,7 @@ use super::{
     Gate,
     authorize::Granted,
     fund::{Funded, Owed, Turned, Worst},
+    inspect::{Cleared, Guarding},
     pace,
     parse::Outgoing,
     route::Operation,
@@ -45,11 +46,15 @@ pub(crate) const ATTEMPTS_MAX: usize = 4;
 /// So many tokens of output are held ahead of what has passed, where a stream is held step by step.
 pub(crate) const OUTPUT_SLICE_TOKENS: u64 = 2_048;
 
-/// A visit for which money is held. The hold is in the ticket: wherever that ends, it is settled.
-pub(super) struct Held {
+/// A visit for which money is held. The hold is in the ticket: wherever that ends, it is settled. Only [`reserve`] makes one.
+pub(super) struct Held(Parts);
+
+/// The parts of a visit for which money is held.
+pub(super) struct Parts {
     pub(super) ticket: Box<Ticket>,
     pub(super) registration: Registration,
     pub(super) request: Outgoing,
+    pub(super) guarding: Guarding,
     pub(super) attempt: Attempt,
     pub(super) journey: Journey,
 }
@@ -96,8 +101,8 @@ pub(super) struct Journey {
 }
 
 /// Reserves the first attempt.
-pub(super) async fn reserve(gate: &Gate, granted: Granted) -> Verdict<Held> {
-    let Granted { mut ticket, current, registration, caller, grant, request, weight } = granted;
+pub(super) async fn reserve(gate: &Gate, cleared: Cleared) -> Verdict<Held> {
+    let (Granted { mut ticket, current, registration, caller, grant, request, weight }, guarding) = cleared.leave();
     if ticket.operation.is_answered()
         && let Err((refusal, detail)) = pace::admit(gate, &current, &caller, &mut ticket, &weight, &request).await
     {
@@ -112,12 +117,19 @@ pub(super) async fn reserve(gate: &Gate, granted: Granted) -> Verdict<Held> {
     let mut journey =
         Journey { current, caller, grant, seed, has_session, tried: Vec::new(), tier, provider: None, only, weight };
     match journey.next(gate, &mut ticket, After::Arrival).await {
-        Ok(Some(attempt)) => Ok(Held { ticket, registration, request, attempt, journey }),
+        Ok(Some(attempt)) => Ok(Held(Parts { ticket, registration, request, guarding, attempt, journey })),
         Ok(None) => Err(ticket.refuse(Refusal::new(
             RefusalKind::NotReady,
             "This Tollgate replica does not have the provider's credential yet. Try again in a few seconds.",
         ))),
         Err((refusal, detail)) => Err(ticket.refuse(refusal).with(detail)),
+    }
+}
+
+impl Held {
+    /// Takes the visit apart, to send it.
+    pub(super) fn leave(self) -> Parts {
+        self.0
     }
 }
 

@@ -24,6 +24,7 @@ use tollgate_proto::usage::v1::{Outcome, Record};
 use super::*;
 use crate::{
     current::{Current, Secret},
+    guard::GuardKeys,
     listen::Listener,
     metrics::Metrics,
     spool::{Durability, Options},
@@ -32,6 +33,7 @@ use crate::{
 
 mod audit;
 mod credentials;
+mod guardrails;
 mod routing;
 mod surfaces;
 mod unidentified;
@@ -85,7 +87,9 @@ impl Stand {
         let secret = |at: usize, secret: &str| (credential(at), Secret::new(secret.to_owned()));
         let secrets: HashMap<_, _> = secrets.iter().enumerate().map(|(at, text)| secret(at, text)).collect();
         let holder = Arc::new(Holder::default());
-        holder.install(Arc::new(Current { snapshot, pepper, secrets }), UnixMillis::new(1));
+        let guard_keys = Arc::new(GuardKeys::new(&pepper).unwrap());
+        let current = Current { snapshot, pepper, guards: Arc::default(), guard_keys, secrets };
+        holder.install(Arc::new(current), UnixMillis::new(1));
         let options = Options { durability: Durability::Memory, bytes_max: 1 << 20 };
         let (spool, _) = Spool::open(std::path::Path::new("/nowhere"), options).unwrap();
         let funds = Arc::new(Funds::new());
@@ -143,9 +147,16 @@ impl Stand {
     fn revoke(&self) -> usize {
         let current = self.holder.load().unwrap();
         let gone = tollgate_policy::snapshot::ObjectRef::Key(KeyId::from_ulid(&format!("{ULID}k")).unwrap());
-        let snapshot = current.snapshot.next(2, vec![], vec![gone]);
-        let next = Current { snapshot, pepper: current.pepper.clone(), secrets: current.secrets.clone() };
-        self.holder.install(Arc::new(next), UnixMillis::new(2))
+        self.hold(current.snapshot.next(2, vec![], vec![gone]))
+    }
+
+    /// Makes a policy hold. Returns how many visits were cut.
+    fn hold(&self, snapshot: Snapshot) -> usize {
+        let current = self.holder.load().unwrap();
+        let guards = Arc::new(current.guards.next(snapshot.guardrails()).unwrap());
+        let (pepper, guard_keys) = (current.pepper.clone(), Arc::clone(&current.guard_keys));
+        let next = Current { snapshot, pepper, guards, guard_keys, secrets: current.secrets.clone() };
+        self.holder.install(Arc::new(next), clock::wall())
     }
 
     fn asked(&self) -> Vec<Seen> {
@@ -259,7 +270,16 @@ async fn answer(request: Request<Incoming>, seen: Arc<Mutex<Vec<Seen>>>) -> Resu
         let answer = Response::builder().status(status).header("content-type", "application/json");
         answer.header("request-id", "req_upstream").body(body.boxed_unsync()).unwrap()
     };
+    let typed = |(kind, text): (&'static str, String)| {
+        let mut answer = whole(200, &text);
+        answer.headers_mut().insert("content-type", kind.parse().unwrap());
+        answer
+    };
     match step {
+        "echo" => Ok(typed(guardrails::echo(&usual_body))),
+        "" if String::from_utf8_lossy(&usual_body).contains(guardrails::LEAK) => {
+            Ok(typed(guardrails::leak(&usual_body)))
+        }
         "hang" => std::future::pending().await,
         "close" => Err(std::io::Error::other("closed")),
         "half" => {

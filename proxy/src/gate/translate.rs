@@ -67,6 +67,8 @@ pub(super) struct Wanted<'a> {
     pub(super) stream: bool,
     /// A request that cannot be expressed whole is refused.
     pub(super) is_strict: bool,
+    /// The stream of the answer is read and written anew, although the request may pass.
+    pub(super) is_read: bool,
 }
 
 /// Makes a request ready.
@@ -90,6 +92,7 @@ pub(super) fn prepare(
         ..Passage::default()
     };
     if passes(provider, &passage, wanted, request) {
+        let passage = Passage { forms: forms(wanted, request), ..passage };
         return as_it_came(passage, wanted, request, headers);
     }
     let Written { body, losses, forms, is_usage_hidden } = written(provider, &passage, wanted, request)?;
@@ -107,6 +110,13 @@ pub(super) fn prepare(
     }
     let path = path(&passage, wanted);
     enveloped(Prepared { headers: written, path, body: body.into(), passage, losses }, wanted)
+}
+
+// Which tools are no functions: only an answer that is written anew has to know it, in the dialects that have such tools.
+fn forms(wanted: &Wanted<'_>, request: &Outgoing) -> Forms {
+    let has_forms = matches!(request.dialect, Dialect::OpenAiChat | Dialect::OpenAiResponses);
+    let read = || request.dialect.decode_request(&called(&request.call), &request.body);
+    (wanted.is_read && has_forms).then(read).and_then(Result::ok).map(|read| read.forms).unwrap_or_default()
 }
 
 // The client's bytes.

@@ -31,6 +31,7 @@ use crate::{
     cache::{Cache, Context, Loaded, Stored},
     clock,
     current::{Current, Holder},
+    guard::GuardKeys,
     health::Resting,
 };
 
@@ -205,9 +206,10 @@ impl Replica {
         let began = Instant::now();
         let work = move || {
             let outcome = State::apply(&mut state, &trust.pins, whole);
-            let outcome = outcome.map(|touched| {
-                let install = |state: &State| install(&holder, &secrets, &trust.pepper, state, touched);
-                state.as_ref().map(install).unwrap_or_default()
+            let outcome = outcome.and_then(|touched| {
+                let Some(state) = &state else { return Ok(Installed::default()) };
+                install(&holder, &secrets, &trust.pepper, state, touched)
+                    .map_err(|_| Refused::Misfit("has no random bytes for the keys of its guardrails"))
             });
             Applied { state, outcome }
         };
@@ -299,15 +301,16 @@ impl Replica {
     // Installs what holds again, with other secrets or another pepper.
     async fn reinstall(&mut self) {
         let (Some(state), Some(trust)) = (&self.state, &self.trust) else { return };
-        let (snapshot, pepper) = (state.snapshot.clone(), trust.pepper.clone());
+        let (snapshot, guards, pepper) = (state.snapshot.clone(), Arc::clone(&state.guards), trust.pepper.clone());
         let (holder, secrets) = (Arc::clone(&self.holder), self.secrets.clone());
         let work = move || {
             let resolved = secrets.resolve(&snapshot);
-            let current = Current { snapshot, pepper, secrets: resolved.secrets };
+            let guard_keys = guard_keys(&holder, &pepper)?;
+            let current = Current { snapshot, pepper, guards, guard_keys, secrets: resolved.secrets };
             holder.install(Arc::new(current), clock::wall());
-            resolved.missing
+            Ok::<_, std::io::Error>(resolved.missing)
         };
-        match tokio::task::spawn_blocking(work).await {
+        match tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other).flatten() {
             Ok(missing) => secrets::warn(&missing, &mut self.warned),
             Err(error) => tracing::error!(%error, "failed to install secrets"),
         }
@@ -350,7 +353,13 @@ impl Replica {
     }
 }
 
-fn install(holder: &Holder, secrets: &Secrets, pepper: &Pepper, state: &State, touched: Touched) -> Installed {
+fn install(
+    holder: &Holder,
+    secrets: &Secrets,
+    pepper: &Pepper,
+    state: &State,
+    touched: Touched,
+) -> std::io::Result<Installed> {
     let snapshot = state.snapshot.clone();
     // A push that leaves the providers alone leaves their secrets alone: no file is read on the way of a revocation.
     let before = if touched.providers { None } else { holder.load() };
@@ -361,9 +370,18 @@ fn install(holder: &Holder, secrets: &Secrets, pepper: &Pepper, state: &State, t
             (resolved.secrets, Some(resolved.missing))
         }
     };
-    let current = Current { snapshot, pepper: pepper.clone(), secrets };
+    let (guards, guard_keys) = (Arc::clone(&state.guards), guard_keys(holder, pepper)?);
+    let current = Current { snapshot, pepper: pepper.clone(), guards, guard_keys, secrets };
     let cut = holder.install(Arc::new(current), clock::wall());
-    Installed { missing, cut }
+    Ok(Installed { missing, cut })
+}
+
+// As long as the pepper is the same, what was looked at is remembered.
+fn guard_keys(holder: &Holder, pepper: &Pepper) -> std::io::Result<Arc<GuardKeys>> {
+    match holder.load().filter(|before| before.guard_keys.are_of(pepper)) {
+        Some(before) => Ok(Arc::clone(&before.guard_keys)),
+        None => GuardKeys::new(pepper).map(Arc::new).map_err(std::io::Error::other),
+    }
 }
 
 // Builds what a slot holds up again, with the checks that a stream passes.

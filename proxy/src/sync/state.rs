@@ -1,7 +1,7 @@
 //! The replica's state of the policy: a snapshot, and for each of its items the hash by which the next digest is checked.
 //! A push leads from one state to the next or is refused; nothing in between is ever seen.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use sha2::{Digest as _, Sha256};
 use tollgate_policy::snapshot::{Object, ObjectRef, Snapshot};
@@ -16,12 +16,15 @@ use super::{
     payload::{InvalidPayload, Record, Records},
     pins::{InvalidSignature, Pins},
 };
+use crate::guard::{Guards, Unfit};
 
 /// A state.
 #[derive(Debug)]
 pub(crate) struct State {
     /// The policy.
     pub(crate) snapshot: Snapshot,
+    /// Its guardrails, compiled.
+    pub(crate) guards: Arc<Guards>,
     /// The head of the push that led here.
     pub(crate) head: Push,
     ledger: HashMap<ItemKey, ItemHash>,
@@ -62,6 +65,8 @@ pub(crate) enum Invalid {
     Twice(&'static str, String),
     #[error("a full snapshot deletes {0:?}")]
     DeleteInFull(String),
+    #[error(transparent)]
+    Guardrail(#[from] Unfit),
     #[error("two keys have the same hash")]
     SharedHash,
     #[error("the items do not add up to the digest that is signed with them")]
@@ -93,7 +98,8 @@ impl State {
         match state {
             // A full snapshot stands alone. What was before stays until it is known to be good.
             _ if head.base_revision == 0 => {
-                *state = Some(Self::full(head, records)?);
+                let guards = state.as_ref().map(|before| Arc::clone(&before.guards)).unwrap_or_default();
+                *state = Some(Self::full(head, records, &guards)?);
                 Ok(Touched { providers: true })
             }
             Some(state) => state.delta(head, records),
@@ -106,7 +112,7 @@ impl State {
         self.head.revision
     }
 
-    fn full(head: Push, mut records: Records) -> Result<Self, Invalid> {
+    fn full(head: Push, mut records: Records, before: &Guards) -> Result<Self, Invalid> {
         let revision = u64::try_from(head.revision).unwrap_or_default();
         let (mut snapshot, mut digest, mut keys) = (Snapshot::empty(revision), Digest::default(), 0);
         let mut ledger = HashMap::new();
@@ -130,7 +136,8 @@ impl State {
         if snapshot.key_count() != keys {
             return Err(Invalid::SharedHash);
         }
-        Ok(Self { snapshot, head, ledger, digest, keys })
+        let guards = Arc::new(before.next(snapshot.guardrails())?);
+        Ok(Self { snapshot, guards, head, ledger, digest, keys })
     }
 
     fn delta(&mut self, head: Push, records: Records) -> Result<Touched, Refused> {
@@ -151,6 +158,11 @@ impl State {
         if snapshot.key_count() != keys {
             return Err(Invalid::SharedHash.into());
         }
+        let guards = if self.guards.are_of(snapshot.guardrails()) {
+            Arc::clone(&self.guards)
+        } else {
+            Arc::new(self.guards.next(snapshot.guardrails()).map_err(Invalid::from)?)
+        };
         // Nothing fails from here on.
         for (key, hash) in hashes {
             match hash {
@@ -158,7 +170,7 @@ impl State {
                 None => self.ledger.remove(&key),
             };
         }
-        (self.snapshot, self.head, self.digest, self.keys) = (snapshot, head, digest, keys);
+        (self.snapshot, self.guards, self.head, self.digest, self.keys) = (snapshot, guards, head, digest, keys);
         Ok(touched)
     }
 

@@ -16,6 +16,7 @@ use tollgate_telemetry::{span, traceparent};
 
 use super::super::{
     Gate,
+    inspect::Guarding,
     linger::{Flight, Landed},
     parse::Outgoing,
     reserve::{Attempt, Journey},
@@ -78,6 +79,7 @@ pub(super) async fn launch(
     mut ticket: Box<Ticket>,
     attempt: Attempt,
     request: &mut Outgoing,
+    guarding: &Guarding,
     journey: &Journey,
 ) -> Result<Underway, (Box<Ticket>, Grounded)> {
     let Attempt { provider, name, output_max, secret, credential } = attempt;
@@ -98,6 +100,7 @@ pub(super) async fn launch(
         output_max,
         stream: ticket.streamed,
         is_strict: journey.is_strict(),
+        is_read: ticket.streamed && guarding.is_active(),
     };
     let headers = headers_for(request, journey);
     let Prepared { mut headers, path, body, passage, losses } =

@@ -13,6 +13,7 @@ use super::attempt::{self, Asked, Failure, Underway};
 use crate::{
     gate::{
         Gate,
+        inspect::Guarding,
         linger::{Flight, Landed},
         parse::Outgoing,
         reserve::{After, Journey},
@@ -39,7 +40,7 @@ pub(super) async fn land(
     gate: &Gate,
     registration: &Registration,
     mut own: Underway,
-    request: &mut Outgoing,
+    (request, guarding): (&mut Outgoing, &Guarding),
     journey: &mut Journey,
 ) -> (Box<Ticket>, Asked, Sent) {
     let mut patience = journey.hedge_after().map(|after| Box::pin(sleep_until(Instant::now() + after)));
@@ -70,7 +71,7 @@ pub(super) async fn land(
             }
             Event::Silence => {
                 patience = None;
-                (own, rival) = hedge(gate, own, request, journey).await;
+                (own, rival) = hedge(gate, own, (request, guarding), journey).await;
             }
         }
     }
@@ -80,7 +81,7 @@ pub(super) async fn land(
 async fn hedge(
     gate: &Gate,
     mut first: Underway,
-    request: &mut Outgoing,
+    (request, guarding): (&mut Outgoing, &Guarding),
     journey: &mut Journey,
 ) -> (Underway, Option<Underway>) {
     if !journey.goes_on_beside() {
@@ -96,7 +97,7 @@ async fn hedge(
             return (first, None);
         }
     };
-    match attempt::launch(gate, ticket, attempt, request, journey).await {
+    match attempt::launch(gate, ticket, attempt, request, guarding, journey).await {
         Ok(second) => (second, Some(first)),
         Err((ticket, _)) => {
             first.flight.trade(ticket).close(End::Refused(RefusalKind::UpstreamUnavailable));

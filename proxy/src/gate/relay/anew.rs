@@ -3,21 +3,22 @@
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER},
+    header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
 };
 use std::sync::Arc;
 use tollgate_dialect::{Dialect, ErrorClass, Metered, count};
 
 use super::{
-    Body, broken_off, garbage,
+    ANSWER_BYTES_MAX, Body, broken_off, garbage,
     gather::{self, GATHERED_BYTES_MAX, Gathered},
-    media, message_end, silent,
+    guarded, is_plain, media, message_end, silent,
     stream::Stream,
 };
 use crate::{
     gate::{
         Gate,
         forward::{Answering, Source},
+        inspect::Guarding,
         ticket::{AttemptResult, End, Ticket, Verdict},
         translate::APPROXIMATED,
     },
@@ -25,14 +26,12 @@ use crate::{
     upstream::speech::Question,
 };
 
-// The largest answer that is translated whole.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The largest error that is read.
 const ERROR_BYTES_MAX: usize = GATHERED_BYTES_MAX;
 
 /// Passes an answer on.
 pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response<Body>> {
-    let Answering { mut ticket, registration, response, secret: _, losses } = answering;
+    let Answering { mut ticket, registration, response, secret: _, losses, guarding } = answering;
     let (head, source) = response.into_parts();
     ticket.status = head.status.as_u16();
     let request_id = Arc::clone(&ticket.request_id);
@@ -57,12 +56,12 @@ pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(ticket.passage.client_stream_type()));
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         let (funds, spool) = (Arc::clone(&gate.funds), gate.spool.clone());
-        let stream = Stream::new(source, ticket, registration, silence_max, funds, spool);
+        let stream = Stream::new(source, ticket, registration, silence_max, funds, spool, guarding.filter());
         (StatusCode::OK, Body::stream(stream))
     } else if is_whole(&ticket, &head.headers) {
         headers.insert(CONTENT_TYPE, JSON);
         let gathered = gather::gather(source, &registration, silence_max, ANSWER_BYTES_MAX).await;
-        (StatusCode::OK, answered(gathered, ticket)?)
+        (StatusCode::OK, answered(gathered, ticket, &guarding)?)
     } else {
         ticket.resolve(AttemptResult::Invalid);
         return Err(ticket.refuse(garbage()));
@@ -83,10 +82,6 @@ fn keep(from: &HeaderMap, to: &mut HeaderMap, names: [HeaderName; 2]) {
     }
 }
 
-fn is_plain(headers: &HeaderMap) -> bool {
-    headers.get_all(CONTENT_ENCODING).iter().all(|value| value == "identity")
-}
-
 fn is_stream(ticket: &Ticket, headers: &HeaderMap) -> bool {
     let expected = ticket.passage.stream_type();
     ticket.streamed && is_plain(headers) && media(headers).eq_ignore_ascii_case(expected)
@@ -98,7 +93,7 @@ fn is_whole(ticket: &Ticket, headers: &HeaderMap) -> bool {
     !ticket.streamed && is_plain(headers) && is_json
 }
 
-fn answered(gathered: Gathered<Source>, mut ticket: Box<Ticket>) -> Verdict<Body> {
+fn answered(gathered: Gathered<Source>, mut ticket: Box<Ticket>, guarding: &Guarding) -> Verdict<Body> {
     let bytes = match gathered {
         Gathered::Whole(bytes) => bytes,
         Gathered::Cut(refusal) => return Err(ticket.refuse(refusal)),
@@ -124,9 +119,17 @@ fn answered(gathered: Gathered<Source>, mut ticket: Box<Ticket>) -> Verdict<Body
             return Err(ticket.refuse(garbage()));
         };
         let end = message_end(ticket.metered.insert(metered));
+        let bytes = match guarded(bytes, &mut ticket, guarding) {
+            Ok(bytes) => bytes,
+            Err(refusal) => return Err(ticket.refuse(refusal)),
+        };
         ticket.close(end);
         return Ok(Body::whole(bytes));
     }
+    let bytes = match guarded(bytes, &mut ticket, guarding) {
+        Ok(bytes) => bytes,
+        Err(refusal) => return Err(ticket.refuse(refusal)),
+    };
     let Ok(answer) = passage.provider.decode_answer(&bytes) else {
         // It was an answer, of which nobody knows the cost.
         ticket.resolve(AttemptResult::Invalid);

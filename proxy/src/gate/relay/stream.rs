@@ -22,6 +22,7 @@ use super::{body::Aborted, broken_off, follow::Follower, gather::Pile, silence::
 use crate::{
     funds::Funds,
     gate::ticket::{End, Ticket},
+    guard::Filter,
     spool::Spool,
     visits::Registration,
 };
@@ -69,11 +70,12 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
         silence_max: Duration,
         funds: Arc<Funds>,
         spool: Spool,
+        filter: Option<Filter>,
     ) -> Self {
         Self {
             holding: Follower::new(&ticket, funds, spool),
             quiet: ticket.passage.is_translated.then(|| Silence::new(PING_AFTER)),
-            track: Track::new(ticket.passage.clone()),
+            track: Track::new(ticket.passage.clone(), filter),
             source,
             ticket: Some(ticket),
             registration,
@@ -110,6 +112,10 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
                         && let Err(refusal) = self.holding.follow(ticket, &self.track)
                     {
                         return self.cut(End::Cut(refusal.kind()), &refusal);
+                    }
+                    if let Some(blocked) = self.track.blocked() {
+                        let kind = blocked.refusal().kind();
+                        return self.stop(End::Cut(kind));
                     }
                     self.turns = 0;
                     self.silence.broken();
@@ -173,7 +179,15 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     fn finish(&mut self) -> Polled {
         self.track.end(&mut self.held);
         let metered = self.track.metered();
-        self.close(if metered.complete { End::Completed } else { End::UpstreamFailed });
+        match self.track.blocked().map(|blocked| blocked.refusal().kind()) {
+            Some(kind) => self.stop(End::Cut(kind)),
+            None => self.stop(if metered.complete { End::Completed } else { End::UpstreamFailed }),
+        }
+    }
+
+    // All that is held is whole, and the last of it.
+    fn stop(&mut self, end: End) -> Polled {
+        self.close(end);
         match self.held.bytes() {
             rest if rest.is_empty() => Poll::Ready(None),
             rest => Poll::Ready(Some(Ok(Frame::data(rest)))),
@@ -199,6 +213,7 @@ impl<B: Body<Data = Bytes> + Unpin> Stream<B> {
     fn close(&mut self, end: End) {
         if let Some(mut ticket) = self.ticket.take() {
             ticket.metered = Some(self.track.metered());
+            self.track.report().tell(&mut ticket.circumstances);
             ticket.close(end);
         }
     }
@@ -235,6 +250,7 @@ impl<B> Drop for Stream<B> {
     fn drop(&mut self) {
         if let Some(ticket) = &mut self.ticket {
             ticket.metered = Some(self.track.metered());
+            self.track.report().tell(&mut ticket.circumstances);
         }
     }
 }

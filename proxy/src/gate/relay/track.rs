@@ -10,13 +10,17 @@ use tollgate_dialect::{
         invoke::{EventsToFrames, FramesToEvents},
     },
     gemini::Elements,
-    hub::{Event, StreamDecoder, StreamEncoder, Tally},
+    hub::{Begin, Delta, Event, Stop, StreamDecoder, StreamEncoder, Tally, Usage},
     sse,
 };
 use tollgate_policy::refusal::RefusalKind;
 
 use super::gather::Pile;
-use crate::{gate::ticket::Passage, refuse};
+use crate::{
+    gate::ticket::Passage,
+    guard::{Blocked, Filter, Passed, Report},
+    refuse,
+};
 
 // An event is only looked for here, so that little of one needs to be held.
 const EVENT_BYTES_MAX: usize = 1024;
@@ -32,6 +36,13 @@ pub(in crate::gate) struct Track {
     way: Way,
     // Puts events into the client's frames.
     closing: Option<Box<Closing>>,
+    guard: Option<Box<Guard>>,
+}
+
+// What looks at what is written anew, and why it ended the answer.
+struct Guard {
+    filter: Filter,
+    blocked: Option<Blocked>,
 }
 
 enum Way {
@@ -60,7 +71,7 @@ struct Closing {
 
 impl Track {
     /// The way of a stream that is passed on so.
-    pub(in crate::gate) fn new(passage: Passage) -> Self {
+    pub(in crate::gate) fn new(passage: Passage, filter: Option<Filter>) -> Self {
         let (is_framed, is_client_framed) = (passage.is_framed(), passage.is_client_framed());
         let is_plain = passage.is_plain();
         let Passage { client, provider, is_translated, is_list, forms, is_usage_hidden, .. } = passage;
@@ -84,7 +95,18 @@ impl Track {
             opening: (is_framed && !is_plain).then(Box::default),
             way,
             closing: (is_client_framed && !is_plain).then(Box::default),
+            guard: filter.map(|filter| Box::new(Guard { filter, blocked: None })),
         }
+    }
+
+    /// Why a guardrail has ended the answer: what was handed out ends in good form.
+    pub(super) fn blocked(&self) -> Option<&Blocked> {
+        self.guard.as_ref().and_then(|guard| guard.blocked.as_ref())
+    }
+
+    /// What guardrails have found since they were asked last.
+    pub(super) fn report(&mut self) -> Report {
+        self.guard.as_mut().map(|guard| guard.filter.take_report()).unwrap_or_default()
     }
 
     /// Takes what the provider sent, and adds to the pile what is for the client.
@@ -119,7 +141,8 @@ impl Track {
             }
             Way::Translated { decoder, encoder, tally, written } => {
                 let mut out = Vec::new();
-                decoder.push(&data, &mut |event| say(&event, &mut **encoder, tally, &mut out));
+                let guard = &mut self.guard;
+                decoder.push(&data, &mut |event| say(&event, &mut **encoder, guard, tally, &mut out));
                 *written = written.saturating_add(out.len() as u64);
                 out.into()
             }
@@ -153,7 +176,8 @@ impl Track {
             }
             Way::Watched { decoder, tally, .. } => decoder.end(&mut |event| tally.see(&event)),
             Way::Translated { decoder, encoder, tally, written } => {
-                decoder.end(&mut |event| say(&event, &mut **encoder, tally, &mut out));
+                let guard = &mut self.guard;
+                decoder.end(&mut |event| say(&event, &mut **encoder, guard, tally, &mut out));
                 *written = written.saturating_add(out.len() as u64);
             }
         }
@@ -253,9 +277,38 @@ impl Ends {
     }
 }
 
-fn say(event: &Event<'_>, encoder: &mut dyn StreamEncoder, tally: &mut Tally, out: &mut Vec<u8>) {
+fn say(
+    event: &Event<'_>,
+    encoder: &mut dyn StreamEncoder,
+    guard: &mut Option<Box<Guard>>,
+    tally: &mut Tally,
+    out: &mut Vec<u8>,
+) {
     tally.see(event);
-    encoder.push(event, out);
+    let Some(guard) = guard else { return encoder.push(event, out) };
+    if guard.blocked.is_some() {
+        return;
+    }
+    match guard.filter.push(event, &mut |event| encoder.push(event, out)) {
+        Passed::On => {}
+        Passed::Blocked(blocked, is_open) => {
+            end(encoder, is_open, &blocked.sentence(), tally, out);
+            guard.blocked = Some(blocked);
+        }
+    }
+}
+
+// Ends an answer as if the model had: a client that is told of an error asks again at once.
+fn end(encoder: &mut dyn StreamEncoder, is_open: bool, sentence: &str, tally: &Tally, out: &mut Vec<u8>) {
+    let usage = Usage { counters: tally.metered().counters, thinking: None };
+    let last = [
+        Event::Begin(Begin::Text),
+        Event::Delta(Delta::Text(sentence.into())),
+        Event::End,
+        Event::Stop { stop: Stop::EndTurn, usage },
+        Event::Done,
+    ];
+    is_open.then_some(Event::End).iter().chain(&last).for_each(|event| encoder.push(event, out));
 }
 
 impl std::fmt::Debug for Track {

@@ -44,8 +44,7 @@ impl Stand {
     pub(super) fn put(&self, objects: Vec<Object>) -> usize {
         let current = self.holder.load().unwrap();
         let snapshot = current.snapshot.next(current.snapshot.revision() + 1, objects, vec![]);
-        let next = Current { snapshot, pepper: current.pepper.clone(), secrets: current.secrets.clone() };
-        self.holder.install(Arc::new(next), clock::wall())
+        self.hold(snapshot)
     }
 
     // A stand whose key is the user's, and which knows who signs credentials.

@@ -93,7 +93,7 @@ fn tallied(dialect: Spoken, bytes: &[u8]) -> (u64, u64, bool, Option<String>) {
 
 impl Stand {
     // A stand whose provider speaks this, behind a base URL that ends so, and serves every model; its key may ask for each.
-    async fn speaking(dialect: Dialect, suffix: &str) -> Self {
+    pub(super) async fn speaking(dialect: Dialect, suffix: &str) -> Self {
         let stand = Self::new(&["sk-one"]).await;
         let current = stand.holder.load().unwrap();
         let provider = current.snapshot.providers()[0].as_ref().clone();

@@ -57,7 +57,7 @@ fn scene_of(script: Script, passage: Passage) -> Scene {
     let visits = Visits::default();
     let registration = visits.register(caller.clone());
     Scene {
-        stream: Stream::new(script, ticket, registration, SILENCE, Arc::default(), fake::spool()),
+        stream: Stream::new(script, ticket, registration, SILENCE, Arc::default(), fake::spool(), None),
         facts,
         visits,
         snapshot,
