@@ -18,6 +18,7 @@ use tollgate_policy::refusal::{Refusal, RefusalKind};
 mod silence;
 mod gather;
 mod follow;
+mod edit;
 mod track;
 mod anew;
 mod stream;
@@ -90,8 +91,8 @@ pub(super) async fn relay(gate: &Gate, answering: Answering) -> Verdict<Response
         head.headers.remove(CONTENT_LENGTH);
         // What the client will read is what the provider sends.
         ticket.passage.is_list = !media(&head.headers).eq_ignore_ascii_case(EVENTS);
-        // What is looked at is written anew, in the same dialect.
-        ticket.passage.is_translated = guarding.is_active();
+        // What is looked at is written anew, in the same dialect; Messages alone are only edited.
+        ticket.passage.is_translated = guarding.is_active() && ticket.passage.provider != Dialect::Anthropic;
         let (funds, spool, filter) = (Arc::clone(&gate.funds), gate.spool.clone(), guarding.filter());
         Body::stream(Stream::new(source, ticket, registration, silence_max, funds, spool, filter))
     } else {

@@ -6,7 +6,7 @@
 
 use std::{mem, sync::Arc};
 
-use tollgate_dialect::hub::{Begin, Delta, Event, Signature, Text};
+use tollgate_dialect::hub::{Begin, Delta, Event, Json, Signature, Text};
 use tollgate_policy::guardrail::Action;
 use tollgate_scan::{Form, Piece, Restorer, Stream, Vault, json::Place};
 
@@ -75,6 +75,11 @@ impl Filter {
         mem::take(&mut self.report)
     }
 
+    /// Why something does not go on that cannot be read; `None`: it may.
+    pub(crate) fn unread(&self) -> Option<Blocked> {
+        self.watch.as_ref().and_then(Watch::too_long)
+    }
+
     /// Takes an event, and hands out what goes on.
     pub(crate) fn push(&mut self, event: &Event<'_>, sink: &mut dyn FnMut(&Event<'_>)) -> Passed {
         match event {
@@ -107,11 +112,19 @@ impl Filter {
                 return Passed::On;
             }
             Begin::ToolUse { .. } => Block::Call { restorer: Restorer::new(Form::JsonString) },
-            Begin::Other { json, .. } => {
-                if let Some(blocked) = self.look(json.get().as_bytes()).1 {
+            Begin::Other { kind, json } => {
+                let (changed, blocked) = self.look(json.get().as_bytes());
+                if let Some(blocked) = blocked {
                     return Passed::Blocked(blocked, false);
                 }
-                Block::Other
+                self.block = Block::Other;
+                let changed = changed.and_then(|json| String::from_utf8(json).ok());
+                let json = match changed.map(|json| Json::from_text(Text::from(json))) {
+                    Some(Ok(changed)) => changed,
+                    _ => json.clone(),
+                };
+                sink(&Event::Begin(Begin::Other { kind: kind.clone(), json }));
+                return Passed::On;
             }
             Begin::RedactedThinking { .. } => Block::Other,
         };

@@ -15,7 +15,7 @@ use tollgate_dialect::{
 };
 use tollgate_policy::refusal::RefusalKind;
 
-use super::gather::Pile;
+use super::{edit::Edit, gather::Pile};
 use crate::{
     gate::ticket::Passage,
     guard::{Blocked, Filter, Passed, Report},
@@ -48,6 +48,8 @@ struct Guard {
 enum Way {
     /// The bytes pass. Few of the events need to be read.
     Plain(Box<StreamMeter>),
+    /// The events pass, but for what a guardrail changes.
+    Edited { meter: Box<StreamMeter>, edit: Box<Edit>, written: u64 },
     /// The bytes pass, which are frames; the events in them are read.
     Framed { events: Box<FramesToEvents>, meter: Box<StreamMeter> },
     /// The bytes pass, and each event is read.
@@ -73,40 +75,50 @@ impl Track {
     /// The way of a stream that is passed on so.
     pub(in crate::gate) fn new(passage: Passage, filter: Option<Filter>) -> Self {
         let (is_framed, is_client_framed) = (passage.is_framed(), passage.is_client_framed());
-        let is_plain = passage.is_plain();
+        let is_plain = passage.is_plain() && filter.is_none();
         let Passage { client, provider, is_translated, is_list, forms, is_usage_hidden, .. } = passage;
         let (decoder, tally) = (|| provider.stream_decoder(), Box::<Tally>::default);
-        let way = match (is_translated, provider) {
-            (true, _) => {
+        let mut guard = filter;
+        let way = match (is_translated, provider, guard.take_if(|_| !is_translated && provider == Dialect::Anthropic)) {
+            (false, Dialect::Anthropic, Some(filter)) => {
+                Way::Edited { meter: Box::default(), edit: Box::new(Edit::new(filter)), written: 0 }
+            }
+            (true, ..) => {
                 let mut encoder = if is_list { client.list_encoder_in(forms) } else { client.stream_encoder_in(forms) };
                 if is_usage_hidden {
                     encoder.hide_usage();
                 }
                 Way::Translated { decoder: decoder(), encoder, tally: tally(), written: 0 }
             }
-            (false, Dialect::Anthropic) if is_plain && is_framed => {
+            (false, Dialect::Anthropic, None) if is_plain && is_framed => {
                 Way::Framed { events: Box::default(), meter: Box::default() }
             }
-            (false, Dialect::Anthropic) => Way::Plain(Box::default()),
-            (false, _) => Way::Watched { ends: Ends::of(provider, is_list), decoder: decoder(), tally: tally() },
+            (false, Dialect::Anthropic, None) => Way::Plain(Box::default()),
+            (false, ..) => Way::Watched { ends: Ends::of(provider, is_list), decoder: decoder(), tally: tally() },
         };
         Self {
             client,
             opening: (is_framed && !is_plain).then(Box::default),
             way,
             closing: (is_client_framed && !is_plain).then(Box::default),
-            guard: filter.map(|filter| Box::new(Guard { filter, blocked: None })),
+            guard: guard.map(|filter| Box::new(Guard { filter, blocked: None })),
         }
     }
 
     /// Why a guardrail has ended the answer: what was handed out ends in good form.
     pub(super) fn blocked(&self) -> Option<&Blocked> {
-        self.guard.as_ref().and_then(|guard| guard.blocked.as_ref())
+        match &self.way {
+            Way::Edited { edit, .. } => edit.blocked(),
+            _ => self.guard.as_ref().and_then(|guard| guard.blocked.as_ref()),
+        }
     }
 
     /// What guardrails have found since they were asked last.
     pub(super) fn report(&mut self) -> Report {
-        self.guard.as_mut().map(|guard| guard.filter.take_report()).unwrap_or_default()
+        match &mut self.way {
+            Way::Edited { edit, .. } => edit.report(),
+            _ => self.guard.as_mut().map(|guard| guard.filter.take_report()).unwrap_or_default(),
+        }
     }
 
     /// Takes what the provider sent, and adds to the pile what is for the client.
@@ -127,6 +139,12 @@ impl Track {
             Way::Plain(meter) => {
                 meter.push(&data);
                 data
+            }
+            Way::Edited { meter, edit, written } => {
+                meter.push(&data);
+                let out = edit.push(&data, meter);
+                *written = written.saturating_add(out.len() as u64);
+                out
             }
             Way::Framed { events, meter } => {
                 let mut opened = Vec::new();
@@ -168,7 +186,7 @@ impl Track {
         }
         let mut out = Vec::new();
         match &mut self.way {
-            Way::Plain(_) => {}
+            Way::Plain(_) | Way::Edited { .. } => {}
             Way::Framed { events, meter } => {
                 let mut opened = Vec::new();
                 events.end(&mut opened);
@@ -191,14 +209,14 @@ impl Track {
             (None, Way::Plain(meter)) => meter.boundary(),
             (None, Way::Framed { events, .. }) => events.boundary(),
             (None, Way::Watched { ends, .. }) => ends.boundary(),
-            (None, Way::Translated { written, .. }) => *written,
+            (None, Way::Translated { written, .. } | Way::Edited { written, .. }) => *written,
         }
     }
 
     /// The counters of the input, once the stream has told them.
     pub(in crate::gate) fn input(&self) -> Option<Counters> {
         match &self.way {
-            Way::Plain(meter) | Way::Framed { meter, .. } => meter.input(),
+            Way::Plain(meter) | Way::Framed { meter, .. } | Way::Edited { meter, .. } => meter.input(),
             Way::Watched { tally, .. } | Way::Translated { tally, .. } => tally.input(),
         }
     }
@@ -206,7 +224,7 @@ impl Track {
     /// The bytes of content that passed: no output has more tokens.
     pub(super) fn output_bytes(&self) -> u64 {
         match &self.way {
-            Way::Plain(meter) | Way::Framed { meter, .. } => meter.output_bytes(),
+            Way::Plain(meter) | Way::Framed { meter, .. } | Way::Edited { meter, .. } => meter.output_bytes(),
             Way::Watched { tally, .. } | Way::Translated { tally, .. } => tally.output_bytes(),
         }
     }
@@ -214,7 +232,7 @@ impl Track {
     /// What is known so far.
     pub(in crate::gate) fn metered(&self) -> Metered {
         match &self.way {
-            Way::Plain(meter) | Way::Framed { meter, .. } => meter.metered(),
+            Way::Plain(meter) | Way::Framed { meter, .. } | Way::Edited { meter, .. } => meter.metered(),
             Way::Watched { tally, .. } | Way::Translated { tally, .. } => tally.metered(),
         }
     }
@@ -315,6 +333,7 @@ impl std::fmt::Debug for Track {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let way = match self.way {
             Way::Plain(_) => "plain",
+            Way::Edited { .. } => "edited",
             Way::Framed { .. } => "framed",
             Way::Watched { .. } => "watched",
             Way::Translated { .. } => "translated",

@@ -232,6 +232,22 @@ async fn a_blocked_answer_ends_as_if_the_model_had_and_nothing_of_the_secret_pas
     }
 }
 
+// Who sealed something in a stream finds it as it was.
+#[tokio::test]
+async fn what_is_looked_at_and_not_changed_passes_byte_for_byte() {
+    let stand = stand(vec![guardrail("secrets", OUT, Action::Redact)]).await;
+    let answer = stand.echo("nothing in here", true).await;
+    let (_, sent) = echo(said("nothing in here", true).as_bytes());
+    let events = |text: &str| {
+        text.split("\n\n").filter(|event| !event.contains("_delta\"")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(events(&answer.text), events(&sent));
+    assert_eq!(read(&answer, true).0, "nothing in here");
+    // What is whole at its end passes as it came.
+    let words = answer.text.matches("text_delta").count();
+    assert!(words <= sent.matches("text_delta").count(), "{}", answer.text);
+}
+
 #[tokio::test]
 async fn a_tools_call_is_held_until_it_is_cleared() {
     let only = RuleSource::Words(["forbidden".into()].into());
