@@ -27,8 +27,11 @@ use zeroize::Zeroizing;
 use self::engine::Engine;
 pub(crate) use self::{
     filter::{Filter, Passed},
+    screen::restored,
+};
+pub use self::{
     report::Report,
-    screen::{Screened, restored, screen},
+    screen::{Screened, screen},
     watch::{Blocked, Watch},
 };
 
@@ -43,7 +46,7 @@ pub struct Guards {
 }
 
 /// Guardrails that have their rules from one source: it is compiled once, and a text is looked at once.
-pub(crate) struct Group {
+struct Group {
     source: RuleSource,
     engine: Arc<Engine>,
     guards: Vec<Guard>,
@@ -67,7 +70,7 @@ pub struct GuardKeys {
 /// A guardrail that this replica cannot enforce.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("the guardrail {guardrail:?} cannot be enforced: {why}")]
-pub(crate) struct Unfit {
+pub struct Unfit {
     guardrail: Arc<str>,
     why: String,
 }
@@ -79,7 +82,7 @@ impl Guards {
     ///
     /// # Errors
     /// Names the first guardrail with rules that do not compile, and why.
-    pub(crate) fn next(&self, guardrails: &Arc<Vec<Arc<Guardrail>>>) -> Result<Self, Unfit> {
+    pub fn next(&self, guardrails: &Arc<Vec<Arc<Guardrail>>>) -> Result<Self, Unfit> {
         let mut groups: Vec<Group> = Vec::new();
         for guardrail in guardrails.iter().filter(|guardrail| !guardrail.disabled) {
             let group = match groups.iter_mut().find(|group| group.source == guardrail.source) {
@@ -111,7 +114,7 @@ impl Guards {
 
     /// Those that look at what the asker sends or gets; `None`: nobody does.
     #[must_use]
-    pub(crate) fn watch(&self, keys: &Arc<GuardKeys>, direction: Direction, asker: Asker<'_>) -> Option<Watch> {
+    pub fn watch(&self, keys: &Arc<GuardKeys>, direction: Direction, asker: Asker<'_>) -> Option<Watch> {
         Watch::of(self, keys, direction, asker)
     }
 
@@ -161,7 +164,7 @@ impl GuardKeys {
 
     /// The key of a session: what stands for a secret in it stands for nothing in another one.
     #[must_use]
-    pub(crate) fn session(&self, key: &KeyId, session: &str) -> SessionKey {
+    pub fn session(&self, key: &KeyId, session: &str) -> SessionKey {
         SessionKey::derive(&self.sessions, [key.as_str(), session].join("\0").as_bytes())
     }
 }

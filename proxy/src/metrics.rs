@@ -1,9 +1,9 @@
 //! What the replica counts, in the form that Prometheus reads. Labels come from closed sets and from the names of
-//! providers: never from what a client sent.
+//! providers, guardrails and rules: never from what a client sent.
 
 use std::{
     fmt,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     cost: Counter,
     unpriced: Counter,
     attempts: Family<AttemptLabels, Counter>,
+    findings: Family<FindingLabels, Counter>,
     cut: Counter,
     audit_conflicts: Counter,
     gauges: Gauges,
@@ -108,8 +109,17 @@ struct KindLabel {
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct AttemptLabels {
-    provider: std::sync::Arc<str>,
+    provider: Arc<str>,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct FindingLabels {
+    guardrail: Arc<str>,
+    rule: Arc<str>,
+    direction: &'static str,
+    action: &'static str,
+    shadow: &'static str,
 }
 
 // === impl Metrics ===
@@ -132,6 +142,7 @@ impl Metrics {
             cost: Counter::default(),
             unpriced: Counter::default(),
             attempts: Family::default(),
+            findings: Family::default(),
             cut: Counter::default(),
             audit_conflicts: Counter::default(),
             gauges: Gauges::default(),
@@ -165,6 +176,16 @@ impl Metrics {
         }
         if let Some(last) = &facts.attempt {
             self.count_attempt(&last.provider_name, last.result.word());
+        }
+        for found in &*facts.circumstances.findings {
+            let labels = FindingLabels {
+                guardrail: Arc::clone(&found.guardrail),
+                rule: Arc::clone(&found.rule),
+                direction: found.direction.word(),
+                action: found.action.word(),
+                shadow: if found.shadow { "true" } else { "false" },
+            };
+            self.findings.get_or_create(&labels).inc_by(u64::from(found.count));
         }
         self.time(facts);
     }
@@ -221,6 +242,11 @@ impl Metrics {
 
     fn register_counts(&self, registry: &mut Registry) {
         registry.register("requests", "Visits, by operation, outcome and class of status", self.requests.clone());
+        registry.register(
+            "guardrail_findings",
+            "What guardrails found, by rule and what was done",
+            self.findings.clone(),
+        );
         registry.register("refusals", "Refused and cut visits, by kind", self.refusals.clone());
         let own = "From a request's arrival to its leaving for the provider, without the time its body took to arrive";
         registry.register_with_unit("own_time", own, Unit::Seconds, self.own.clone());

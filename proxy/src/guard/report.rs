@@ -15,7 +15,7 @@ const PLACE_BYTES_MAX: usize = 96;
 
 /// Collects what was found.
 #[derive(Debug, Default)]
-pub(crate) struct Report {
+pub struct Report {
     found: Vec<Found>,
     more: u32,
 }

@@ -25,13 +25,13 @@ const STRING: u64 = 1 << 32;
 
 /// What became of a document.
 #[derive(Debug, Default)]
-pub(crate) struct Screened {
+pub struct Screened {
     /// The document with placeholders in it; `None`: it goes on as it came.
-    pub(crate) changed: Option<Vec<u8>>,
+    pub changed: Option<Vec<u8>>,
     /// What was found.
-    pub(crate) report: Report,
+    pub report: Report,
     /// Why it must not go on.
-    pub(crate) blocked: Option<Blocked>,
+    pub blocked: Option<Blocked>,
 }
 
 // A secret of the document, and what takes its place.
@@ -42,7 +42,7 @@ struct Edit {
 }
 
 /// Looks at a document. What is put in the place of secrets can be taken back with the vault; without one nothing can.
-pub(crate) fn screen(watch: &Watch, document: &[u8], vault: Option<&mut Vault>) -> Screened {
+pub fn screen(watch: &Watch, document: &[u8], vault: Option<&mut Vault>) -> Screened {
     let parts = json::parts(document);
     let (mut screened, mut edits) = (Screened::default(), Vec::new());
     for watching in &*watch.groups {

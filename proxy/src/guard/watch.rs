@@ -17,7 +17,7 @@ use super::{
 
 /// The guardrails that look at one visit in one direction.
 #[derive(Clone)]
-pub(crate) struct Watch {
+pub struct Watch {
     pub(super) direction: Direction,
     pub(super) groups: Arc<[Watching]>,
     keys: Arc<GuardKeys>,
@@ -33,7 +33,7 @@ pub(super) struct Watching {
 
 /// Something that must not go on.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Blocked {
+pub struct Blocked {
     guardrail: Arc<str>,
     what: String,
     fingerprint: Option<Fingerprint>,
@@ -114,6 +114,12 @@ impl Watch {
         };
         let guardrail = Arc::clone(&guardrail.name);
         Some(Blocked { guardrail, what, fingerprint: None, direction: self.direction, place: String::new() })
+    }
+}
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").field("direction", &self.direction).finish_non_exhaustive()
     }
 }
 

@@ -18,9 +18,9 @@ use tollgate_policy::{
 use tollgate_proto::{
     convert::fleet::item,
     fleet::v1::{
-        Checkpoint, Chunk, CredentialItem, CredentialSecret, Credentials, CustomerItem, Directive, FollowRequest,
-        FollowResponse, Heartbeat, Hello, Item, ItemKind, ItemRef, JoinRequest, JoinResponse, KeyItem, Payload,
-        ProviderItem, Push, RenewRequest, RenewResponse, SigningKey, TeamItem, Welcome,
+        Checkpoint, Chunk, CredentialItem, CredentialSecret, Credentials, CustomerItem, Directive, ExpressionItem,
+        FollowRequest, FollowResponse, GuardrailItem, Heartbeat, Hello, Item, ItemKind, ItemRef, JoinRequest,
+        JoinResponse, KeyItem, Payload, ProviderItem, Push, RenewRequest, RenewResponse, SigningKey, TeamItem, Welcome,
         fleet_service_server::{FleetService, FleetServiceServer},
         follow_request::Message as Hear,
         follow_response::Message as Say,
@@ -434,6 +434,15 @@ fn hostile(signer: &Signer, stranger: &Signer) -> Vec<Hostile> {
     same_hash.body = key_of(5, false).body;
     let other_kind = Item { kind: 42, ..key_of(11, false) };
     let nameless = item(ItemKind::Customer, format!("customer-{}", ulid(5)), &CustomerItem::default());
+    let unfit = GuardrailItem {
+        name: "mine".into(),
+        kind: "expressions".into(),
+        expressions: vec![ExpressionItem { id: "own".into(), regex: "(".into() }],
+        on_request: true,
+        action: "block".into(),
+        ..GuardrailItem::default()
+    };
+    let unfit = item(ItemKind::Guardrail, format!("guardrail-{}", ulid(5)), &unfit);
     let unknown_field =
         Item { body: [&key_of(11, false).body[..], &[0xa0, 0x06, 0x01]].concat().into(), ..key_of(11, false) };
     let gone = ItemRef { kind: ItemKind::Key.into(), id: key_of(1, false).id };
@@ -464,6 +473,7 @@ fn hostile(signer: &Signer, stranger: &Signer) -> Vec<Hostile> {
         ("garbage", sign((garbage_head, garbage)), Nack("cannot be decompressed")),
         ("unknown kind", bodied(other_kind), Nack("kind 42 is not known")),
         ("no name", bodied(nameless), Nack("name must be 1 to 256 bytes")),
+        ("a rule that does not compile", bodied(unfit), Nack("guardrail \"mine\" cannot be enforced: own")),
         ("unknown field", bodied(unknown_field), Nack("not known to this version")),
         ("shared hash", bodied(same_hash), Nack("same hash")),
         ("delta digest", sign(made(3, 4, vec![key_of(1, true)], vec![], digest(&items))), Resync("another state")),
