@@ -1,10 +1,11 @@
 """A tap: passes HTTP through unchanged and writes down what passed, as hashes.
 
-    tap.py UPSTREAM_URL LOG_FILE [facts]
+    tap.py UPSTREAM_URL LOG_FILE [facts|bodies]
 
 Prints the port it listens on. One JSON line a request: method, path, sha256 of the request body, the names and values of
 the headers that must survive, in which headers a credential came, status, sha256 and length of the answer's body; with `facts`
-what the request holds (`facts.py`). Never a body, never a credential.
+what the request holds (`facts.py`). Never a credential, and a body only with `bodies`: then those of requests, one behind the other, in
+LOG_FILE.bodies.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ LOCK = threading.Lock()
 HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "host"}
 CREDENTIALS = ("authorization", "x-api-key")
 TELLS_FACTS = sys.argv[3:] == ["facts"]
+BODIES = open(sys.argv[2] + ".bodies", "ab", buffering=0) if sys.argv[3:] == ["bodies"] else None
 KEPT = ("anthropic-", "x-claude-code-", "x-stainless-", "user-agent", "content-type", "x-app")
 
 
@@ -34,6 +36,8 @@ class Tap(http.server.BaseHTTPRequestHandler):
 
     def pass_on(self):
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if BODIES:
+            BODIES.write(body + b"\n")
         upstream = http.client.HTTPConnection(UPSTREAM.hostname, UPSTREAM.port, timeout=120)
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
         answered, length, status = hashlib.sha256(), 0, 0
