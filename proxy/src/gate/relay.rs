@@ -43,7 +43,11 @@ use super::{
     passage,
     ticket::{AttemptResult, End, Ticket, Verdict},
 };
-use crate::{refuse, upstream::sign::bare, visits::Registration};
+use crate::{
+    refuse,
+    upstream::{sign::bare, speech::Question},
+    visits::Registration,
+};
 
 /// What an answer is, as far as its passage is concerned.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -148,7 +152,8 @@ fn gathered(
 
 // A whole answer, as guardrails let it pass. What it cost is metered, whether it passes or not.
 fn guarded(bytes: Bytes, ticket: &mut Ticket, guarding: &Guarding) -> Result<Bytes, Refusal> {
-    if !guarding.is_active() {
+    // Numbers tell nothing.
+    if !guarding.is_active() || ticket.passage.question != Question::Answer {
         return Ok(bytes);
     }
     let nested: &[&str] = match ticket.passage.provider {
