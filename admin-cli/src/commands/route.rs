@@ -19,8 +19,8 @@ use crate::{
     literals::{
         name, pattern, reference,
         route::{
-            FallbackArgument, HeaderArgument, TargetArgument, balance, deadline, dialect, first_byte_timeout, region,
-            route_name, rule, used, words,
+            FallbackArgument, HeaderArgument, TargetArgument, balance, deadline, dialect, first_byte_timeout,
+            hedge_after, region, route_name, rule, used, words,
         },
     },
     output::Answer,
@@ -113,6 +113,9 @@ pub(crate) struct Rest {
     /// How long an attempt may take until its answer begins: 100ms to 1h [default: as the replica is configured]
     #[arg(long, value_name = "DURATION", value_parser = first_byte_timeout)]
     first_byte_timeout: Option<Duration>,
+    /// When the first target has not begun to answer after this long, ask another beside it; both are charged: 100ms to 10m [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = hedge_after)]
+    hedge_after: Option<Duration>,
     /// How long the whole request may take: 1s to 24h [default: as long as it takes]
     #[arg(long, value_name = "DURATION", value_parser = deadline)]
     deadline: Option<Duration>,
@@ -156,6 +159,8 @@ enum Clearable {
     Rule,
     #[value(alias = "first-byte-timeout")]
     FirstByteTimeout,
+    #[value(alias = "hedge-after")]
+    HedgeAfter,
     Deadline,
 }
 
@@ -238,7 +243,18 @@ impl Explain {
 impl Create {
     fn route(self) -> Result<v1::Route, Failure> {
         let Self { name, named, models, targets, rest, strict, disabled } = self;
-        let Rest { fallbacks, customers, teams, keys, priority, rule, balance, first_byte_timeout, deadline } = rest;
+        let Rest {
+            fallbacks,
+            customers,
+            teams,
+            keys,
+            priority,
+            rule,
+            balance,
+            first_byte_timeout,
+            hedge_after,
+            deadline,
+        } = rest;
         let name = name.or(named).or_else(|| route_name(&models));
         let name = name.ok_or_else(|| Failure::usage("no name can be made of the model: give one with --name"))?;
         let mut tiers = vec![first(targets)];
@@ -257,6 +273,7 @@ impl Create {
             rule: rule.unwrap_or_default(),
             balance: balance.unwrap_or_default(),
             first_byte_timeout,
+            hedge_after,
             deadline,
             ..v1::Route::default()
         })
@@ -266,8 +283,18 @@ impl Create {
 impl Update {
     /// Refuses what can be refused without asking anybody.
     fn check(&self) -> Result<(), Failure> {
-        let Rest { fallbacks, customers, teams, keys, priority: _, rule, balance: _, first_byte_timeout, deadline } =
-            &self.rest;
+        let Rest {
+            fallbacks,
+            customers,
+            teams,
+            keys,
+            priority: _,
+            rule,
+            balance: _,
+            first_byte_timeout,
+            hedge_after,
+            deadline,
+        } = &self.rest;
         let set = [
             (Clearable::Fallbacks, !fallbacks.is_empty()),
             (Clearable::Customers, !customers.is_empty()),
@@ -275,6 +302,7 @@ impl Update {
             (Clearable::Keys, !keys.is_empty()),
             (Clearable::Rule, rule.is_some()),
             (Clearable::FirstByteTimeout, first_byte_timeout.is_some()),
+            (Clearable::HedgeAfter, hedge_after.is_some()),
             (Clearable::Deadline, deadline.is_some()),
         ];
         if set.into_iter().any(|(field, set)| set && self.clear.contains(&field)) {
@@ -285,7 +313,18 @@ impl Update {
 
     fn request(self, found: v1::Route) -> Result<v1::UpdateRouteRequest, Failure> {
         let Self { route: _, name, models, targets, rest, strict, clear, switch } = self;
-        let Rest { fallbacks, customers, teams, keys, priority, rule, balance, first_byte_timeout, deadline } = rest;
+        let Rest {
+            fallbacks,
+            customers,
+            teams,
+            keys,
+            priority,
+            rule,
+            balance,
+            first_byte_timeout,
+            hedge_after,
+            deadline,
+        } = rest;
         let cleared = |field| clear.contains(&field);
         let list = |values: Vec<String>, field| (!values.is_empty() || cleared(field)).then_some(values);
         let text = |value: Option<String>, field| if cleared(field) { Some(String::new()) } else { value };
@@ -309,6 +348,7 @@ impl Update {
             balance: changed.field("balance", balance),
             first_byte_timeout: changed
                 .field("first_byte_timeout", wait(first_byte_timeout, Clearable::FirstByteTimeout)),
+            hedge_after: changed.field("hedge_after", wait(hedge_after, Clearable::HedgeAfter)),
             deadline: changed.field("deadline", wait(deadline, Clearable::Deadline)),
             // The tiers were read and changed here: they must not overwrite another's change of them.
             etag: if touched { found.etag } else { String::new() },
@@ -441,6 +481,7 @@ mod tests {
             (&["--clear", "teams", "--key", "k"], &["teams", "keys"], &[], ""),
             (&["--rule", "request.stream", "--balance", "latency"], &["rule", "balance"], &[], ""),
             (&["--clear", "rule", "--deadline", "10m"], &["rule", "deadline"], &[], ""),
+            (&["--clear", "hedge_after"], &["hedge_after"], &[], ""),
             (&["--clear", "deadline", "--clear", "first_byte_timeout"], &["first_byte_timeout", "deadline"], &[], ""),
         ] {
             let request = update(line).unwrap();
@@ -457,6 +498,7 @@ mod tests {
             &["--clear", "keys", "--key", "k"],
             &["--clear", "rule", "--rule", "true"],
             &["--clear", "deadline", "--deadline", "1m"],
+            &["--clear", "hedge_after", "--hedge-after", "1s"],
         ] {
             assert_eq!(update(both).unwrap_err().code, "usage", "{both:?}");
         }
@@ -467,17 +509,19 @@ mod tests {
     #[test]
     fn when_a_route_decides_and_how_long_it_waits_are_typed_or_refused() {
         let line = ["create", "r", "--model", "m", "--to", "a", "--rule", "budget.used > 0.9", "--balance", "latency"];
-        let more = ["--first-byte-timeout", "1500ms", "--deadline", "10m"];
+        let more = ["--first-byte-timeout", "1500ms", "--hedge-after", "700ms", "--deadline", "10m"];
         let RouteCommand::Create(create) = command(&[&line[..], &more[..]].concat()) else { panic!() };
         let route = create.route().unwrap();
         assert_eq!((route.rule.as_str(), route.balance.as_str()), ("budget.used > 0.9", "latency"));
         assert_eq!(route.first_byte_timeout, Some(Duration { seconds: 1, nanos: 500_000_000 }));
+        assert_eq!(route.hedge_after, Some(Duration { seconds: 0, nanos: 700_000_000 }));
         assert_eq!(route.deadline, Some(Duration { seconds: 600, nanos: 0 }));
         for (flag, text, says) in [
             ("--rule", "budget > 1", "name one of its fields"),
             ("--rule", "headers['x-a'] == 'b'", "in headers && "),
             ("--balance", "speed", "must be weight or latency"),
             ("--first-byte-timeout", "2h", "100ms to 1h"),
+            ("--hedge-after", "11m", "100ms to 10m"),
             ("--deadline", "10ms", "1s to 24h"),
         ] {
             let line = ["tollgate", "route", "create", "r", "--model", "m", "--to", "a", flag, text];

@@ -7,6 +7,7 @@ use tollgate_policy::{
     provider::{Auth, Dialect, Quirk},
     route::{
         Balance, Condition, Conditions, DEADLINE_MAX, DEADLINE_MIN, FIRST_BYTE_TIMEOUT_MAX, FIRST_BYTE_TIMEOUT_MIN,
+        HEDGE_AFTER_MAX, HEDGE_AFTER_MIN,
     },
     rule::Rule,
 };
@@ -189,6 +190,11 @@ pub(crate) fn first_byte_timeout(text: &str) -> Result<prost_types::Duration, St
         .ok_or_else(|| "must be 100ms to 1h, such as 30s".to_owned())
 }
 
+/// Parses after how long another target is asked beside the first.
+pub(crate) fn hedge_after(text: &str) -> Result<prost_types::Duration, String> {
+    wait(text, HEDGE_AFTER_MIN, HEDGE_AFTER_MAX).ok_or_else(|| "must be 100ms to 10m, such as 2s".to_owned())
+}
+
 /// Parses how long a whole request may take.
 pub(crate) fn deadline(text: &str) -> Result<prost_types::Duration, String> {
     wait(text, DEADLINE_MIN, DEADLINE_MAX).ok_or_else(|| "must be 1s to 24h, such as 10m".to_owned())
@@ -297,8 +303,12 @@ mod tests {
             let read = deadline(text).map(|wait| shown_wait(&wait));
             assert_eq!(read.unwrap_or_default(), shown, "{text}");
         }
+        for (text, shown) in [("2s", "2s"), ("100ms", "100ms"), ("600s", "10m"), ("99ms", ""), ("11m", "")] {
+            assert_eq!(hedge_after(text).map(|wait| shown_wait(&wait)).unwrap_or_default(), shown, "{text}");
+        }
         for bad in ["", "10", "-1s", "soon"] {
-            assert!(deadline(bad).is_err() && first_byte_timeout(bad).is_err(), "{bad}");
+            let read = [deadline(bad), first_byte_timeout(bad), hedge_after(bad)];
+            assert!(read.iter().all(Result::is_err), "{bad}");
         }
     }
 

@@ -181,6 +181,7 @@ routes:
     rule: "budget.used > 0.9 && 'x-team' in headers"
     balance: latency
     first_byte_timeout: 1500ms
+    hedge_after: 700ms
     deadline: 10m
 "#;
 
@@ -218,7 +219,7 @@ async fn rules_waits_and_regions_are_declared_exported_and_taken_back() {
     let exported = tollgate(&fake, &["export", "-o", "json"], "").await.json();
     let route = &exported["routes"][0];
     assert_eq!((&route["rule"], &route["balance"], &route["deadline"]), (&json!(null), &json!(null), &json!(null)));
-    assert_eq!(route["first_byte_timeout"], "1500ms");
+    assert_eq!((&route["first_byte_timeout"], &route["hedge_after"]), (&json!("1500ms"), &json!("700ms")));
     assert_eq!(
         (&exported["teams"][0]["regions"], &exported["teams"][0]["providers"]),
         (&json!(null), &json!(["anthropic", "groq"]))
@@ -263,11 +264,19 @@ async fn rules_waits_and_regions_are_typed_and_shown() {
         "region == 'eu'",
         "--clear",
         "first_byte_timeout",
+        "--clear",
+        "hedge_after",
         "--deadline",
         "90s",
     ];
     let shown = tollgate(&fake, &line, "").await.stdout;
-    assert!(shown.contains("region == 'eu'") && shown.contains("90s") && !shown.contains("1500ms"), "{shown}");
+    assert!(
+        shown.contains("region == 'eu'")
+            && shown.contains("90s")
+            && !shown.contains("1500ms")
+            && !shown.contains("700ms"),
+        "{shown}"
+    );
     let bad = tollgate(&fake, &["route", "update", "thrifty", "--rule", "colour == 'red'"], "").await;
     assert!(bad.code == 2 && bad.stderr.contains("knows nothing of \"colour\""), "{}", bad.stderr);
 }

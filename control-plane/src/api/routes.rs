@@ -26,7 +26,7 @@ use crate::{
     },
 };
 
-const CHANGEABLE: [&str; 13] = [
+const CHANGEABLE: [&str; 14] = [
     "name",
     "models",
     "customers",
@@ -39,6 +39,7 @@ const CHANGEABLE: [&str; 13] = [
     "rule",
     "balance",
     "first_byte_timeout",
+    "hedge_after",
     "deadline",
 ];
 
@@ -102,7 +103,7 @@ impl Admin {
         let tiers = fields::tiers(&mut change.txn, &wire.tiers, &mut violations).await?;
         let pace = Pace::read(&wire, &mut violations);
         let ((name, models), pace) = violations.finish(name.zip(models).zip(pace))?;
-        let Pace { rule, balance, first_byte_timeout_ms, deadline_ms } = pace;
+        let Pace { rule, balance, first_byte_timeout_ms, hedge_after_ms, deadline_ms } = pace;
         ensure_free(&mut change.txn, &name, None).await?;
         let route = Route {
             id: wire::new_id(RouteId::from_ulid)?,
@@ -116,6 +117,7 @@ impl Admin {
             rule,
             balance,
             first_byte_timeout_ms,
+            hedge_after_ms,
             deadline_ms,
             stamp: change.created(),
         };

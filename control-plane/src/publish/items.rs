@@ -147,6 +147,7 @@ pub(crate) fn route(row: &Route) -> Item {
         rule,
         balance,
         first_byte_timeout_ms,
+        hedge_after_ms,
         deadline_ms,
         stamp: _,
     } = row;
@@ -165,7 +166,7 @@ pub(crate) fn route(row: &Route) -> Item {
         balance: balance_word(*balance).to_owned(),
         first_byte_timeout_ms: first_byte_timeout_ms.unwrap_or_default(),
         deadline_ms: deadline_ms.unwrap_or_default(),
-        hedge_after_ms: 0,
+        hedge_after_ms: hedge_after_ms.unwrap_or_default(),
     };
     item(ItemKind::Route, id.to_string(), &body)
 }

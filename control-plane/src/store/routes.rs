@@ -36,6 +36,8 @@ pub struct Route {
     pub balance: Balance,
     /// How long an attempt may take until its answer begins, in milliseconds; `None`: as the replica is configured.
     pub first_byte_timeout_ms: Option<i64>,
+    /// After how long another target is asked beside the first, in milliseconds; `None`: never.
+    pub hedge_after_ms: Option<i64>,
     /// How long the whole request may take, in milliseconds; `None`: as long as it takes.
     pub deadline_ms: Option<i64>,
     /// Its history.
@@ -103,8 +105,8 @@ impl Txn {
     pub async fn route_insert(&mut self, route: &Route) -> Result<(), StoreError> {
         let insert = sql!(
             "INSERT INTO routes (id, name, models, customers, teams, keys, priority, disabled, strict, tiers, rule,
-             balance, first_byte_timeout_ms, deadline_ms, create_time, update_time, created, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
+             balance, first_byte_timeout_ms, hedge_after_ms, deadline_ms, create_time, update_time, created, revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
             route.id.as_str(),
         );
         self.execute(route.stamp.bind(route.bind(insert)?)).await?;
@@ -115,8 +117,8 @@ impl Txn {
     pub async fn route_update(&mut self, route: &Route) -> Result<(), StoreError> {
         let update = sql!(
             "UPDATE routes SET name = $2, models = $3, customers = $4, teams = $5, keys = $6, priority = $7, disabled = $8,
-             strict = $9, tiers = $10, rule = $11, balance = $12, first_byte_timeout_ms = $13, deadline_ms = $14,
-             update_time = $15, revision = $16 WHERE id = $1",
+             strict = $9, tiers = $10, rule = $11, balance = $12, first_byte_timeout_ms = $13, hedge_after_ms = $14,
+             deadline_ms = $15, update_time = $16, revision = $17 WHERE id = $1",
             route.id.as_str(),
         );
         let Stamp { update_time, revision, .. } = route.stamp;
@@ -180,6 +182,7 @@ impl Route {
             rule,
             balance,
             first_byte_timeout_ms,
+            hedge_after_ms,
             deadline_ms,
             stamp: _,
         } = self;
@@ -199,6 +202,7 @@ impl Route {
             .bind(rule)
             .bind(balance.word())
             .bind(*first_byte_timeout_ms)
+            .bind(*hedge_after_ms)
             .bind(*deadline_ms))
     }
 
@@ -223,6 +227,7 @@ impl Route {
             rule: row.text("rule")?,
             balance: row.parsed("balance", balance)?,
             first_byte_timeout_ms: row.int_opt("first_byte_timeout_ms")?,
+            hedge_after_ms: row.int_opt("hedge_after_ms")?,
             deadline_ms: row.int_opt("deadline_ms")?,
             stamp: Stamp::read(row)?,
         })

@@ -376,19 +376,20 @@ async fn when_a_route_decides_and_how_long_it_waits_is_kept_checked_and_publishe
     let plain = || route("r", &["x"], vec![tier(vec![target("p", "", 1)], &[])]);
     let usual = create(&world, v1::Route { name: "usual".into(), ..plain() }).await.unwrap();
     let paced = |route: &v1::Route| {
-        let v1::Route { rule, balance, first_byte_timeout, deadline, .. } = route.clone();
-        (rule, balance, first_byte_timeout, deadline)
+        let v1::Route { rule, balance, first_byte_timeout, hedge_after, deadline, .. } = route.clone();
+        (rule, balance, first_byte_timeout, hedge_after, deadline)
     };
-    assert_eq!(paced(&usual), (String::new(), "weight".into(), None, None));
+    assert_eq!(paced(&usual), (String::new(), "weight".into(), None, None, None));
     let wanted = v1::Route {
         rule: " budget.used > 0.9 ".into(),
         balance: "latency".into(),
         first_byte_timeout: millis(1_500),
+        hedge_after: millis(700),
         deadline: millis(600_000),
         ..plain()
     };
     let made = create(&world, wanted).await.unwrap();
-    let expect = ("budget.used > 0.9".to_owned(), "latency".to_owned(), millis(1_500), millis(600_000));
+    let expect = ("budget.used > 0.9".to_owned(), "latency".to_owned(), millis(1_500), millis(700), millis(600_000));
     assert_eq!(paced(&made), expect);
     let get = v1::GetRouteRequest { route: "r".into() };
     assert_eq!(world.routes().get_route(get).await.unwrap().into_inner(), made);
@@ -397,17 +398,20 @@ async fn when_a_route_decides_and_how_long_it_waits_is_kept_checked_and_publishe
         rule: "colour == 'red'".into(),
         balance: "speed".into(),
         first_byte_timeout: millis(99),
+        hedge_after: millis(99),
         deadline: millis(86_400_001),
         ..plain()
     };
     let refused = create(&world, bad).await;
     let said = refused.as_ref().unwrap_err().message().to_owned();
     assert!(said.contains("rule knows nothing of \"colour\": a rule is about request, caller"), "{said}");
-    assert_eq!(violations(refused), ["balance", "deadline", "first_byte_timeout", "rule"]);
+    assert_eq!(violations(refused), ["balance", "deadline", "first_byte_timeout", "hedge_after", "rule"]);
     let bounds = [
         (v1::Route { first_byte_timeout: millis(3_600_001), ..plain() }, "first_byte_timeout"),
         (v1::Route { first_byte_timeout: Some(Duration { seconds: 1, nanos: 1 }), ..plain() }, "first_byte_timeout"),
         (v1::Route { first_byte_timeout: Some(Duration { seconds: -1, nanos: 0 }), ..plain() }, "first_byte_timeout"),
+        (v1::Route { hedge_after: millis(600_001), ..plain() }, "hedge_after"),
+        (v1::Route { hedge_after: millis(1_500), ..plain() }, "hedge_after"),
         (v1::Route { deadline: millis(999), ..plain() }, "deadline"),
         (v1::Route { rule: "headers['x-team'] == 'a'".into(), ..plain() }, "rule"),
         (v1::Route { rule: "true || ".repeat(200), ..plain() }, "rule"),
@@ -418,32 +422,41 @@ async fn when_a_route_decides_and_how_long_it_waits_is_kept_checked_and_publishe
         assert_eq!(violations(update(&world, route.clone(), &[field]).await), [field], "{route:?}");
     }
 
+    // What is said apart has to fit together all the same, whichever of the two is said.
+    let late = v1::Route { id: made.id.clone(), first_byte_timeout: millis(700), ..plain() };
+    let refused = update(&world, late, &["first_byte_timeout"]).await;
+    let said = refused.as_ref().unwrap_err().message().to_owned();
+    assert!(said.contains("hedge_after must be shorter than first_byte_timeout"), "{said}");
+    assert_eq!(violations(refused), ["hedge_after"]);
+
     // Each is changed by its own name, and what is written back changes nothing.
     let revision = world.store.revision().await.unwrap();
-    let all = ["rule", "balance", "first_byte_timeout", "deadline"];
+    let all = ["rule", "balance", "first_byte_timeout", "hedge_after", "deadline"];
     assert_eq!(update(&world, made.clone(), &all).await.unwrap(), made);
     assert_eq!(world.store.revision().await.unwrap(), revision);
     let nothing = v1::Route { id: made.id.clone(), ..Default::default() };
-    let (rule, balance, timeout, deadline) = expect;
+    let (rule, balance, timeout, hedge, deadline) = expect;
     for (field, expect) in [
-        ("deadline", (rule.clone(), balance.clone(), timeout, None)),
-        ("first_byte_timeout", (rule.clone(), balance.clone(), None, None)),
-        ("balance", (rule.clone(), "weight".to_owned(), None, None)),
+        ("deadline", (rule.clone(), balance.clone(), timeout, hedge, None)),
+        ("first_byte_timeout", (rule.clone(), balance.clone(), None, hedge, None)),
+        ("hedge_after", (rule.clone(), balance.clone(), None, None, None)),
+        ("balance", (rule.clone(), "weight".to_owned(), None, None, None)),
     ] {
         assert_eq!(paced(&update(&world, nothing.clone(), &[field]).await.unwrap()), expect, "{field}");
     }
     let entry = world.log("action=route.update").await.pop().unwrap();
     let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap();
     assert_eq!(detail["changed"], json!({"balance": {"before": "latency", "after": "weight"}}));
-    let back = v1::Route { deadline, balance, first_byte_timeout: timeout, ..nothing.clone() };
-    update(&world, back, &["deadline", "balance", "first_byte_timeout"]).await.unwrap();
+    let back = v1::Route { deadline, balance, first_byte_timeout: timeout, hedge_after: hedge, ..nothing.clone() };
+    update(&world, back, &["deadline", "balance", "first_byte_timeout", "hedge_after"]).await.unwrap();
     for object in crate::fleet::told(&world).await {
         let Object::Route(sent) = object else { continue };
         let told = (sent.rule.as_ref().map(|rule| rule.text().to_owned()), sent.balance);
-        let waits = (sent.first_byte_timeout.map(|wait| wait.as_millis()), sent.deadline.map(|wait| wait.as_secs()));
+        let waits =
+            [sent.first_byte_timeout, sent.hedge_after, sent.deadline].map(|wait| wait.map(|wait| wait.as_millis()));
         let expect = match sent.id.as_str() == made.id {
-            true => ((Some(rule.clone()), Balance::Latency), (Some(1_500), Some(600))),
-            false => ((None, Balance::Weight), (None, None)),
+            true => ((Some(rule.clone()), Balance::Latency), [Some(1_500), Some(700), Some(600_000)]),
+            false => ((None, Balance::Weight), [None; 3]),
         };
         assert_eq!((told, waits), expect);
     }

@@ -26,6 +26,7 @@ pub(super) struct RouteView {
     rule: String,
     balance: String,
     first_byte_timeout: Option<String>,
+    hedge_after: Option<String>,
     deadline: Option<String>,
     etag: String,
     create_time: Option<String>,
@@ -101,6 +102,7 @@ impl RouteView {
             rule,
             balance,
             first_byte_timeout,
+            hedge_after,
             deadline,
         } = route;
         let owners = |ids: Vec<String>| ids.into_iter().map(|id| Owner { name: names.of(&id), id }).collect();
@@ -126,6 +128,7 @@ impl RouteView {
             rule,
             balance,
             first_byte_timeout: first_byte_timeout.as_ref().map(shown_wait),
+            hedge_after: hedge_after.as_ref().map(shown_wait),
             deadline: deadline.as_ref().map(shown_wait),
             etag,
             create_time: printed(create_time.as_ref()),
@@ -158,6 +161,7 @@ impl View for RouteView {
             ("rule", self.rule.clone()),
             ("balance", self.balance.clone()),
             ("first_byte_timeout", self.first_byte_timeout.clone().unwrap_or_default()),
+            ("hedge_after", self.hedge_after.clone().unwrap_or_default()),
             ("deadline", self.deadline.clone().unwrap_or_default()),
             ("priority", self.priority.to_string()),
             ("strict", if self.strict { "yes".to_owned() } else { String::new() }),

@@ -36,6 +36,8 @@ pub(crate) struct Route {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) first_byte_timeout: Option<Wait>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hedge_after: Option<Wait>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) deadline: Option<Wait>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) strict: Option<bool>,
@@ -91,6 +93,7 @@ impl Route {
             rule: self.rule.filter(|rule| !rule.is_empty()),
             balance: self.balance.filter(|balance| balance != Balance::default().word()),
             first_byte_timeout: self.first_byte_timeout.filter(is_said),
+            hedge_after: self.hedge_after.filter(is_said),
             deadline: self.deadline.filter(is_said),
             ..self
         }

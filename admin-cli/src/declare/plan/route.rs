@@ -67,6 +67,7 @@ fn route(declared: &Route, existing: Option<&Existing<Route>>, id: &str, etag: &
         rule,
         balance,
         first_byte_timeout,
+        hedge_after,
         deadline,
         strict,
         disabled,
@@ -91,6 +92,7 @@ fn route(declared: &Route, existing: Option<&Existing<Route>>, id: &str, etag: &
         rule: rule.unwrap_or_default(),
         balance: balance.unwrap_or_default(),
         first_byte_timeout: first_byte_timeout.and_then(Wait::into_wire),
+        hedge_after: hedge_after.and_then(Wait::into_wire),
         deadline: deadline.and_then(Wait::into_wire),
     }
 }

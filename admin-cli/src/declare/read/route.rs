@@ -41,6 +41,7 @@ pub(super) fn route(mut fields: Fields<'_, '_>) -> Route {
         rule: fields.parsed("rule", rule),
         balance: fields.parsed("balance", route::balance),
         first_byte_timeout: fields.parsed("first_byte_timeout", |text| wait(text, route::first_byte_timeout)),
+        hedge_after: fields.parsed("hedge_after", |text| wait(text, route::hedge_after)),
         deadline: fields.parsed("deadline", |text| wait(text, route::deadline)),
         strict: fields.boolean("strict"),
         disabled: fields.boolean("disabled"),

@@ -111,6 +111,10 @@ fn each_field_says_what_it_must_be() {
     check("routes: [{ name: r, rule: 'modell == \"a\"' }]", "routes[0].rule: knows nothing of \"modell\"");
     check("routes: [{ name: r, balance: speed }]", "routes[0].balance: must be weight or latency");
     check("routes: [{ name: r, first_byte_timeout: 2h }]", "routes[0].first_byte_timeout: must be 100ms to 1h");
+    check(
+        "routes: [{ name: r, hedge_after: 1ms }]",
+        "routes[0].hedge_after: must be 100ms to 10m, such as 2s, or none",
+    );
     check("routes: [{ name: r, deadline: 10ms }]", "routes[0].deadline: must be 1s to 24h, such as 10m, or none");
     check("keys: [{ name: k, models: [1] }]", "keys[0].models[0]: must be a text, not a number");
     check("keys: [{ name: k, models: }]", "has no value");

@@ -69,6 +69,7 @@ impl State {
             rule,
             balance,
             first_byte_timeout,
+            hedge_after,
             deadline,
         } = route;
         let name_of = |reference: &str| self.name_of(reference);
@@ -88,6 +89,7 @@ impl State {
             // What does not say knows but one way.
             balance: Some(if balance.is_empty() { Balance::default().word().to_owned() } else { balance }),
             first_byte_timeout: Some(Wait::held(first_byte_timeout)),
+            hedge_after: Some(Wait::held(hedge_after)),
             deadline: Some(Wait::held(deadline)),
             strict: Some(strict),
             disabled: Some(disabled),

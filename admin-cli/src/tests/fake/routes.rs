@@ -74,6 +74,7 @@ impl route_service_server::RouteService for Plane {
                 "rule" => route.rule = wanted.rule.clone(),
                 "balance" => route.balance = wanted.balance.clone(),
                 "first_byte_timeout" => route.first_byte_timeout = wanted.first_byte_timeout,
+                "hedge_after" => route.hedge_after = wanted.hedge_after,
                 "deadline" => route.deadline = wanted.deadline,
                 other => return Err(Status::invalid_argument(format!("{other} cannot be changed"))),
             }

@@ -107,7 +107,8 @@ pub(super) async fn merged(
         violations.add(field, format!("must be at most {SCOPE_MAX}, customers, teams and keys together"));
     }
     let tiers = if mask.has("tiers") { tiers(txn, &wire.tiers, violations).await? } else { old.tiers.clone() };
-    let Pace { rule, balance, first_byte_timeout_ms, deadline_ms } = Pace::merged(old, wire, mask, violations);
+    let Pace { rule, balance, first_byte_timeout_ms, hedge_after_ms, deadline_ms } =
+        Pace::merged(old, wire, mask, violations);
     Ok(Route {
         id: old.id.clone(),
         name: name.unwrap_or_else(|| old.name.clone()),
@@ -120,6 +121,7 @@ pub(super) async fn merged(
         rule,
         balance,
         first_byte_timeout_ms,
+        hedge_after_ms,
         deadline_ms,
         stamp: old.stamp,
     })
@@ -203,6 +205,7 @@ pub(super) fn fields_of(route: &Route) -> Fields {
         rule,
         balance,
         first_byte_timeout_ms,
+        hedge_after_ms,
         deadline_ms,
         stamp: _,
     } = route;
@@ -221,6 +224,7 @@ pub(super) fn fields_of(route: &Route) -> Fields {
         ("rule", json!(rule)),
         ("balance", json!(balance.word())),
         ("first_byte_timeout_ms", json!(first_byte_timeout_ms)),
+        ("hedge_after_ms", json!(hedge_after_ms)),
         ("deadline_ms", json!(deadline_ms)),
     ])
 }
@@ -250,6 +254,7 @@ pub(super) fn written(route: &Route) -> v1::Route {
         rule,
         balance,
         first_byte_timeout_ms,
+        hedge_after_ms,
         deadline_ms,
         stamp,
     } = route;
@@ -280,6 +285,7 @@ pub(super) fn written(route: &Route) -> v1::Route {
         rule: rule.clone(),
         balance: balance.word().to_owned(),
         first_byte_timeout: pace::written(*first_byte_timeout_ms),
+        hedge_after: pace::written(*hedge_after_ms),
         deadline: pace::written(*deadline_ms),
     }
 }

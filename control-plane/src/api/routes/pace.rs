@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use tollgate_policy::{
-    route::{Balance, DEADLINE_MAX, DEADLINE_MIN, FIRST_BYTE_TIMEOUT_MAX, FIRST_BYTE_TIMEOUT_MIN},
+    route::{
+        Balance, DEADLINE_MAX, DEADLINE_MIN, FIRST_BYTE_TIMEOUT_MAX, FIRST_BYTE_TIMEOUT_MIN, HEDGE_AFTER_MAX,
+        HEDGE_AFTER_MIN,
+    },
     rule::Rule,
 };
 use tollgate_proto::admin::v1;
@@ -17,6 +20,7 @@ pub(super) struct Pace {
     pub(super) rule: String,
     pub(super) balance: Balance,
     pub(super) first_byte_timeout_ms: Option<i64>,
+    pub(super) hedge_after_ms: Option<i64>,
     pub(super) deadline_ms: Option<i64>,
 }
 
@@ -32,6 +36,8 @@ const FIRST_BYTE_TIMEOUT: Bounds = Bounds {
     most: FIRST_BYTE_TIMEOUT_MAX,
     told: "must be 100 ms to 1 h, in whole milliseconds",
 };
+const HEDGE_AFTER: Bounds =
+    Bounds { least: HEDGE_AFTER_MIN, most: HEDGE_AFTER_MAX, told: "must be 100 ms to 10 min, in whole milliseconds" };
 const DEADLINE: Bounds =
     Bounds { least: DEADLINE_MIN, most: DEADLINE_MAX, told: "must be 1 s to 24 h, in whole milliseconds" };
 
@@ -40,8 +46,12 @@ impl Pace {
     pub(super) fn read(wire: &v1::Route, violations: &mut Violations) -> Option<Self> {
         let rule = rule(&wire.rule, violations);
         let balance = balance(&wire.balance, violations);
+        let (first_byte_timeout_ms, hedge_after_ms) =
+            (first_byte_timeout(wire, violations), hedge_after(wire, violations));
+        ensure_in_time(hedge_after_ms, first_byte_timeout_ms, violations);
         Some(Self {
-            first_byte_timeout_ms: first_byte_timeout(wire, violations),
+            first_byte_timeout_ms,
+            hedge_after_ms,
             deadline_ms: deadline(wire, violations),
             rule: rule?,
             balance: balance?,
@@ -54,11 +64,14 @@ impl Pace {
             true => first_byte_timeout(wire, violations),
             false => old.first_byte_timeout_ms,
         };
+        let hedge_after_ms = if mask.has("hedge_after") { hedge_after(wire, violations) } else { old.hedge_after_ms };
+        ensure_in_time(hedge_after_ms, first_byte_timeout_ms, violations);
         let deadline_ms = if mask.has("deadline") { deadline(wire, violations) } else { old.deadline_ms };
         Self {
             rule: mask.of("rule", || rule(&wire.rule, violations)).unwrap_or_else(|| old.rule.clone()),
             balance: mask.of("balance", || balance(&wire.balance, violations)).unwrap_or(old.balance),
             first_byte_timeout_ms,
+            hedge_after_ms,
             deadline_ms,
         }
     }
@@ -87,6 +100,17 @@ fn balance(word: &str, violations: &mut Violations) -> Option<Balance> {
 
 fn first_byte_timeout(wire: &v1::Route, violations: &mut Violations) -> Option<i64> {
     millis("first_byte_timeout", wire.first_byte_timeout.as_ref(), &FIRST_BYTE_TIMEOUT, violations)
+}
+
+fn hedge_after(wire: &v1::Route, violations: &mut Violations) -> Option<i64> {
+    millis("hedge_after", wire.hedge_after.as_ref(), &HEDGE_AFTER, violations)
+}
+
+// An attempt that is over is not helped by another beside it.
+fn ensure_in_time(hedge_after_ms: Option<i64>, first_byte_timeout_ms: Option<i64>, violations: &mut Violations) {
+    if hedge_after_ms.zip(first_byte_timeout_ms).is_some_and(|(hedge, timeout)| hedge >= timeout) {
+        violations.add("hedge_after", "must be shorter than first_byte_timeout, which ends the first attempt");
+    }
 }
 
 fn deadline(wire: &v1::Route, violations: &mut Violations) -> Option<i64> {

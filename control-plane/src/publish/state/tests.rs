@@ -319,6 +319,7 @@ fn rules_waits_and_regions_are_told_only_where_there_are_some() {
         rule: String::new(),
         balance: Balance::Weight,
         first_byte_timeout_ms: None,
+        hedge_after_ms: None,
         deadline_ms: None,
         stamp: STAMP,
     };
@@ -328,8 +329,10 @@ fn rules_waits_and_regions_are_told_only_where_there_are_some() {
     let ruled = Route { rule: "true".to_owned(), balance: Balance::Latency, ..route.clone() };
     let more = [&[10 << 3 | 2, 4], &b"true"[..], &[11 << 3 | 2, 7], b"latency"].concat();
     assert_eq!(body(items::route(&ruled)), [&plain[..], &more].concat());
-    let paced = Route { first_byte_timeout_ms: Some(100), deadline_ms: Some(1_000), ..route };
+    let paced = Route { first_byte_timeout_ms: Some(100), deadline_ms: Some(1_000), ..route.clone() };
     assert_eq!(body(items::route(&paced)), [&plain[..], &[12 << 3, 100, 13 << 3, 0xe8, 0x07]].concat());
+    let hedged = Route { hedge_after_ms: Some(100), ..route };
+    assert_eq!(body(items::route(&hedged)), [&plain[..], &[14 << 3, 100]].concat());
 
     let regions = || vec!["eu".to_owned()];
     let plain = body(items::key(&key(1, false)));

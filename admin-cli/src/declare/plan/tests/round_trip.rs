@@ -155,7 +155,7 @@ prop_compose! {
         models in collection::vec("!?[a-z*]{1,6}", 1..4), tiers in collection::vec(tier(), 1..4), priority in any::<i32>(),
         flags in any::<(bool, bool, bool, bool, bool)>(), balance in prop_oneof![Just(""), Just("weight"), Just("latency")],
         rule in prop_oneof![Just(""), Just("budget.used > 0.9"), Just("'x-a' in headers && headers['x-a'] == \"b: # c\""), Just("request.stream\n  || region == 'eu'")],
-        first_byte_timeout in option::of(100..=3_600_000_u64), deadline in option::of(1_000..=86_400_000_u64)
+        first_byte_timeout in option::of(100..=3_600_000_u64), hedge_after in option::of(100..=600_000_u64), deadline in option::of(1_000..=86_400_000_u64)
     ) -> v1::Route {
         let (customers, teams, keys, disabled, strict) = flags;
         let owner = |named: bool, id: &str| named.then(|| id.to_owned()).into_iter().collect();
@@ -166,7 +166,7 @@ prop_compose! {
         tiers[0].on.clear();
         v1::Route {
             id: format!("route-{at}"), name: format!("r{at}"), models, priority, disabled, strict, tiers,
-            rule: rule.into(), balance: balance.into(), first_byte_timeout: wait(first_byte_timeout), deadline: wait(deadline),
+            rule: rule.into(), balance: balance.into(), first_byte_timeout: wait(first_byte_timeout), hedge_after: wait(hedge_after), deadline: wait(deadline),
             customers: owner(customers, "customer-0"), teams: owner(teams, "team-0"), keys: owner(keys, "key-first"), ..Default::default()
         }
     }
