@@ -6,7 +6,7 @@ use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 14] = [
     "tollgate/admin/v1/permission.proto",
     "tollgate/admin/v1/quota.proto",
     "tollgate/admin/v1/organisation.proto",
@@ -15,6 +15,7 @@ const FILES: [&str; 13] = [
     "tollgate/admin/v1/provider.proto",
     "tollgate/admin/v1/model.proto",
     "tollgate/admin/v1/route.proto",
+    "tollgate/admin/v1/guardrail.proto",
     "tollgate/admin/v1/fleet.proto",
     "tollgate/audit/v1/audit.proto",
     "tollgate/usage/v1/usage.proto",
@@ -42,6 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .skip_debug(SECRET)
         // Sent once a stream: the other messages need not be as large.
         .boxed(".tollgate.fleet.v1.FollowRequest.message.hello")
+        // The other subject is a name.
+        .boxed(".tollgate.admin.v1.TestGuardrailRequest.subject.unsaved")
         .build_transport(true)
         .compile_fds(descriptors)?;
     Ok(())

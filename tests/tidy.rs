@@ -19,8 +19,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("core/scan", &[]),
     ("proto", &["policy", "audit"]),
     ("telemetry", &[]),
-    // dialect: explaining a route tells what a request may lose.
-    ("control-plane", &["proto", "policy", "dialect", "audit", "settings", "scim", "telemetry"]),
+    // dialect: explaining a route tells what a request may lose. scan: rules are compiled before they are kept.
+    ("control-plane", &["proto", "policy", "dialect", "audit", "scan", "settings", "scim", "telemetry"]),
     ("proxy", &["proto", "policy", "dialect", "audit", "settings", "telemetry"]),
     ("admin-cli", &["proto", "policy", "audit"]),
     ("simulator", &["dialect"]),

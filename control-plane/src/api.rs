@@ -20,6 +20,7 @@ mod service_accounts;
 mod sessions;
 mod providers;
 mod routes;
+mod guardrails;
 mod models;
 mod keys;
 mod quotas;

@@ -1,4 +1,6 @@
-//! Assembly: opens the database, binds the listeners, wires the services, and ends them in order.
+//! Assembly: opens the database, binds the listeners, wires the services ([`services`]), and ends them in order.
+
+mod services;
 
 use std::{
     io,
@@ -13,20 +15,6 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tollgate_policy::time::UnixMillis;
-use tollgate_proto::{
-    DESCRIPTORS,
-    admin::v1::{
-        binding_service_server::BindingServiceServer, budget_service_server::BudgetServiceServer,
-        customer_service_server::CustomerServiceServer, identity_service_server::IdentityServiceServer,
-        key_service_server::KeyServiceServer, model_service_server::ModelServiceServer,
-        provider_service_server::ProviderServiceServer, role_service_server::RoleServiceServer,
-        route_service_server::RouteServiceServer, service_account_service_server::ServiceAccountServiceServer,
-        session_service_server::SessionServiceServer, team_service_server::TeamServiceServer,
-        user_service_server::UserServiceServer,
-    },
-    audit::v1::audit_service_server::AuditServiceServer,
-    usage::v1::usage_service_server::UsageServiceServer,
-};
 use tonic::transport::{Identity, Server, ServerTlsConfig, server::Router};
 use tower::layer::util::{Identity as Bare, Stack};
 
@@ -243,7 +231,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let scim = Scim::new(store.clone(), Arc::clone(&principals), Arc::clone(&refusals), scim_settings(&config));
     let api = Admin::new(store.clone(), keyring, Arc::clone(&minter), fleet.clone(), signer);
     let layered = admin_server(&config)?.layer(metrics.clone()).layer(Authorize::new(principals, refusals));
-    let router = admin_services(layered, api, &fleet).await?;
+    let router = services::added(layered, api, &fleet).await?;
     let (admin, admin_address) = bind(config.admin_listen).await?;
     let (listener, fleet_address) = bind(config.fleet_listen).await?;
     let (listener_http, http_address) = bind(config.http_listen).await?;
@@ -346,45 +334,6 @@ fn admin_server(config: &Config) -> Result<Server, BuildError> {
         |path: &Path| std::fs::read(path).map_err(|source| BuildError::TlsFile { path: path.to_owned(), source });
     let identity = Identity::from_pem(read(cert)?, read(key)?);
     server.tls_config(ServerTlsConfig::new().identity(identity)).map_err(BuildError::Tls)
-}
-
-async fn admin_services(mut server: Server<Layered>, api: Admin, fleet: &Fleet) -> Result<Router<Layered>, BuildError> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<CustomerServiceServer<Admin>>().await;
-    health.set_serving::<TeamServiceServer<Admin>>().await;
-    health.set_serving::<UserServiceServer<Admin>>().await;
-    health.set_serving::<RoleServiceServer<Admin>>().await;
-    health.set_serving::<BindingServiceServer<Admin>>().await;
-    health.set_serving::<ServiceAccountServiceServer<Admin>>().await;
-    health.set_serving::<SessionServiceServer<Admin>>().await;
-    health.set_serving::<KeyServiceServer<Admin>>().await;
-    health.set_serving::<ProviderServiceServer<Admin>>().await;
-    health.set_serving::<RouteServiceServer<Admin>>().await;
-    health.set_serving::<ModelServiceServer<Admin>>().await;
-    health.set_serving::<BudgetServiceServer<Admin>>().await;
-    health.set_serving::<IdentityServiceServer<Admin>>().await;
-    health.set_serving::<UsageServiceServer<Admin>>().await;
-    health.set_serving::<AuditServiceServer<Admin>>().await;
-    let reflection = tonic_reflection::server::Builder::configure();
-    Ok(server
-        .add_service(health_service)
-        .add_service(reflection.register_encoded_file_descriptor_set(DESCRIPTORS).build_v1()?)
-        .add_service(CustomerServiceServer::new(api.clone()))
-        .add_service(TeamServiceServer::new(api.clone()))
-        .add_service(UserServiceServer::new(api.clone()))
-        .add_service(RoleServiceServer::new(api.clone()))
-        .add_service(BindingServiceServer::new(api.clone()))
-        .add_service(ServiceAccountServiceServer::new(api.clone()))
-        .add_service(SessionServiceServer::new(api.clone()))
-        .add_service(KeyServiceServer::new(api.clone()))
-        .add_service(ProviderServiceServer::new(api.clone()))
-        .add_service(RouteServiceServer::new(api.clone()))
-        .add_service(ModelServiceServer::new(api.clone()))
-        .add_service(BudgetServiceServer::new(api.clone()))
-        .add_service(fleet.replica_service())
-        .add_service(IdentityServiceServer::new(api.clone()))
-        .add_service(UsageServiceServer::new(api.clone()))
-        .add_service(AuditServiceServer::new(api)))
 }
 
 // === impl App ===

@@ -1,7 +1,7 @@
 //! UsageIntakeService: takes what replicas report, each record once.
 //!
 //! One transaction stores a batch: the records, their sums, how far the run is stored, what they charge to budgets, and the
-//! audit entry of each record, as the replica wrote it. A visit of nobody has its entry alone.
+//! audit entry of each record, as the replica wrote it, with what guardrails found by it. A visit of nobody has its entry alone.
 //! The row of the run is locked first, so that reports of one run follow each other, on whichever control plane they arrive.
 //! A batch that begins behind a gap stores nothing and is answered with the last sequence without one.
 
@@ -26,6 +26,7 @@ use self::evidence::Evidence;
 mod charges;
 mod entry;
 mod evidence;
+mod findings;
 
 /// The most records of one report, as the contract says.
 pub const RECORDS_MAX: usize = 500;
@@ -107,7 +108,10 @@ impl Intake {
         }
         txn.usage_chain_move(replica, *incarnation, &chain).await?;
         drafts.extend(told.into_iter().map(entry::here));
-        audit::append_drafts(&mut txn, drafts).await?;
+        let mut found = findings::of(&drafts);
+        let first = audit::append_drafts(&mut txn, drafts).await?;
+        found.iter_mut().for_each(|finding| finding.at.index += first);
+        txn.findings_insert(&found).await?;
         txn.commit().await?;
         self.alerts.told(passed.len());
         Ok(through)

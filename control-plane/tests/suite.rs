@@ -24,6 +24,9 @@ mod providers;
 #[path = "suite/routes.rs"]
 mod routes;
 #[cfg(test)]
+#[path = "suite/guardrails.rs"]
+mod guardrails;
+#[cfg(test)]
 #[path = "suite/models.rs"]
 mod models;
 #[cfg(test)]

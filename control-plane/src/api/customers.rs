@@ -11,6 +11,7 @@ use super::{
     authorize::Authorized,
     failure::Failure,
     filter::Filter,
+    guardrails,
     mask::Mask,
     page::Page,
     quotas::{self, Asked},
@@ -177,6 +178,7 @@ impl Admin {
         }
         let named = format!("customer '{}'", customer.name);
         routes::ensure_unnamed(&mut change.txn, customer.id.as_str(), &named, &target).await?;
+        guardrails::ensure_unnamed(&mut change.txn, customer.id.as_str(), &named, &target).await?;
         change.txn.customer_delete(&customer.id, change.revision).await?;
         change.finish(Done { target: &target, before: Some(fields_of(&customer)), ..Done::default() }).await?;
         Ok(())

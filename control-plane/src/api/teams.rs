@@ -18,6 +18,7 @@ use super::{
     customers,
     failure::Failure,
     filter::Filter,
+    guardrails,
     mask::Mask,
     page::Page,
     providers,
@@ -227,6 +228,7 @@ impl Admin {
         }
         let named = format!("team '{}'", team.name);
         routes::ensure_unnamed(&mut change.txn, team.id.as_str(), &named, &target).await?;
+        guardrails::ensure_unnamed(&mut change.txn, team.id.as_str(), &named, &target).await?;
         change.txn.team_delete(&team.id, change.revision).await?;
         change.finish(Done { target: &target, before: Some(fields_of(&team)), ..Done::default() }).await?;
         Ok(())

@@ -4,20 +4,23 @@ use std::collections::HashMap;
 
 use tollgate_policy::{
     credential::TokenKey,
+    guardrail::{Allowed, Directions, RuleSource},
     id::{CustomerId, KeyId, ProviderId, TeamId},
     route::{Balance, Scope},
     snapshot::{EndedSession, Model, Object, ObjectRef},
+    time::UnixMillis,
 };
 use tollgate_proto::{
     convert::fleet::{InvalidItem, audit_word, item},
     fleet::v1::{
-        CredentialItem, CustomerItem, EndedSessionItem, Item, ItemKind, KeyItem, ModelItem, ProviderItem, RouteItem,
-        RouteTierItem, TeamItem, TokenKeyItem, UserItem,
+        AllowedItem, CredentialItem, CustomerItem, EndedSessionItem, ExpressionItem, GuardrailItem, Item, ItemKind,
+        KeyItem, ModelItem, ProviderItem, RouteItem, RouteTierItem, TeamItem, TokenKeyItem, UserItem,
     },
     push,
 };
 
 use crate::store::{
+    guardrails::{self, Allowance, Guardrail, Owners},
     keys::Key,
     organisation::{Customer, Team, User},
     providers::{Credential, Provider},
@@ -169,6 +172,56 @@ pub(crate) fn route(row: &Route) -> Item {
         hedge_after_ms: hedge_after_ms.unwrap_or_default(),
     };
     item(ItemKind::Route, id.to_string(), &body)
+}
+
+pub(crate) fn guardrail(row: &Guardrail) -> Item {
+    let Guardrail {
+        id,
+        name,
+        disabled,
+        source,
+        rules,
+        directions: Directions { request, response },
+        action,
+        shadow,
+        owners: Owners { customers, teams },
+        keys,
+        models,
+        allowed,
+        stamp: _,
+    } = row;
+    let bare = GuardrailItem {
+        name: name.to_string(),
+        disabled: *disabled,
+        kind: guardrails::kind(source).to_owned(),
+        rules: rules.clone(),
+        on_request: *request,
+        on_response: *response,
+        action: action.word().to_owned(),
+        shadow: *shadow,
+        customers: customers.iter().map(CustomerId::to_string).collect(),
+        teams: teams.iter().map(TeamId::to_string).collect(),
+        keys: keys.clone(),
+        models: models.clone(),
+        allowed: allowed.iter().map(allowed_item).collect(),
+        ..GuardrailItem::default()
+    };
+    let body = match source {
+        RuleSource::Secrets { builtin, file } => {
+            GuardrailItem { builtin: *builtin, rule_file: file.as_deref().unwrap_or_default().to_owned(), ..bare }
+        }
+        RuleSource::Expressions(expressions) => {
+            GuardrailItem { expressions: expressions.iter().map(ExpressionItem::from).collect(), ..bare }
+        }
+        RuleSource::Words(words) => GuardrailItem { words: words.iter().map(ToString::to_string).collect(), ..bare },
+    };
+    item(ItemKind::Guardrail, id.to_string(), &body)
+}
+
+// Why something is let pass concerns nobody but the control plane.
+fn allowed_item(row: &Allowance) -> AllowedItem {
+    let Allowance { fingerprint, until_ms, reason: _ } = row;
+    AllowedItem::from(&Allowed { fingerprint: *fingerprint, until: until_ms.map(UnixMillis::new) })
 }
 
 pub(crate) fn model(row: &Model) -> Item {

@@ -128,6 +128,7 @@ impl State {
             keys,
             providers,
             routes,
+            guardrails,
             models,
             token_keys,
             ended_sessions,
@@ -140,6 +141,7 @@ impl State {
         names.extend(users.iter().map(|row| name(ItemKind::User, &row.id)));
         names.extend(keys.iter().map(|row| name(ItemKind::Key, &row.id)));
         names.extend(routes.iter().map(|row| name(ItemKind::Route, &row.id)));
+        names.extend(guardrails.iter().map(|row| name(ItemKind::Guardrail, &row.id)));
         names.extend(models.iter().map(|row| name(ItemKind::Model, &push::model_id(&row.vendor, &row.name))));
         names.extend(token_keys.iter().map(|row| name(ItemKind::TokenKey, &row.id())));
         names.extend(ended_sessions.iter().map(|row| name(ItemKind::EndedSession, &row.id)));
@@ -220,6 +222,7 @@ impl State {
             keys,
             providers,
             routes,
+            guardrails,
             models,
             token_keys,
             ended_sessions,
@@ -236,6 +239,7 @@ impl State {
         let plain = plain.chain(token_keys.iter().map(items::token_key));
         let plain = plain.chain(ended_sessions.iter().map(items::ended_session));
         let plain = plain.chain(routes.iter().map(items::route));
+        let plain = plain.chain(guardrails.iter().map(items::guardrail));
         for item in plain.chain(models.iter().map(items::model)) {
             names.insert(self.put(item));
         }

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use tollgate_policy::{
     credential::TokenKey,
-    id::{CustomerId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
+    id::{CustomerId, GuardrailId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
     snapshot::{EndedSession, Model, ObjectRef},
 };
 
 use super::{
     Row, Store, StoreError, Txn,
+    guardrails::Guardrail,
     keys::Key,
     organisation::{Customer, Team, User},
     providers::{Credential, Provider},
@@ -35,6 +36,8 @@ pub struct Changes {
     pub providers: Vec<Provider>,
     /// Routes.
     pub routes: Vec<Route>,
+    /// Guardrails.
+    pub guardrails: Vec<Guardrail>,
     /// Models of the catalogue, with the price that holds.
     pub models: Vec<Model>,
     /// Keys that sign developers' credentials.
@@ -74,6 +77,7 @@ impl Txn {
             keys: self.owners(sql!("SELECT * FROM keys WHERE revision > $1", after), Key::read).await?,
             providers: self.changed_providers(after).await?,
             routes: self.routes_changed(after).await?,
+            guardrails: self.guardrails_changed(after).await?,
             models: self.models_changed(after).await?,
             token_keys: self.token_keys_changed(after).await?,
             ended_sessions: self.sessions_ended(after).await?,
@@ -133,6 +137,7 @@ fn tombstone(row: &Row) -> Result<ObjectRef, StoreError> {
         KeyId::NOUN => ObjectRef::Key(row.parsed("id", KeyId::parse)?),
         ProviderId::NOUN => ObjectRef::Provider(row.parsed("id", ProviderId::parse)?),
         RouteId::NOUN => ObjectRef::Route(row.parsed("id", RouteId::parse)?),
+        GuardrailId::NOUN => ObjectRef::Guardrail(row.parsed("id", GuardrailId::parse)?),
         SessionId::NOUN => ObjectRef::EndedSession(row.parsed("id", SessionId::parse)?),
         TOKEN_KEY => ObjectRef::TokenKey(row.text("id")?.into()),
         MODEL => row.parsed("id", |id| match id.split_once('/') {

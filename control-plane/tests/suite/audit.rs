@@ -43,7 +43,16 @@ over_both! {
 }
 
 // Records with entries as a replica writes them, in a chain behind that link. Returns the link of the last one.
-pub(crate) fn chained(mut records: Vec<Record>, mut previous: Hash) -> (Vec<Record>, Hash) {
+pub(crate) fn chained(records: Vec<Record>, previous: Hash) -> (Vec<Record>, Hash) {
+    chained_as(records, previous, told)
+}
+
+// The same with entries of one's own.
+pub(crate) fn chained_as(
+    mut records: Vec<Record>,
+    mut previous: Hash,
+    told: impl Fn(&Record) -> Entry,
+) -> (Vec<Record>, Hash) {
     for record in &mut records {
         let body = told(record).encode().unwrap();
         let salt = [u8::try_from(record.sequence % 200).unwrap(); 16];

@@ -21,10 +21,10 @@ use tollgate_control_plane::{
 use tollgate_proto::{
     admin::v1::{
         self, budget_service_client::BudgetServiceClient, customer_service_client::CustomerServiceClient,
-        identity_service_client::IdentityServiceClient, key_service_client::KeyServiceClient,
-        provider_service_client::ProviderServiceClient, replica_service_client::ReplicaServiceClient,
-        route_service_client::RouteServiceClient, team_service_client::TeamServiceClient,
-        user_service_client::UserServiceClient,
+        guardrail_service_client::GuardrailServiceClient, identity_service_client::IdentityServiceClient,
+        key_service_client::KeyServiceClient, provider_service_client::ProviderServiceClient,
+        replica_service_client::ReplicaServiceClient, route_service_client::RouteServiceClient,
+        team_service_client::TeamServiceClient, user_service_client::UserServiceClient,
     },
     audit::v1::{self as audit_v1, audit_service_client::AuditServiceClient},
     usage::v1::usage_service_client::UsageServiceClient,
@@ -225,6 +225,10 @@ impl World {
 
     pub(crate) fn routes(&self) -> RouteServiceClient<Authorised> {
         RouteServiceClient::new(self.authorised())
+    }
+
+    pub(crate) fn guardrails(&self) -> GuardrailServiceClient<Authorised> {
+        GuardrailServiceClient::new(self.authorised())
     }
 
     pub(crate) fn budgets(&self) -> BudgetServiceClient<Authorised> {

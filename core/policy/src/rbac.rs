@@ -103,6 +103,7 @@ pub const SYSTEM_ROLES: [SystemRole; 4] = [
             "binding.read",
             "budget.read",
             "customer.read",
+            "guardrail.read",
             "key.read",
             "model.read",
             "provider.read",

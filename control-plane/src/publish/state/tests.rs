@@ -97,6 +97,7 @@ fn changes(revision: i64) -> Changes {
         keys: vec![],
         providers: vec![],
         routes: vec![],
+        guardrails: vec![],
         models: vec![],
         token_keys: vec![],
         ended_sessions: vec![],

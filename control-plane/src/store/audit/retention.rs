@@ -83,6 +83,7 @@ impl Txn {
     /// Takes the entries away that are pruned by this head, and the checkpoints before the last of them. That one stays.
     pub async fn audit_prune(&mut self, head: &Head) -> Result<u64, StoreError> {
         let pruned = self.execute(sql!("DELETE FROM audit_entries WHERE idx <= $1", head.pruned)).await?;
+        self.findings_prune(head.pruned).await?;
         self.execute(sql!("DELETE FROM audit_checkpoints WHERE size < $1", head.pruned)).await?;
         Ok(pruned)
     }
@@ -104,6 +105,7 @@ impl Txn {
         }
         update.push(" WHERE idx = ");
         update.push_bind(found.index);
+        self.findings_erase(found.index).await?;
         Ok(self.execute(update).await? == 1)
     }
 }
