@@ -9,6 +9,7 @@ pub(crate) mod user;
 pub(crate) mod key;
 pub(crate) mod provider;
 pub(crate) mod route;
+pub(crate) mod guardrail;
 pub(crate) mod model;
 pub(crate) mod budget;
 pub(crate) mod role;
@@ -63,6 +64,9 @@ pub(crate) enum Command {
     /// Routes: to which providers and models the requests for a model go
     #[command(subcommand)]
     Route(route::RouteCommand),
+    /// Guardrails: what is looked for in prompts and answers, what is done, and what was found
+    #[command(subcommand)]
+    Guardrail(guardrail::GuardrailCommand),
     /// Models and their prices
     #[command(subcommand)]
     Model(model::ModelCommand),
@@ -171,6 +175,8 @@ pub(crate) async fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Result
             Declarative::Diff(diff) => diff.run(&context).await,
             // An export and a live tail are written while they come.
             Declarative::None(Command::Audit(audit)) => Box::pin(audit.run(&context, surroundings)).await,
+            // A text that is tried may come from standard input.
+            Declarative::None(Command::Guardrail(command)) => Box::pin(command.run(&context, surroundings)).await,
             Declarative::None(command) => Box::pin(call(command, &context)).await,
         }
     };
@@ -208,6 +214,7 @@ async fn call(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Apply(_)
         | Command::Diff(_)
         | Command::Audit(_)
+        | Command::Guardrail(_)
         | Command::Completions(_)
         | Command::Version
         | Command::Login(_)

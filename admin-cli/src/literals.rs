@@ -3,6 +3,7 @@
 pub(crate) mod audit;
 pub(crate) mod quota;
 pub(crate) mod route;
+pub(crate) mod guardrail;
 
 use std::{fmt, str::FromStr};
 

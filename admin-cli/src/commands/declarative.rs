@@ -1,6 +1,10 @@
 //! `tollgate apply`, `diff` and `export`: the declarative file.
 
-use std::{fs::File, io::Write, path::PathBuf};
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use tollgate_proto::admin::v1;
@@ -34,7 +38,7 @@ References such as env://NAME are kept. A secret that the control plane stores i
 reads as: keep it, if it is still this one.";
 
 /// What an export writes.
-const EVERYTHING: [Kind; 10] = [
+const EVERYTHING: [Kind; 11] = [
     Kind::Customer,
     Kind::Team,
     Kind::User,
@@ -42,6 +46,7 @@ const EVERYTHING: [Kind; 10] = [
     Kind::Model,
     Kind::Key,
     Kind::Route,
+    Kind::Guardrail,
     Kind::Role,
     Kind::ServiceAccount,
     Kind::Binding,
@@ -120,9 +125,21 @@ impl Source {
             File::open(&self.file).and_then(|mut file| read_bounded(&mut file))
         };
         let text = text.map_err(|error| Failure::unreadable(&file, &error))?;
-        let document = read::read(&text).map_err(|mistakes| mistaken(&file, mistakes))?;
+        let mut document = read::read(&text).map_err(|mistakes| mistaken(&file, mistakes))?;
+        let directory = if standard { None } else { self.file.parent() };
+        rule_files(&mut document, directory.unwrap_or(Path::new("")))?;
         Ok(Declared { file, document, prune: self.prune })
     }
+}
+
+// Reads the rule files that a document names, relative to the directory in which it lies.
+fn rule_files(document: &mut Document, directory: &Path) -> Result<(), Failure> {
+    for guardrail in &mut document.guardrails {
+        let Some(path) = guardrail.rule_file.as_ref().map(|path| directory.join(path)) else { continue };
+        let read = File::open(&path).and_then(|mut file| read_bounded(&mut file));
+        guardrail.rules_toml = Some(read.map_err(|error| Failure::unreadable(&path.display().to_string(), &error))?);
+    }
+    Ok(())
 }
 
 impl Declared {
@@ -149,6 +166,7 @@ impl ApplyReady {
         let report =
             show::Report { applied: Some(progress.applied), secrets: progress.secrets, ..show::Report::new(&plan) };
         let answer = shown(context.format, &report, text)?;
+        let answer = progress.remarks.into_iter().fold(answer, Answer::note);
         match outcome {
             Ok(()) if report.secrets.is_empty() => Ok(answer),
             Ok(()) => Ok(answer.note("secrets are shown this once; keep them now")),
@@ -200,6 +218,7 @@ fn needs(document: &Document) -> Vec<Kind> {
             Kind::Binding => &[Kind::Role, Kind::ServiceAccount, Kind::User, Kind::Team, Kind::Customer],
             Kind::Team => &[Kind::Customer],
             Kind::User => &[Kind::Team],
+            Kind::Guardrail => &[Kind::Customer, Kind::Team],
             Kind::Key => &[Kind::Team, Kind::User, Kind::Provider],
             Kind::Route => &[Kind::Provider, Kind::Customer, Kind::Team, Kind::Key],
         });
@@ -234,6 +253,9 @@ async fn lists(context: &Context, needs: &[Kind], declared: &[Model]) -> Result<
     }
     if needs.contains(&Kind::Route) {
         lists.routes = super::route::all(context, None, String::new()).await?;
+    }
+    if needs.contains(&Kind::Guardrail) {
+        lists.guardrails = super::guardrail::all(context, None, String::new()).await?;
     }
     if needs.contains(&Kind::Role) {
         lists.roles = super::role::all(context, None, String::new()).await?;
@@ -284,6 +306,7 @@ mod tests {
         check(&[Kind::Team], &[Kind::Customer, Kind::Team]);
         check(&[Kind::User], &[Kind::Customer, Kind::Team, Kind::User]);
         check(&[Kind::Route], &[Kind::Provider, Kind::Customer, Kind::Team, Kind::Key, Kind::Route]);
+        check(&[Kind::Guardrail], &[Kind::Customer, Kind::Team, Kind::Guardrail]);
         check(&[Kind::Key], &[Kind::Provider, Kind::Customer, Kind::Team, Kind::User, Kind::Key]);
     }
 

@@ -25,6 +25,8 @@ pub(crate) struct Progress {
     pub(crate) applied: usize,
     /// The secrets of keys that were created.
     pub(crate) secrets: Vec<NewSecret>,
+    /// What was remarked of rule files.
+    pub(crate) remarks: Vec<String>,
     /// The newest etag of each provider that was written.
     etags: BTreeMap<String, String>,
 }
@@ -65,6 +67,10 @@ impl Progress {
             }
             Call::Model(model, _) => drop(client.models().set_model(v1::SetModelRequest { model: Some(model) }).await?),
             Call::Route(write) => access::route(client, write).await?,
+            Call::Guardrail(write) => {
+                let (name, remarks) = access::guardrail(client, write).await?;
+                self.remarks.extend(remarks.into_iter().map(|remark| format!("guardrail {name}: {remark}")));
+            }
             Call::Role(write) => access::role(client, write).await?,
             Call::ServiceAccount(write) => access::service_account(client, write).await?,
             Call::Binding { ends, begins } => access::binding(client, ends, begins).await?,

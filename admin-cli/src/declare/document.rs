@@ -1,6 +1,7 @@
 //! What a declarative file can say. The same types describe what the control plane has, with every field set.
 
 pub(crate) mod access;
+pub(crate) mod guardrail;
 pub(crate) mod quota;
 pub(crate) mod route;
 
@@ -14,6 +15,7 @@ use zeroize::Zeroizing;
 use super::tree::Place;
 use crate::literals::{audit::Audit, is_reference};
 use access::{Binding, Role, SelfServed, ServiceAccount};
+use guardrail::Guardrail;
 use quota::Quota;
 use route::Route;
 
@@ -31,6 +33,7 @@ pub(crate) enum Kind {
     User,
     Key,
     Route,
+    Guardrail,
     Role,
     ServiceAccount,
     Binding,
@@ -53,6 +56,8 @@ pub(crate) struct Document {
     pub(crate) keys: Vec<Key>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) routes: Vec<Route>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) guardrails: Vec<Guardrail>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) roles: Vec<Role>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -303,6 +308,7 @@ impl Kind {
             Self::Model => "models",
             Self::Key => "keys",
             Self::Route => "routes",
+            Self::Guardrail => "guardrails",
             Self::Role => "roles",
             Self::ServiceAccount => "service_accounts",
             Self::Binding => "bindings",
@@ -319,6 +325,7 @@ impl Kind {
             Self::Model => "model",
             Self::Key => "key",
             Self::Route => "route",
+            Self::Guardrail => "guardrail",
             Self::Role => "role",
             Self::ServiceAccount => "service-account",
             Self::Binding => "binding",

@@ -2,6 +2,7 @@
 
 mod access;
 mod credentials;
+mod guardrail;
 mod resolve;
 mod route;
 mod wire;
@@ -77,6 +78,7 @@ pub(crate) enum Call {
     Model(v1::Model, bool),
     ModelReset(String),
     Route(Write<v1::Route>),
+    Guardrail(Write<v1::Guardrail>),
     Role(Write<v1::Role>),
     ServiceAccount(Write<v1::ServiceAccount>),
     /// The id and etag of the binding that ends, and the one that takes its place.
@@ -129,6 +131,7 @@ pub(crate) fn plan(state: &State, document: &Document, prune: bool) -> Result<Pl
     drafting.users();
     drafting.keys();
     drafting.routes();
+    drafting.guardrails();
     drafting.roles();
     drafting.service_accounts();
     drafting.bindings();
@@ -163,6 +166,7 @@ impl fmt::Debug for Call {
             Self::ModelReset(_) => "ModelReset",
             Self::Key { .. } => "Key",
             Self::Route(_) => "Route",
+            Self::Guardrail(_) => "Guardrail",
             Self::Role(_) => "Role",
             Self::ServiceAccount(_) => "ServiceAccount",
             Self::Binding { .. } => "Binding",
@@ -301,11 +305,12 @@ impl Drafting<'_> {
         }
     }
 
-    // Bindings, routes and keys first and providers last: what refers goes before what is referred to.
+    // Bindings, routes, guardrails and keys first and providers last: what refers goes before what is referred to.
     fn prune(&mut self) {
         self.prune_bindings();
         self.prune_access();
         self.prune_routes();
+        self.prune_guardrails();
         let (state, document) = (self.state, self.document);
         let sections = &document.sections;
         let gone = |kind: Kind, names: Vec<&String>, declared: Vec<&String>| -> Vec<String> {
@@ -374,6 +379,7 @@ impl Drafting<'_> {
                 | Call::Provider(Write::Create(_))
                 | Call::Model(_, true)
                 | Call::Route(Write::Create(_))
+                | Call::Guardrail(Write::Create(_))
                 | Call::Key { write: Some(Write::Create(_)), .. }
         ) || access::creates(&call);
         let action = if created { Action::Create } else { Action::Update };

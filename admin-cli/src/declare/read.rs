@@ -2,6 +2,7 @@
 
 mod access;
 mod fields;
+mod guardrail;
 mod provider;
 mod quota;
 mod route;
@@ -43,6 +44,7 @@ fn add(document: &mut Document, tree: &Node, mistakes: &mut Vec<Mistake>) {
     document.keys.extend(section(&mut fields, Kind::Key, &mut document.sections, key));
     document.providers.extend(section(&mut fields, Kind::Provider, &mut document.sections, provider::provider));
     document.routes.extend(section(&mut fields, Kind::Route, &mut document.sections, route::route));
+    document.guardrails.extend(section(&mut fields, Kind::Guardrail, &mut document.sections, guardrail::guardrail));
     document.roles.extend(section(&mut fields, Kind::Role, &mut document.sections, access::role));
     document.service_accounts.extend(section(
         &mut fields,
@@ -231,6 +233,7 @@ fn repeated(document: &Document, mistakes: &mut Vec<Mistake>) {
         users,
         keys,
         routes,
+        guardrails,
         roles,
         service_accounts,
         bindings,
@@ -246,6 +249,7 @@ fn repeated(document: &Document, mistakes: &mut Vec<Mistake>) {
     let titles: Vec<_> = bindings.iter().map(|each| (each.title(), each.place)).collect();
     unique(Kind::Binding, titles.iter().map(|each| (each.0.as_str(), each.1)), mistakes);
     unique(Kind::Route, routes.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
+    unique(Kind::Guardrail, guardrails.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
     unique(Kind::Key, keys.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
 }
 

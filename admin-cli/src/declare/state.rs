@@ -1,6 +1,7 @@
 //! What the control plane has, in the words of the declarative file: every field set, names instead of ids, lists in order.
 
 mod access;
+mod guardrail;
 mod route;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use super::document::{
     Credential, Customer, Document, Dollars, Expires, Key, LongContext, Model, Provider, Rates, Secret, Team, Tier,
     User,
     access::{Binding, SelfServed, ServiceAccount},
+    guardrail::Guardrail,
     quota::Quota,
     route::Route,
 };
@@ -36,6 +38,7 @@ pub(crate) struct Lists {
     pub(crate) models: Vec<v1::Model>,
     pub(crate) keys: Vec<v1::Key>,
     pub(crate) routes: Vec<v1::Route>,
+    pub(crate) guardrails: Vec<v1::Guardrail>,
     pub(crate) roles: Vec<v1::Role>,
     pub(crate) service_accounts: Vec<v1::ServiceAccount>,
     pub(crate) bindings: Vec<v1::Binding>,
@@ -51,6 +54,7 @@ pub(crate) struct State {
     pub(crate) models: BTreeMap<String, ExistingModel>,
     pub(crate) keys: BTreeMap<String, Existing<Key>>,
     pub(crate) routes: BTreeMap<String, Existing<Route>>,
+    pub(crate) guardrails: BTreeMap<String, Existing<Guardrail>>,
     pub(crate) roles: BTreeMap<String, ExistingRole>,
     pub(crate) service_accounts: BTreeMap<String, Existing<ServiceAccount>>,
     /// By what tells them apart, as people read it.
@@ -78,8 +82,19 @@ pub(crate) struct ExistingModel {
 impl State {
     /// Reads what the control plane returned.
     pub(crate) fn new(lists: Lists) -> Self {
-        let Lists { customers, teams, users, providers, models, keys, routes, roles, service_accounts, bindings } =
-            lists;
+        let Lists {
+            customers,
+            teams,
+            users,
+            providers,
+            models,
+            keys,
+            routes,
+            guardrails,
+            roles,
+            service_accounts,
+            bindings,
+        } = lists;
         let mut names: BTreeMap<String, String> = BTreeMap::new();
         names.extend(customers.iter().map(|each| (each.id.clone(), each.name.clone())));
         names.extend(teams.iter().map(|each| (each.id.clone(), each.name.clone())));
@@ -102,6 +117,8 @@ impl State {
         let bindings = bindings.map(|each| (each.value.title(), each)).collect();
         state.bindings = bindings;
         state.routes = routes.into_iter().map(|each| (each.name.clone(), state.existing_route(each))).collect();
+        state.guardrails =
+            guardrails.into_iter().map(|each| (each.name.clone(), state.existing_guardrail(each))).collect();
         state.keys = keys.into_iter().map(|each| (each.name.clone(), state.existing_key(each))).collect();
         state
     }
@@ -161,6 +178,7 @@ impl State {
             routes: values(&self.routes)
                 .map(|each| Route { disabled: braked(each.disabled), ..each.clone() }.telling())
                 .collect(),
+            guardrails: values(&self.guardrails).cloned().map(Guardrail::telling).collect(),
             roles: self.roles.values().filter(|each| !each.system).map(|each| each.held.value.clone()).collect(),
             service_accounts: values(&self.service_accounts)
                 .map(|each| ServiceAccount { disabled: braked(each.disabled), ..each.clone() })

@@ -3,6 +3,7 @@
 
 mod access;
 mod audit_log;
+mod guardrails;
 mod keys;
 mod quota;
 mod routes;
@@ -46,6 +47,7 @@ struct World {
     keys: Vec<Key>,
     providers: Vec<Provider>,
     routes: Vec<Route>,
+    guardrails: Vec<Guardrail>,
     models: Vec<Model>,
     roles: Vec<Role>,
     bindings: Vec<Binding>,
@@ -94,6 +96,7 @@ impl Fake {
             .add_service(key_service_server::KeyServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(provider_service_server::ProviderServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(route_service_server::RouteServiceServer::with_interceptor(plane.clone(), authorize))
+            .add_service(guardrail_service_server::GuardrailServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(model_service_server::ModelServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(budget_service_server::BudgetServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(role_service_server::RoleServiceServer::with_interceptor(plane.clone(), authorize))

@@ -1,4 +1,4 @@
-//! Carries out what is planned of routes, roles, service accounts and bindings.
+//! Carries out what is planned of routes, guardrails, roles, service accounts and bindings.
 
 use tollgate_proto::admin::v1;
 
@@ -19,6 +19,28 @@ pub(super) async fn route(client: &Client, write: Write<v1::Route>) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Returns the name, and what was remarked of the rules.
+pub(super) async fn guardrail(client: &Client, write: Write<v1::Guardrail>) -> Result<(String, Vec<String>), Failure> {
+    let mut guardrails = client.guardrails();
+    let (written, remarks) = match write {
+        Write::Create(guardrail) => {
+            let request = v1::CreateGuardrailRequest { guardrail: Some(guardrail) };
+            let answer = guardrails.create_guardrail(request).await?.into_inner();
+            (answer.guardrail, answer.remarks)
+        }
+        Write::Update(guardrail, mask) => {
+            let request = v1::UpdateGuardrailRequest { guardrail: Some(guardrail), update_mask: paths(mask) };
+            let answer = guardrails.update_guardrail(request).await?.into_inner();
+            (answer.guardrail, answer.remarks)
+        }
+        Write::Delete { id, etag } => {
+            guardrails.delete_guardrail(v1::DeleteGuardrailRequest { guardrail: id, etag }).await?;
+            (None, Vec::new())
+        }
+    };
+    Ok((written.unwrap_or_default().name, remarks))
 }
 
 pub(super) async fn role(client: &Client, write: Write<v1::Role>) -> Result<(), Failure> {

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::declare::{
-    document::{Document, Key, Kind, access::Binding, quota::Quota, route::Route},
+    document::{Document, Key, Kind, access::Binding, guardrail::Guardrail, quota::Quota, route::Route},
     state::State,
     tree::{Mistake, Place},
 };
@@ -63,6 +63,9 @@ pub(super) fn resolve(state: &State, document: &Document, prune: bool) -> Result
     }
     for route in &mut document.routes {
         known.route(state, route);
+    }
+    for guardrail in &mut document.guardrails {
+        known.guardrail(state, guardrail);
     }
     for role in &mut document.roles {
         role.permissions = role.permissions.take().map(ordered);
@@ -169,6 +172,17 @@ impl Known {
         *models = models.take().map(ordered);
     }
 
+    fn guardrail(&mut self, state: &State, guardrail: &mut Guardrail) {
+        let (name, place) = (guardrail.name.clone(), guardrail.place);
+        let Guardrail { customers, teams, .. } = guardrail;
+        for (list, kind) in [(customers, Kind::Customer), (teams, Kind::Team)] {
+            for named in list.iter_mut().flatten() {
+                self.one(state, Some(named), (Kind::Guardrail, &name, place), kind);
+            }
+        }
+        *guardrail = std::mem::take(guardrail).in_order();
+    }
+
     fn binding(&mut self, state: &State, binding: &mut Binding) {
         let title = binding.title();
         let about = (Kind::Binding, title.as_str(), binding.place);
@@ -224,7 +238,7 @@ impl Known {
             Kind::Role => &self.roles,
             Kind::ServiceAccount => &self.service_accounts,
             Kind::Key => &self.keys,
-            Kind::Provider | Kind::Model | Kind::Route | Kind::Binding => &self.providers,
+            Kind::Provider | Kind::Model | Kind::Route | Kind::Guardrail | Kind::Binding => &self.providers,
         };
         if !known.contains(reference) {
             let (from, name, place) = about;

@@ -3,7 +3,7 @@
 use crate::declare::tree::{Mistake, Node, Place, Value};
 
 /// Words of the file that later versions know.
-const LATER: &[&str] = &["guardrails", "mcp_servers", "tools"];
+const LATER: &[&str] = &["mcp_servers", "tools"];
 /// In how many letters a mistyped name may differ from the field that was meant.
 const EDITS_MAX: usize = 3;
 

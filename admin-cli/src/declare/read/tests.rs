@@ -80,15 +80,15 @@ fn three_mistakes_are_reported_together() {
 #[test]
 fn what_belongs_to_a_later_version_is_refused_by_name_and_line() {
     let text =
-        "customers:\n  - { name: acme }\nguardrails: []\nkeys:\n  - name: k\n    team: t\n    tools: [\"github.*\"]\n";
+        "customers:\n  - { name: acme }\nmcp_servers: []\nkeys:\n  - name: k\n    team: t\n    tools: [\"github.*\"]\n";
     assert_eq!(
         mistakes(text),
         [
-            "3:1: guardrails: is not supported by this version of tollgate",
+            "3:1: mcp_servers: is not supported by this version of tollgate",
             "7:5: keys[0].tools: is not supported by this version of tollgate",
         ]
     );
-    for word in ["guardrails", "mcp_servers"] {
+    for word in ["mcp_servers", "tools"] {
         assert_eq!(
             mistakes(&format!("{word}: []\n")),
             [format!("1:1: {word}: is not supported by this version of tollgate")]
@@ -116,6 +116,17 @@ fn each_field_says_what_it_must_be() {
         "routes[0].hedge_after: must be 100ms to 10m, such as 2s, or none",
     );
     check("routes: [{ name: r, deadline: 10ms }]", "routes[0].deadline: must be 1s to 24h, such as 10m, or none");
+    check("guardrails: [{ name: g, kind: magic }]", "guardrails[0].kind: must be one of secrets, expressions, words");
+    check("guardrails: [{ name: g, action: shout }]", "guardrails[0].action: must be one of detect");
+    check("guardrails: [{ name: g, on: [up] }]", "guardrails[0].on[0]: must be one of request, response");
+    check("guardrails: [{ name: g, on: [] }]", "guardrails[0].on: must not be empty");
+    check("guardrails: [{ name: g, rule_file: a, rules_toml: b }]", "guardrails[0]: has both rule_file and rules_toml");
+    check("guardrails: [{ name: g, rule_file: '' }]", "must be a path, relative to this file");
+    check(
+        "guardrails: [{ name: g, allowed: [{ fingerprint: '00', reason: r }] }]",
+        "allowed[0].fingerprint: must be 32",
+    );
+    check("guardrails: [{ name: g, expressions: [{ id: a }] }]", "expressions[0].regex: is required");
     check("keys: [{ name: k, models: [1] }]", "keys[0].models[0]: must be a text, not a number");
     check("keys: [{ name: k, models: }]", "has no value");
     check("keys: [{ name: k, revoked: yes please }]", "must be true or false");

@@ -172,6 +172,34 @@ prop_compose! {
     }
 }
 
+// A guardrail of each kind, with what is usual said, as the control plane does.
+prop_compose! {
+    fn guardrail(at: usize)(
+        kind in 0..3_usize, flags in any::<(bool, bool, bool, bool, bool)>(), rule_file in prop_oneof![Just(""), Just("# a: b\n[[rules]]\nid = \"x\"\n")],
+        expressions in collection::btree_map("[a-z]{1,4}", "\\PC{1,8}", 1..3), words in collection::btree_set("\\PC{2,8}", 1..3),
+        lists in proptest::array::uniform3(collection::vec("!?[a-z*:-]{1,6}", 0..3)), on in sample::subsequence(vec!["request", "response"], 1..=2),
+        action in prop_oneof![Just("detect"), Just("tokenize"), Just("redact"), Just("block")],
+        allowed in collection::btree_map("[0-9a-f]{32}", (option::of(1..4_102_444_800_000_i64), "[a-z:#][ -~]{0,8}"), 0..3)
+    ) -> v1::Guardrail {
+        let (builtin, shadow, customers, teams, disabled) = flags;
+        let owner = |named: bool, id: &str| named.then(|| id.to_owned()).into_iter().collect();
+        let [rules, keys, models] = lists;
+        let instant = |ms: i64| crate::literals::to_wire(jiff::Timestamp::from_millisecond(ms).unwrap());
+        let bare = v1::Guardrail {
+            id: format!("guardrail-{at}"), name: format!("g{at}"), disabled, kind: ["secrets", "expressions", "words"][kind].into(),
+            rules, keys, models, on: on.into_iter().map(str::to_owned).collect(), action: action.into(), shadow,
+            customers: owner(customers, "customer-0"), teams: owner(teams, "team-0"),
+            allowed: allowed.into_iter().map(|(fingerprint, (until, reason))| v1::AllowedFinding { fingerprint, until: until.map(instant), reason }).collect(),
+            ..Default::default()
+        };
+        match kind {
+            0 => v1::Guardrail { builtin: Some(builtin), rule_file: rule_file.into(), ..bare },
+            1 => v1::Guardrail { expressions: expressions.into_iter().map(|(id, regex)| v1::Expression { id, regex }).collect(), ..bare },
+            _ => v1::Guardrail { words: words.into_iter().collect(), ..bare },
+        }
+    }
+}
+
 type Access = (Vec<v1::Role>, Vec<v1::ServiceAccount>, Vec<v1::Binding>);
 
 // Each subject gets the role in each scope at most once, as the control plane keeps it.
@@ -233,7 +261,7 @@ prop_compose! {
     )(
         customers in Just(customers), teams in Just(teams), users in Just(users), text in Just(text), disabled in Just(disabled), quotas in Just(quotas),
         self_service in Just(self_service), access in Just(access), reach in Just(reach),
-        keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1)), routes in (route(0), route(1))
+        keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1)), routes in (route(0), route(1)), guardrails in (guardrail(0), guardrail(1))
     ) -> Lists {
         let [customer, team, user, owner] = quotas;
         let providers = vec![providers.0, providers.1];
@@ -263,7 +291,7 @@ prop_compose! {
                 budgets: user.0.clone(), limits: user.1.clone(), session_limit: user.2, ..Default::default()
             }).collect(),
             models: vec![models.0, models.1],
-            routes: vec![routes.0, routes.1], providers, keys, roles: access.0, service_accounts: access.1, bindings: access.2,
+            routes: vec![routes.0, routes.1], guardrails: vec![guardrails.0, guardrails.1], providers, keys, roles: access.0, service_accounts: access.1, bindings: access.2,
         }
     }
 }
