@@ -48,7 +48,7 @@ pub(crate) enum GuardrailCommand {
     List(Listing),
     /// Change a guardrail; an option that is given more than once replaces the whole list, --allow and --disallow change it
     #[command(after_help = "Example: tollgate guardrail update secrets --shadow false\n\
-                      Example: tollgate guardrail update secrets --allow 0123456789abcdef0123456789abcdef@2027-01-31='a sample of the documentation'")]
+                      Example: tollgate guardrail update secrets --allow '0123456789abcdef0123456789abcdef@2027-01-31=a sample of the documentation'")]
     Update(Box<Update>),
     /// Delete a guardrail
     #[command(after_help = "Example: tollgate guardrail delete secrets")]

@@ -1,5 +1,7 @@
 //! Reads guardrails.
 
+use tollgate_policy::guardrail::Direction;
+
 use super::fields::Fields;
 use crate::{
     declare::document::guardrail::{Allowed, Expression, Guardrail},
@@ -18,7 +20,7 @@ pub(super) fn guardrail(mut fields: Fields<'_, '_>) -> Guardrail {
         expressions: fields.tables("expressions", expression),
         words: fields.list("words", text),
         rules: fields.list("rules", literals::pattern),
-        on: fields.list("on", guardrail::direction),
+        on: fields.list("on", guardrail::direction).map(directions),
         action: fields.parsed("action", guardrail::action),
         shadow: fields.boolean("shadow"),
         customers: fields.list("customers", literals::reference),
@@ -31,12 +33,13 @@ pub(super) fn guardrail(mut fields: Fields<'_, '_>) -> Guardrail {
     if fields.names(&["rule_file", "rules_toml"]) > 1 {
         fields.mistake_here("has both rule_file and rules_toml: write one of them");
     }
-    // An empty list is both for the control plane, and would never be what it says.
-    if read.on.as_ref().is_some_and(Vec::is_empty) {
-        fields.mistake(place, "on", "must not be empty; write [request, response] for both");
-    }
     fields.close();
     read
+}
+
+// An empty list is both for the control plane, which says so.
+fn directions(on: Vec<String>) -> Vec<String> {
+    if on.is_empty() { Direction::ALL.map(Direction::word).map(str::to_owned).into() } else { on }
 }
 
 fn expression(mut fields: Fields<'_, '_>) -> Expression {

@@ -2,10 +2,7 @@
 
 use tokio::sync::Semaphore;
 use tollgate_policy::{guardrail::RuleSource, pattern::Pattern};
-use tollgate_scan::{
-    Finding, Outcome, RULES, Remark, Report, Rule, RuleSet, Rules, dry_run,
-    gitleaks::{Bases, load},
-};
+use tollgate_scan::{Finding, Outcome, Remark, Report, RuleSet, Rules, dry_run};
 
 use super::{
     super::{failure::Failure, violations::Violations},
@@ -17,8 +14,6 @@ use crate::store::StoreError;
 const REMARKS_MAX: usize = 50;
 /// The longest remark, in bytes.
 const REMARK_BYTES_MAX: usize = 300;
-/// The id of the rule that finds blocked words.
-const WORDS_RULE: &str = "words";
 /// How many sets are compiled at once: each takes a core for tens of milliseconds, and up to 60 MiB.
 const AT_ONCE: usize = 2;
 
@@ -79,7 +74,8 @@ fn check(source: &RuleSource, patterns: &[String], sample: &[u8]) -> Result<Chec
     let run = dry_run(&rules.all, sample);
     let mut report = own;
     report.append(run.report);
-    let (refused, others): (Vec<_>, Vec<_>) = report.remarks().iter().partition(|remark| is_refusal(remark));
+    let (refused, others): (Vec<_>, Vec<_>) =
+        report.remarks().iter().partition(|remark| remark.outcome == Outcome::Refused);
     if !refused.is_empty() {
         return Err(refused.into_iter().map(|remark| (field_of(source, remark), remark.to_string())).collect());
     }
@@ -100,35 +96,24 @@ struct Gathered {
 }
 
 fn rules_of(source: &RuleSource) -> Result<(Gathered, Report), Mistakes> {
-    let mistake = |text: String| vec![(field(source).to_owned(), text)];
+    let mistake = |text: String| vec![(field(source).to_owned(), cut(text))];
     let ids = |rules: &Rules| rules.rules.iter().map(|rule| rule.id.clone()).collect();
     match source {
         RuleSource::Secrets { builtin, file } => {
-            let base = Bases { default: Some(RULES), files: &[] };
-            let read = |text: &str| load(text, base).map_err(|error| mistake(cut(error.to_string())));
-            let (own, report) = read(file.as_deref().unwrap_or_default())?;
-            let ids = ids(&own);
-            let all = if *builtin { own.over(&read(RULES)?.0, &[]) } else { own };
-            Ok((Gathered { all, own: ids }, report))
+            let read = |builtin| Rules::secrets(builtin, file.as_deref()).map_err(|error| mistake(error.to_string()));
+            let (all, report) = read(*builtin)?;
+            Ok((Gathered { all, own: ids(&read(false)?.0) }, report))
         }
-        RuleSource::Expressions(expressions) => {
-            let rule = |id: &str, regex: &str| Rule { id: id.to_owned(), regex: regex.to_owned(), ..Rule::default() };
-            let rules = expressions.iter().map(|expression| rule(&expression.id, &expression.regex)).collect();
-            let all = Rules { rules, ..Rules::default() };
+        RuleSource::Expressions(list) => {
+            let all = Rules::expressions(list.iter().map(|own| (&*own.id, &*own.regex)));
             Ok((Gathered { own: ids(&all), all }, Report::default()))
         }
         RuleSource::Words(words) => {
             let words: Vec<String> = words.iter().map(ToString::to_string).collect();
-            let rule = Rule::words(WORDS_RULE, &words).map_err(|error| mistake(error.to_string()))?;
-            let all = Rules { rules: vec![rule], ..Rules::default() };
+            let all = Rules::words(&words).map_err(|error| mistake(error.to_string()))?;
             Ok((Gathered { own: ids(&all), all }, Report::default()))
         }
     }
-}
-
-// A rule that looks for names of files alone has nothing to do here, and the files of others have some: that is remarked, not refused.
-fn is_refusal(remark: &Remark) -> bool {
-    remark.outcome == Outcome::Refused && remark.field != "path"
 }
 
 const fn field(source: &RuleSource) -> &'static str {
