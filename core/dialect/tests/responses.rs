@@ -255,6 +255,8 @@ fn what_another_provider_keeps_is_refused_with_a_sentence() {
             json!({"input": [{"role": "user", "content": [{"type": "custom_tool_call", "call_id": "c"}]}]}),
             "`input[0].content[0].type` must be ",
         ),
+        (json!({"input": [{"type": "input_text", "text": "a"}]}), "`input[0].type` must be the type of an item."),
+        (json!({"input": [{"type": "output_text", "text": "a"}]}), "`input[0].type` must be the type of an item."),
         (json!({"input": [{"role": "nobody", "content": "a"}]}), "`input[0].role` must be "),
         (json!({"tools": [{"type": "function"}]}), "`tools[0].name` must be there."),
         (json!({"tool_choice": "some"}), "`tool_choice` must be "),

@@ -39,6 +39,11 @@ const ITEMS: [&str; 12] = [
     "item_reference",
 ];
 
+/// Whether what has this type stands in a content, as far as a name tells.
+pub(super) fn is_part(kind: &str) -> bool {
+    kind.starts_with("input_") || kind.starts_with("output_")
+}
+
 /// Reads a content: a text stands for one part.
 pub(super) fn content<'a>(name: &str, raw: &'a RawValue) -> Read<Vec<Block<'a>>> {
     if is_text(raw) {
