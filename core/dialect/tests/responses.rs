@@ -231,6 +231,27 @@ fn a_stream_keeps_the_rules_of_the_api_whatever_it_came_from() {
 }
 
 #[test]
+fn more_of_another_kind_of_item_than_the_open_one_is_left_out() {
+    let added = |item: Value| json!({"type": "response.output_item.added", "output_index": 0, "item": item});
+    let more = |kind: &str| json!({"type": format!("response.{kind}.delta"), "output_index": 0, "delta": "5}"});
+    let begun = |begin: &str, delta: &str| [format!("Begin({begin})"), format!("Delta({delta}(Text(\"5}}\")))")];
+    let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": ""});
+    let kinds = ["output_text", "reasoning_summary_text", "function_call_arguments", "custom_tool_call_input"];
+    for (item, own, expect) in [
+        (json!({"type": "message", "role": "assistant", "content": []}), 0..1, begun("Text", "Text")),
+        (json!({"type": "reasoning", "summary": []}), 1..2, begun("Thinking", "Thinking")),
+        (call, 2..3, begun(r#"ToolUse { id: Text("c"), name: Text("f"), signature: None }"#, "Input")),
+    ] {
+        let pieces = own.clone().chain((0..4).filter(|at| !own.contains(at) && !(own.start == 2 && *at == 3)));
+        let events = std::iter::once(added(item)).chain(pieces.map(|at| more(kinds[at])));
+        let stream: String = events.map(|event| format!("data: {event}\n\n")).collect();
+        let (mut decoder, mut seen) = (OpenAiResponses.stream_decoder(), Vec::new());
+        decoder.push(stream.as_bytes(), &mut |event| seen.push(format!("{event:?}")));
+        assert_eq!(seen[1..], expect);
+    }
+}
+
+#[test]
 fn what_another_provider_keeps_is_refused_with_a_sentence() {
     let request = |more: Value| {
         let mut body = json!({"model": "m", "input": [{"role": "user", "content": "a"}]});
