@@ -252,6 +252,21 @@ fn more_of_another_kind_of_item_than_the_open_one_is_left_out() {
 }
 
 #[test]
+fn a_tool_that_comes_twice_is_one() {
+    let (search, ticket) =
+        (json!({"type": "web_search"}), json!({"type": "function", "name": "ticket", "parameters": {}}));
+    let found = json!({"type": "tool_search_output", "call_id": "c", "tools": [search, ticket, {"type": "mcp"}]});
+    let input =
+        json!([{"role": "user", "content": "a"}, {"type": "tool_search_call", "call_id": "c", "arguments": {}}, found]);
+    let request = json!({"model": "m", "input": input, "tools": [search, ticket]});
+    let body = request.to_string();
+    let read = OpenAiResponses.decode_request(&Called::default(), body.as_bytes()).unwrap();
+    assert_eq!(read.tools.len(), 3, "{:?}", read.tools);
+    let (written, _) = translated(OpenAiResponses, Anthropic, &request);
+    assert_eq!(written["tools"].as_array().unwrap().len(), 2, "{written}");
+}
+
+#[test]
 fn what_another_provider_keeps_is_refused_with_a_sentence() {
     let request = |more: Value| {
         let mut body = json!({"model": "m", "input": [{"role": "user", "content": "a"}]});
