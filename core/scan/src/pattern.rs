@@ -120,9 +120,9 @@ impl Pattern {
         self.dfa.memory_usage().saturating_add(size_of::<Self>())
     }
 
-    /// Whether a match can begin with this byte.
-    pub(crate) fn begins_with(&self, byte: u8) -> bool {
-        self.first.has(byte)
+    /// The first of these places at which a match can begin.
+    pub(crate) fn first_of(&self, places: &[u8]) -> Option<usize> {
+        places.iter().position(|byte| self.first.has(*byte))
     }
 
     /// The bytes that a match can hold.
