@@ -148,7 +148,7 @@ impl Pattern {
         };
         let input = Input::new(text).range(start..end).anchored(Anchored::Yes);
         let Ok(mut state) = self.dfa.start_state_forward(cache, &input) else { return decided(None, start, true) };
-        for (at, byte) in text.iter().enumerate().take(end).skip(start) {
+        for (at, byte) in (start..end).zip(text.get(start..end).unwrap_or_default()) {
             let Ok(next) = self.dfa.next_state(cache, state, *byte) else { return decided(matched, at, true) };
             state = next;
             if state.is_tagged() {
