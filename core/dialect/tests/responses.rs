@@ -267,6 +267,18 @@ fn a_tool_that_comes_twice_is_one() {
 }
 
 #[test]
+fn a_part_of_a_type_that_nobody_knows_stays_in_its_message() {
+    for kind in ["input_video", "screenshot"] {
+        let content = json!([{"type": "input_text", "text": "See."}, {"type": kind, "input": {"a": 1}}]);
+        let request = json!({"model": "m", "input": [{"type": "message", "role": "user", "content": content}]});
+        let (written, losses) = translated(OpenAiResponses, OpenAiResponses, &request);
+        assert_eq!((&written["input"][0]["content"], losses.as_str()), (&content, ""));
+        let (_, losses) = translated(OpenAiResponses, Anthropic, &request);
+        assert!(losses.contains(kind), "{losses}");
+    }
+}
+
+#[test]
 fn what_another_provider_keeps_is_refused_with_a_sentence() {
     let request = |more: Value| {
         let mut body = json!({"model": "m", "input": [{"role": "user", "content": "a"}]});
