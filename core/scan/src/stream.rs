@@ -101,7 +101,7 @@ impl Stream {
             let mut work = Work { set, scratch, key, match_max: self.match_max, spent: &mut self.spent };
             self.layer.push(&mut work, next);
             rest = behind;
-            if self.layer.part().end() % LOOK_BYTES == 0 {
+            if self.layer.part().end().is_multiple_of(LOOK_BYTES) {
                 self.look(set, scratch, key, &mut sink);
             }
         }
