@@ -231,6 +231,54 @@ fn a_stream_keeps_the_rules_of_the_api_whatever_it_came_from() {
 }
 
 #[test]
+fn more_of_another_kind_of_item_than_the_open_one_is_left_out() {
+    let added = |item: Value| json!({"type": "response.output_item.added", "output_index": 0, "item": item});
+    let more = |kind: &str| json!({"type": format!("response.{kind}.delta"), "output_index": 0, "delta": "5}"});
+    let begun = |begin: &str, delta: &str| [format!("Begin({begin})"), format!("Delta({delta}(Text(\"5}}\")))")];
+    let call = json!({"type": "function_call", "call_id": "c", "name": "f", "arguments": ""});
+    let kinds = ["output_text", "reasoning_summary_text", "function_call_arguments", "custom_tool_call_input"];
+    for (item, own, expect) in [
+        (json!({"type": "message", "role": "assistant", "content": []}), 0..1, begun("Text", "Text")),
+        (json!({"type": "reasoning", "summary": []}), 1..2, begun("Thinking", "Thinking")),
+        (call, 2..3, begun(r#"ToolUse { id: Text("c"), name: Text("f"), signature: None }"#, "Input")),
+    ] {
+        let pieces = own.clone().chain((0..4).filter(|at| !own.contains(at) && !(own.start == 2 && *at == 3)));
+        let events = std::iter::once(added(item)).chain(pieces.map(|at| more(kinds[at])));
+        let stream: String = events.map(|event| format!("data: {event}\n\n")).collect();
+        let (mut decoder, mut seen) = (OpenAiResponses.stream_decoder(), Vec::new());
+        decoder.push(stream.as_bytes(), &mut |event| seen.push(format!("{event:?}")));
+        assert_eq!(seen[1..], expect);
+    }
+}
+
+#[test]
+fn a_tool_that_comes_twice_is_one() {
+    let (search, ticket) =
+        (json!({"type": "web_search"}), json!({"type": "function", "name": "ticket", "parameters": {}}));
+    let found = json!({"type": "tool_search_output", "call_id": "c", "tools": [search, ticket, {"type": "mcp"}]});
+    let input =
+        json!([{"role": "user", "content": "a"}, {"type": "tool_search_call", "call_id": "c", "arguments": {}}, found]);
+    let request = json!({"model": "m", "input": input, "tools": [search, ticket]});
+    let body = request.to_string();
+    let read = OpenAiResponses.decode_request(&Called::default(), body.as_bytes()).unwrap();
+    assert_eq!(read.tools.len(), 3, "{:?}", read.tools);
+    let (written, _) = translated(OpenAiResponses, Anthropic, &request);
+    assert_eq!(written["tools"].as_array().unwrap().len(), 2, "{written}");
+}
+
+#[test]
+fn a_part_of_a_type_that_nobody_knows_stays_in_its_message() {
+    for kind in ["input_video", "screenshot"] {
+        let content = json!([{"type": "input_text", "text": "See."}, {"type": kind, "input": {"a": 1}}]);
+        let request = json!({"model": "m", "input": [{"type": "message", "role": "user", "content": content}]});
+        let (written, losses) = translated(OpenAiResponses, OpenAiResponses, &request);
+        assert_eq!((&written["input"][0]["content"], losses.as_str()), (&content, ""));
+        let (_, losses) = translated(OpenAiResponses, Anthropic, &request);
+        assert!(losses.contains(kind), "{losses}");
+    }
+}
+
+#[test]
 fn what_another_provider_keeps_is_refused_with_a_sentence() {
     let request = |more: Value| {
         let mut body = json!({"model": "m", "input": [{"role": "user", "content": "a"}]});
@@ -255,6 +303,8 @@ fn what_another_provider_keeps_is_refused_with_a_sentence() {
             json!({"input": [{"role": "user", "content": [{"type": "custom_tool_call", "call_id": "c"}]}]}),
             "`input[0].content[0].type` must be ",
         ),
+        (json!({"input": [{"type": "input_text", "text": "a"}]}), "`input[0].type` must be the type of an item."),
+        (json!({"input": [{"type": "output_text", "text": "a"}]}), "`input[0].type` must be the type of an item."),
         (json!({"input": [{"role": "nobody", "content": "a"}]}), "`input[0].role` must be "),
         (json!({"tools": [{"type": "function"}]}), "`tools[0].name` must be there."),
         (json!({"tool_choice": "some"}), "`tool_choice` must be "),

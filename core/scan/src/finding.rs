@@ -1,6 +1,6 @@
 //! What was found: which rule, where, and a keyed fingerprint; never the value.
 
-use std::{fmt, ops::Range};
+use std::{cmp::Reverse, fmt, ops::Range};
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -48,9 +48,11 @@ impl Finding {
         Self { range, ..self.clone() }
     }
 
-    /// Where it begins, then the longest first.
-    pub(crate) fn order(&self) -> (usize, std::cmp::Reverse<usize>, RuleIndex) {
-        (self.range.start, std::cmp::Reverse(self.range.end), self.rule)
+    /// Where it begins, then the longest first. Of two readings that have it at the same place, that with escapes taken back is first,
+    /// whichever was decided first: its fingerprint is that of the secret wherever it stands.
+    pub(crate) fn order(&self) -> (usize, Reverse<usize>, RuleIndex, Reverse<bool>, Fingerprint) {
+        let Self { rule, range, fingerprint, is_encoded, .. } = self;
+        (range.start, Reverse(range.end), *rule, Reverse(*is_encoded), *fingerprint)
     }
 }
 
@@ -137,4 +139,26 @@ pub(crate) fn keyed(key: &Key) -> Hmac<Sha256> {
     let mut block = hmac::digest::Key::<Hmac<Sha256>>::default();
     block.iter_mut().zip(key).for_each(|(slot, byte)| *slot = *byte);
     Hmac::new(&block)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_readings_of_one_secret_that_without_escapes_is_first() {
+        let key = FingerprintKey::new(&[7; 32]);
+        let finding = |secret: &[u8], is_encoded| Finding {
+            rule: RuleIndex(1),
+            range: 3..9,
+            fingerprint: key.fingerprint(secret),
+            is_encoded,
+            is_open: false,
+        };
+        for secrets in [[b"a\n", b"a\r"], [b"a\r", b"a\n"]] {
+            let [plain, taken] = secrets;
+            assert!(finding(taken, true).order() < finding(plain, false).order());
+            assert_ne!(finding(taken, true).order(), finding(plain, true).order());
+        }
+    }
 }

@@ -136,10 +136,6 @@ impl<'a> Part<'a> {
         self.bytes.get(start..end).unwrap_or_default()
     }
 
-    fn byte(&self, at: usize) -> Option<u8> {
-        self.bytes.get(at.checked_sub(self.base)?).copied()
-    }
-
     /// The same text as far as `end`.
     pub(crate) fn until(&self, end: usize) -> Self {
         Self { bytes: self.get(self.base..end), base: self.base }
@@ -190,6 +186,12 @@ impl Lane {
     /// Adds what was found in an encoded part: its line may yet allow it.
     pub(crate) fn add(&mut self, finding: Finding) {
         self.waiting.push(Waiting { matched: finding.range.clone(), finding, is_judged: true });
+    }
+
+    /// The rules whose match may yet become one, and where it begins.
+    pub(crate) fn alive(&self) -> impl Iterator<Item = (RuleIndex, usize)> {
+        let alive = self.tasks.iter().filter(|task| task.is_alive);
+        alive.map(|task| (RuleIndex(task.rule), task.next.max(task.guard)))
     }
 
     /// From where on the text may hold a secret that is not yet decided.
@@ -286,24 +288,21 @@ impl Lane {
         let Some(rule) = set.rules.get(task.rule as usize) else { return true };
         let len_max = if rule.pattern.len_max.is_some() { usize::MAX } else { work.match_max };
         task.is_alive = false;
+        task.next = task.next.max(self.progress(task.rule).resume).max(text.base);
         while task.next <= task.last {
-            let resume = self.progress(task.rule).resume;
-            task.next = task.next.max(resume).max(text.base);
-            if task.next > task.last {
-                break;
-            }
-            let Some(byte) = text.byte(task.next) else { return is_final };
+            // Most places are none where a match can begin: they are passed by at once.
+            let places = text.get(task.next..task.last.saturating_add(1));
+            let Some(ahead) = rule.pattern.first_of(places) else {
+                task.next = task.next.saturating_add(places.len());
+                return task.next > task.last || is_final;
+            };
             if work.spent.is_exhausted {
                 return true;
             }
+            task.next = task.next.saturating_add(ahead);
             let start = task.next;
-            let mut tried = Tried::Dead { seen: 0, is_capped: false };
-            if rule.pattern.begins_with(byte)
-                && let Some(cache) = work.scratch.cache(task.rule, &rule.pattern)
-            {
-                tried = rule.pattern.attempt(cache, text.bytes, start.saturating_sub(text.base), len_max, is_final);
-            }
-            match tried {
+            let Some(cache) = work.scratch.cache(task.rule, &rule.pattern) else { return true };
+            match rule.pattern.attempt(cache, text.bytes, start.saturating_sub(text.base), len_max, is_final) {
                 Tried::Alive => {
                     task.is_alive = true;
                     return false;
@@ -318,9 +317,10 @@ impl Lane {
                     let end = end.saturating_add(text.base);
                     work.spent.step(end.saturating_sub(start));
                     self.matched(work, text, task, start..end, is_capped);
+                    task.next = task.next.max(self.progress(task.rule).resume);
                 }
             }
-            task.next = start.saturating_add(1);
+            task.next = task.next.max(start.saturating_add(1));
         }
         true
     }

@@ -109,6 +109,16 @@ impl Layer {
         self.follow(work, self.looked, is_final);
     }
 
+    /// Ends the reading with escapes taken back, as if its text ended here: what waits in it is decided.
+    pub(crate) fn end_reading(&mut self, work: &mut Work<'_>) {
+        let Some(mut taken) = self.taken.take() else { return };
+        let cut: Vec<_> = taken.layer.lane.alive().map(|(rule, at)| (rule, taken.to_text(at).start)).collect();
+        work.spent.cut.extend(cut);
+        taken.layer.end_reading(work);
+        taken.layer.advance(work, true);
+        taken.drain(&mut self.found);
+    }
+
     /// Removes and returns what was found.
     pub(crate) fn drain(&mut self) -> std::vec::Drain<'_, Finding> {
         self.found.drain(..)

@@ -120,9 +120,9 @@ impl Pattern {
         self.dfa.memory_usage().saturating_add(size_of::<Self>())
     }
 
-    /// Whether a match can begin with this byte.
-    pub(crate) fn begins_with(&self, byte: u8) -> bool {
-        self.first.has(byte)
+    /// The first of these places at which a match can begin.
+    pub(crate) fn first_of(&self, places: &[u8]) -> Option<usize> {
+        places.iter().position(|byte| self.first.has(*byte))
     }
 
     /// The bytes that a match can hold.
@@ -148,7 +148,7 @@ impl Pattern {
         };
         let input = Input::new(text).range(start..end).anchored(Anchored::Yes);
         let Ok(mut state) = self.dfa.start_state_forward(cache, &input) else { return decided(None, start, true) };
-        for (at, byte) in text.iter().enumerate().take(end).skip(start) {
+        for (at, byte) in (start..end).zip(text.get(start..end).unwrap_or_default()) {
             let Ok(next) = self.dfa.next_state(cache, state, *byte) else { return decided(matched, at, true) };
             state = next;
             if state.is_tagged() {

@@ -15,8 +15,13 @@ use crate::{
 const STREAM_MATCH_BYTES_MAX: usize = 3_584;
 /// The same in a text that is there as a whole.
 pub(crate) const TEXT_MATCH_BYTES_MAX: usize = 16 * 1024;
-/// A stream holds no more than this.
-pub const HELD_BYTES_MAX: usize = STREAM_MATCH_BYTES_MAX + 2 * LINE_BYTES_MAX;
+/// How much longer a text may be than what it stands for: `\u0041` has six bytes. Escapes within escapes have more, and characters without
+/// width any number: then the reading with escapes taken back ends early, so that a stream does not wait for it without end.
+const ESCAPED_TIMES_MAX: usize = 6;
+/// So often that is looked at, at the same places of a text however it is cut.
+const LOOK_BYTES: usize = 4 * 1024;
+/// A stream holds no more than this, and without escapes far less.
+pub const HELD_BYTES_MAX: usize = held_max(STREAM_MATCH_BYTES_MAX) + LOOK_BYTES;
 
 /// What comes out of a stream, in the order of the text.
 #[derive(Debug)]
@@ -52,6 +57,11 @@ pub struct Stream {
     is_exhaustion_told: bool,
 }
 
+/// What may be held where matches have at most `match_max` bytes.
+const fn held_max(match_max: usize) -> usize {
+    ESCAPED_TIMES_MAX * (match_max + 2 * LINE_BYTES_MAX)
+}
+
 // === impl Stream ===
 
 impl Stream {
@@ -80,15 +90,41 @@ impl Stream {
         scratch: &mut Scratch,
         key: &FingerprintKey,
         bytes: &[u8],
-        sink: impl FnMut(Piece<'_>),
+        mut sink: impl FnMut(Piece<'_>),
     ) {
         scratch.begin(set);
         self.spent.grow(bytes.len());
-        let mut work = Work { set, scratch, key, match_max: self.match_max, spent: &mut self.spent };
-        self.layer.push(&mut work, bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = LOOK_BYTES.saturating_sub(self.layer.part().end() % LOOK_BYTES);
+            let (next, behind) = rest.split_at(room.min(rest.len()));
+            let mut work = Work { set, scratch, key, match_max: self.match_max, spent: &mut self.spent };
+            self.layer.push(&mut work, next);
+            rest = behind;
+            if self.layer.part().end().is_multiple_of(LOOK_BYTES) {
+                self.look(set, scratch, key, &mut sink);
+            }
+        }
         let hold = self.layer.hold(set);
         self.release(hold, false, sink);
         self.layer.forget(set, self.released);
+    }
+
+    /// Hands out what is decided, and decides when too much is held.
+    fn look(&mut self, set: &RuleSet, scratch: &mut Scratch, key: &FingerprintKey, mut sink: impl FnMut(Piece<'_>)) {
+        self.release(self.layer.hold(set), false, &mut sink);
+        if self.held() <= held_max(self.match_max) {
+            return;
+        }
+        let mut work = Work { set, scratch, key, match_max: self.match_max, spent: &mut self.spent };
+        self.layer.end_reading(&mut work);
+        let hold = self.layer.hold(set);
+        self.release(hold, false, &mut sink);
+        // A secret no longer waits for what overlaps it.
+        while self.held() > held_max(self.match_max) && !self.found.is_empty() {
+            let (_, end) = cluster(&self.found);
+            self.release(end.max(hold), false, &mut sink);
+        }
     }
 
     /// Ends the text, and hands out the rest.

@@ -216,6 +216,34 @@ fn nothing_of_a_secret_goes_on_before_it_is_decided() {
     assert_eq!(String::from_utf8_lossy(&seen.text), "a [REDACTED] and [REDACTED], card [REDACTED].");
 }
 
+#[test]
+fn a_text_that_stands_for_little_is_not_waited_for_without_end() {
+    let (set, mut scratch) = (&*SET, Scratch::new());
+    for (filling, times) in
+        [("\u{200b}", 30_000), ("\\u0041", 12_000), ("\\u005cu0041", 8_000), ("%2541", 18_000), ("A", 80_000)]
+    {
+        for start in [
+            "-----BEGIN ACME KEY-----",
+            "a ACM\\u0045AB12CD34",
+            "my_token = \\u0022a1b2c3d4e5f6g7",
+            "eyAbcdefg.H\\u0041",
+        ] {
+            let text = [start, &filling.repeat(times), " and ACMEAB12\\u0043D34."].concat();
+            let whole = streamed(set, &mut scratch, std::iter::once(text.as_bytes()));
+            assert_eq!(whole.all, text.as_bytes());
+            let last = whole.findings.last().map(|finding| set.rule(finding.rule).unwrap().id);
+            assert_eq!(last, Some("acme-key"), "{start} {filling}");
+            for size in [1_000, 4_097] {
+                assert_eq!(
+                    streamed(set, &mut scratch, text.as_bytes().chunks(size)),
+                    whole,
+                    "{start} {filling} by {size}"
+                );
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -2,7 +2,7 @@
 
 use tollgate_dialect::{
     Dialect,
-    hub::{Event, Forms},
+    hub::{Begin, Delta, Event, Forms},
 };
 
 use crate::input::Input;
@@ -12,10 +12,41 @@ use crate::input::Input;
 struct Said {
     events: Vec<String>,
     started: bool,
-    open: bool,
+    open: Option<Open>,
     stopped: bool,
     over: bool,
     failures: usize,
+}
+
+/// Which block is open.
+#[derive(Clone, Copy, Debug)]
+enum Open {
+    Text,
+    Thinking,
+    Redacted,
+    ToolUse,
+    Other,
+}
+
+impl Open {
+    const fn of(begin: &Begin<'_>) -> Self {
+        match begin {
+            Begin::Text => Self::Text,
+            Begin::Thinking => Self::Thinking,
+            Begin::RedactedThinking { .. } => Self::Redacted,
+            Begin::ToolUse { .. } => Self::ToolUse,
+            Begin::Other { .. } => Self::Other,
+        }
+    }
+
+    const fn takes(self, delta: &Delta<'_>) -> bool {
+        match delta {
+            Delta::Text(_) | Delta::Citation(_) => matches!(self, Self::Text),
+            Delta::Thinking(_) | Delta::Signature(_) => matches!(self, Self::Thinking),
+            Delta::Input(_) => matches!(self, Self::ToolUse),
+            Delta::Other(_) => true,
+        }
+    }
 }
 
 impl Said {
@@ -23,10 +54,10 @@ impl Said {
         let was_over = self.over || self.failures > 0;
         let is_in_place = match event {
             Event::Start { .. } => !std::mem::replace(&mut self.started, true),
-            Event::Begin(_) => self.started && !self.stopped && !std::mem::replace(&mut self.open, true),
-            Event::Delta(_) => self.open,
-            Event::End => std::mem::take(&mut self.open),
-            Event::Stop { .. } => self.started && !self.open && !std::mem::replace(&mut self.stopped, true),
+            Event::Begin(begin) => self.started && !self.stopped && self.open.replace(Open::of(begin)).is_none(),
+            Event::Delta(delta) => self.open.is_some_and(|open| open.takes(delta)),
+            Event::End => self.open.take().is_some(),
+            Event::Stop { .. } => self.started && self.open.is_none() && !std::mem::replace(&mut self.stopped, true),
             Event::Done => self.stopped && !std::mem::replace(&mut self.over, true),
             Event::Ping => true,
             Event::Failed { .. } => {

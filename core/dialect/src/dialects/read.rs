@@ -42,6 +42,17 @@ pub(crate) fn field<'a, T: Deserialize<'a>>(name: &str, raw: &'a RawValue) -> Re
     serde_json::from_str(raw.get()).map_err(|_| DecodeError::invalid(name, "what the API's reference says of its type"))
 }
 
+/// Refuses a field of a request whose name is that under which the hub keeps a field of an object, such as `thinking.`, which ends in a dot.
+pub(crate) fn unnested(name: &str, objects: &[&str]) -> Result<(), DecodeError> {
+    match objects.iter().find(|object| name.starts_with(**object)) {
+        Some(object) => {
+            let object = object.trim_end_matches('.');
+            Err(DecodeError::invalid(object, "an object: no field of a request has a dot in its name"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Reads each element of a list by itself, so that an error can say which.
 pub(crate) fn each<'a, T>(
     name: &str,

@@ -67,6 +67,22 @@ fn each_request_is_written_with_all_that_it_had() {
 }
 
 #[test]
+fn what_is_said_twice_of_an_object_is_refused() {
+    for (fields, expect) in [
+        (r#""thinking":{"type":"adaptive"},"thinking":{"type":"new"}"#, "`thinking` must be there once."),
+        (r#""metadata":{},"metadata":{}"#, "`metadata` must be there once."),
+        (
+            r#""output_config":{"effort":"new","effort":"low"}"#,
+            "`output_config` must be an object that has each name once.",
+        ),
+    ] {
+        let body = format!(r#"{{"model":"m","max_tokens":1,"messages":[],{fields}}}"#);
+        let error = Dialect::Anthropic.decode_request(&Called::default(), body.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), expect);
+    }
+}
+
+#[test]
 fn each_answer_is_written_with_all_that_clients_of_other_providers_get() {
     for (name, shape) in shapes() {
         let Some(answer) = shape.get("answer") else { continue };

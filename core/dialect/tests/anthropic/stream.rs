@@ -63,6 +63,11 @@ fn blocks_end_before_the_next_begins_whatever_a_vendor_sends() {
         (&[START, START], "start, failed"),
         (&[START, TEXT, MORE, END, DONE], "start, text, +a, end, failed"),
         (&[START, STOP, TEXT], "start, stop endturn, failed"),
+        // More of a block whose start was lost.
+        (&[START, bare, piece], "start, thinking, failed"),
+        (&[START, TEXT, piece], "start, text, failed"),
+        (&[START, &call("{}"), MORE], "start, call f, failed"),
+        (&[START, TEXT, &MORE.replace("text_delta", "new_delta"), END], "start, text, ~31, end"),
     ] {
         assert_eq!(events(wire), expect, "{wire:?}");
     }

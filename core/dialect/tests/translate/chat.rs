@@ -465,6 +465,14 @@ fn what_is_wrong_with_a_request_is_told_with_its_place() {
             "`messages[0].tool_calls[0].function` must be there.",
         ),
         (
+            r#"{"model":"m","messages":[{"role":"assistant","content":[{"type":"custom","id":"c"}]}]}"#,
+            "`messages[0].content[0].type` must be the type of a part.",
+        ),
+        (
+            r#"{"model":"m","messages":[{"role":"assistant","content":[{"type":"audio","id":"a"}]}]}"#,
+            "`messages[0].content[0].type` must be the type of a part.",
+        ),
+        (
             r#"{"model":"m","messages":[],"tools":[{"type":"function","function":{}}]}"#,
             "`tools[0].function.name` must be there.",
         ),
@@ -526,4 +534,20 @@ fn a_call_without_json_finds_its_result_by_an_id_of_any_length() {
     ]);
     let (back, losses) = written(CHAT, &json!({"model": "m", "messages": messages}), CHAT, &Quirks::default());
     assert_eq!((&back["messages"], losses.as_str()), (&messages, ""));
+}
+
+#[test]
+fn a_call_of_a_type_that_nobody_knows_stays_a_call() {
+    for kind in ["text", "image_url", "browser"] {
+        let call = json!({"id": "c", "type": kind, "text": "x"});
+        let messages = json!([
+            {"role": "assistant", "content": "Now.", "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c", "content": "Done."},
+        ]);
+        let body = json!({"model": "m", "messages": messages});
+        let (back, losses) = written(CHAT, &body, CHAT, &Quirks::default());
+        assert_eq!((&back["messages"], losses.as_str()), (&messages, ""));
+        let (_, losses) = written(CHAT, &body, Dialect::Anthropic, &Quirks::default());
+        assert!(losses.contains("tool_calls."), "{losses}");
+    }
 }

@@ -180,6 +180,23 @@ proptest! {
     }
 }
 
+#[test]
+fn a_field_that_is_named_like_one_within_an_object_is_refused() {
+    for (dialect, object) in [
+        (Dialect::Anthropic, "thinking"),
+        (Dialect::Anthropic, "output_config"),
+        (Dialect::OpenAiResponses, "reasoning"),
+        (Dialect::OpenAiResponses, "text"),
+        (Dialect::Gemini, "generationConfig"),
+        (Dialect::BedrockConverse, "additionalModelRequestFields"),
+    ] {
+        let called = Called { model: Some("m".into()), stream: None };
+        let body = format!(r#"{{"model":"m","messages":[],"input":"a","contents":[],"{object}.x":1}}"#);
+        let error = dialect.decode_request(&called, body.as_bytes()).unwrap_err().to_string();
+        assert_eq!(error, format!("`{object}` must be an object: no field of a request has a dot in its name."));
+    }
+}
+
 // Real conversations: written in their own dialect again, they say the same, with all that the hub does not model.
 #[test]
 fn each_shape_comes_back_in_its_own_dialect_as_it_was() {

@@ -1,14 +1,14 @@
 //! Reads a Messages request into the hub.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use serde_json::value::RawValue;
 
-use super::wire::{WireBlock, WireCache, WireChoice, WireFormat, WireSource, WireTurn};
+use super::wire::{NESTED, WireBlock, WireCache, WireChoice, WireFormat, WireSource, WireTurn};
 use crate::{
     dialects::{
         Called, Dialect,
-        read::{Members, each, field, is_null, is_text, object},
+        read::{Members, each, field, is_null, is_text, object, unnested},
     },
     error::{DecodeError, Malformed},
     hub::{
@@ -32,11 +32,16 @@ pub fn decode_request<'a>(called: &Called<'a>, body: &'a [u8]) -> Read<Request<'
     let Members(members) = object(body)?;
     let mut request = Request { stream: called.stream.unwrap_or_default(), ..Request::default() };
     let (mut model, mut has_turns) = (called.model.clone().map(Text), false);
+    let mut objects = HashSet::new();
     for (name, raw) in members {
         if is_null(raw) {
             continue;
         }
         match &*name {
+            // What two of them say cannot be told apart in `rest`.
+            "thinking" | "output_config" | "metadata" if !objects.insert(name.clone()) => {
+                return Err(DecodeError::invalid(&*name, "there once"));
+            }
             "model" => model = Some(field("model", raw)?),
             "stream" => request.stream = field("stream", raw)?,
             "max_tokens" => request.output_tokens_max = Some(field("max_tokens", raw)?),
@@ -63,7 +68,10 @@ pub fn decode_request<'a>(called: &Called<'a>, body: &'a [u8]) -> Read<Request<'
                 None => request.rest.push((name, field("", raw)?)),
             },
             "metadata" => metadata(raw, &mut request)?,
-            _ => request.rest.push((name, field("", raw)?)),
+            _ => {
+                unnested(&name, &NESTED)?;
+                request.rest.push((name, field("", raw)?));
+            }
         }
     }
     request.model = model.ok_or(Malformed::Missing("model"))?;
@@ -365,6 +373,10 @@ fn metadata<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
 
 fn nested_members<'a>(name: &str, raw: &'a RawValue) -> Read<impl Iterator<Item = (Text<'a>, &'a RawValue)>> {
     let Members(members) = field(name, raw)?;
+    let mut names = HashSet::with_capacity(members.len());
+    if !members.iter().all(|(name, _)| names.insert(&**name)) {
+        return Err(DecodeError::invalid(name, "an object that has each name once"));
+    }
     Ok(members.into_iter().filter(|(_, raw)| !is_null(raw)))
 }
 

@@ -15,6 +15,9 @@ use crate::{
     sse::Splitter,
 };
 
+/// What is said of the blocks that the hub models.
+const KINDS: [&str; 5] = ["text_delta", "citations_delta", "thinking_delta", "signature_delta", "input_json_delta"];
+
 /// Reads the stream.
 #[derive(Debug)]
 pub struct Decoder {
@@ -34,7 +37,11 @@ struct State {
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Open {
-    Modelled,
+    Text,
+    Thinking,
+    // Nothing more is said of it.
+    Redacted,
+    ToolUse,
     // What is said of it is its dialect's own too.
     Other,
 }
@@ -178,16 +185,18 @@ impl State {
             #[serde(borrow)]
             delta: Json<'a>,
         }
-        let kind = match self.open? {
-            Open::Modelled => &*delta.kind,
-            Open::Other => "",
-        };
-        sink(Event::Delta(match kind {
-            "text_delta" => Delta::Text(delta.text?),
-            "thinking_delta" => Delta::Thinking(delta.thinking?),
-            "signature_delta" => Delta::Signature(Signature::read(Dialect::Anthropic, delta.signature?)),
-            "input_json_delta" => Delta::Input(delta.partial_json?),
-            "citations_delta" => Delta::Citation(citation(delta.citation?.raw()?).ok()?),
+        sink(Event::Delta(match (self.open?, &*delta.kind) {
+            (Open::Text, "text_delta") => Delta::Text(delta.text?),
+            (Open::Text, "citations_delta") => Delta::Citation(citation(delta.citation?.raw()?).ok()?),
+            (Open::Thinking, "thinking_delta") => Delta::Thinking(delta.thinking?),
+            (Open::Thinking, "signature_delta") => {
+                Delta::Signature(Signature::read(Dialect::Anthropic, delta.signature?))
+            }
+            (Open::ToolUse, "input_json_delta") => Delta::Input(delta.partial_json?),
+            // More of another block than the one that is open: what it belongs to was lost.
+            (Open::Text | Open::Thinking | Open::Redacted | Open::ToolUse, kind) if KINDS.contains(&kind) => {
+                return None;
+            }
             _ => Delta::Other(serde_json::from_slice::<Whole<'_>>(data).ok()?.delta),
         }));
         Some(())
@@ -196,13 +205,14 @@ impl State {
 
 // What a block has at its start is told as deltas of it, since some vendors begin a text with its first words.
 fn begin(json: Json<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Option<Open> {
-    match block(json.raw()?).ok()? {
+    Some(match block(json.raw()?).ok()? {
         Block::Text { text, citations, cache: _ } => {
             sink(Event::Begin(Begin::Text));
             if !text.is_empty() {
                 sink(Event::Delta(Delta::Text(text)));
             }
             citations.into_iter().for_each(|citation| sink(Event::Delta(Delta::Citation(citation))));
+            Open::Text
         }
         Block::Thinking { text, signature } => {
             sink(Event::Begin(Begin::Thinking));
@@ -210,8 +220,12 @@ fn begin(json: Json<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Option<Open> {
                 sink(Event::Delta(Delta::Thinking(text)));
             }
             signature.into_iter().for_each(|seal| sink(Event::Delta(Delta::Signature(seal))));
+            Open::Thinking
         }
-        Block::RedactedThinking { data } => sink(Event::Begin(Begin::RedactedThinking { data })),
+        Block::RedactedThinking { data } => {
+            sink(Event::Begin(Begin::RedactedThinking { data }));
+            Open::Redacted
+        }
         Block::ToolUse(tool) => {
             let tool = *tool;
             sink(Event::Begin(Begin::ToolUse { id: tool.id, name: tool.name, signature: None }));
@@ -219,12 +233,12 @@ fn begin(json: Json<'_>, sink: &mut dyn FnMut(Event<'_>)) -> Option<Open> {
             if !is_empty {
                 sink(Event::Delta(Delta::Input(tool.input.get().into())));
             }
+            Open::ToolUse
         }
         Block::Other { kind, json } => {
             sink(Event::Begin(Begin::Other { kind, json }));
-            return Some(Open::Other);
+            Open::Other
         }
         Block::Media(_) | Block::ToolResult(_) => return None,
-    }
-    Some(Open::Modelled)
+    })
 }

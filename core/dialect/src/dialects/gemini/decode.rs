@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::{
-    generation,
+    generation::{self, PREFIX},
     part::{self, Calls},
     schema::json_schema,
     wire::{WireContent, WireToolConfig, camel},
@@ -11,7 +11,7 @@ use super::{
 use crate::{
     dialects::{
         Called, Dialect,
-        read::{Members, field, is_null, is_text, object},
+        read::{Members, field, is_null, is_text, object, unnested},
     },
     error::{DecodeError, Malformed},
     hub::{Block, Hosted, Json, Request, Role, Text, Tool, ToolChoice, Turn},
@@ -48,7 +48,10 @@ pub(super) fn members<'a>(called: &Called<'a>, Members(members): Members<'a>) ->
             }
             // What the path says counts.
             "model" => model = model.or(Some(field("model", raw)?)),
-            _ => request.rest.push((name, field("", raw)?)),
+            _ => {
+                unnested(&name, &[PREFIX])?;
+                request.rest.push((name, field("", raw)?));
+            }
         }
     }
     request.model = model.ok_or(Malformed::Missing("model"))?;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How a field that the hub does not model is called among those of the request.
-const PREFIX: &str = "additionalModelRequestFields.";
+pub(super) const PREFIX: &str = "additionalModelRequestFields.";
 
 /// Ids of models that have none of what is written here.
 const PLAIN: [&str; 14] = [

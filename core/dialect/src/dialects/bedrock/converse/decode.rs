@@ -1,7 +1,7 @@
 //! Reads a Converse request into the hub.
 
 use super::{
-    additional,
+    additional::{self, PREFIX},
     block::blocks,
     tools,
     wire::{WireFormat, WireInference, WireOutput, WireSchema},
@@ -9,7 +9,7 @@ use super::{
 use crate::{
     dialects::{
         Called, Dialect,
-        read::{Members, each, field, is_null, object},
+        read::{Members, each, field, is_null, object, unnested},
     },
     error::{DecodeError, Malformed},
     hub::{Effort, Format, Json, Request, Role, Text, Turn},
@@ -42,7 +42,10 @@ pub fn decode_request<'a>(called: &Called<'a>, body: &'a [u8]) -> Read<Request<'
             "toolConfig" => tools::read(raw, &mut request).map_err(|error| error.within("toolConfig", None))?,
             "outputConfig" => output(field("outputConfig", raw)?, &mut request)?,
             "additionalModelRequestFields" => additional::read(raw, &mut request)?,
-            _ => request.rest.push((name, field("", raw)?)),
+            _ => {
+                unnested(&name, &[PREFIX])?;
+                request.rest.push((name, field("", raw)?));
+            }
         }
     }
     Ok(request)

@@ -11,6 +11,10 @@ use crate::{
 
 /// The API takes no longer id of a call.
 const ID_BYTES_MAX: usize = 40;
+/// The type of a call whose argument is no JSON.
+const CUSTOM: &str = "custom";
+/// What the type of another call begins with in the hub, where parts of a content have types too.
+const OTHER_CALL: &str = "tool_calls.";
 /// The API takes no longer id of a user, and some vendors no other letters than these.
 const USER_BYTES_MAX: usize = 64;
 
@@ -71,6 +75,7 @@ pub(super) fn call<'a>(raw: &'a RawValue, id: impl FnOnce() -> String) -> Result
     let WireCall { index: _, id: given, kind, function, extra_content } = field("", raw)?;
     // Tools whose argument is no JSON: only this dialect and Responses have them.
     if let (Some(kind), None) = (kind, &function) {
+        let kind = if &*kind == CUSTOM { kind } else { [OTHER_CALL, &*kind].concat().into() };
         return Ok(Block::Other { kind, json: field("", raw)? });
     }
     let WireFunction { name, arguments } = function.ok_or_else(|| DecodeError::invalid("function", "there"))?;
@@ -98,7 +103,7 @@ pub(super) fn called_before<'a>(raw: &'a RawValue, id: String) -> Result<Block<'
 
 /// Whether it is the call of a tool whose argument is no JSON.
 pub(super) fn is_custom(kind: &str) -> bool {
-    kind == "custom"
+    kind == CUSTOM || kind.starts_with(OTHER_CALL)
 }
 
 /// The id of such a call.

@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::wire::{WireAudio, WireBreakpoint, WireCache, WireFile, WirePart, WireUrl};
+use super::{
+    call::is_custom,
+    wire::{WireAudio, WireBreakpoint, WireCache, WireFile, WirePart, WireUrl},
+};
 use crate::{
     dialects::{
         openai::media::{data_url, inline},
@@ -20,6 +23,8 @@ type Read<T> = Result<T, DecodeError>;
 /// The API wants a name for a file's bytes: what one without a title is called, and read as being without.
 const PDF_NAME: &str = "document.pdf";
 const FILE_NAME: &str = "document";
+/// What a model says aloud, in the hub.
+pub(super) const AUDIO: &str = "audio";
 
 /// Reads `content`: a text, or parts. Empty texts say nothing, and most dialects refuse them.
 pub(super) fn content<'a>(raw: &'a RawValue) -> Read<Vec<Block<'a>>> {
@@ -61,6 +66,8 @@ fn part<'a>(raw: &'a RawValue) -> Read<Block<'a>> {
             let file = file(needed("file", wire.file)?).map_err(|error| error.within("file", None))?;
             medium(Media { cache, ..file })
         }
+        // They stand beside the content: within it they are a mistake, and would be written where they belong.
+        kind if kind == AUDIO || is_custom(kind) => return Err(DecodeError::invalid("type", "the type of a part")),
         _ => Block::Other {
             kind: needed("type", Some(wire.kind).filter(|kind| !kind.is_empty()))?,
             json: field("", raw)?,

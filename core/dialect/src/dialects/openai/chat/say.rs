@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{
     call::{Extra, custom_id, is_custom, short_id},
     messages::Messages,
-    part::{Mark, Part, PartKind, Piece, audio, document, image, video},
+    part::{AUDIO, Mark, Part, PartKind, Piece, audio, document, image, video},
     reasoning::{Detail, is_packed},
     wire::{Annotation, WireCache, WireFile},
 };
@@ -189,7 +189,7 @@ impl Writing<'_> {
                     calls.push(short_id(&tool.id));
                     message.tool_calls.push(Called::Function(Call::of(short_id(&tool.id), tool, seal)));
                 }
-                Block::Other { kind, json } if self.is_own && &**kind == "audio" => message.audio = Some(json),
+                Block::Other { kind, json } if self.is_own && &**kind == AUDIO => message.audio = Some(json),
                 Block::Other { kind, json } if self.is_own && is_custom(kind) => {
                     calls.extend(custom_id(json));
                     message.tool_calls.push(Called::Own(json));

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::{
     call::{call, called_before, id_of_place},
-    part::content,
+    part::{AUDIO, content},
     reasoning,
     wire::WireMessage,
 };
@@ -122,7 +122,7 @@ pub(super) fn answer<'a>(message: &mut WireMessage<'a>, id: impl Fn(usize) -> St
     blocks.extend(message.refusal.take().filter(|text| !text.is_empty()).map(Block::text));
     annotate(message, &mut blocks);
     if let Some(json) = message.audio.take() {
-        blocks.push(Block::Other { kind: "audio".into(), json });
+        blocks.push(Block::Other { kind: AUDIO.into(), json });
     }
     if let Some(raw) = message.tool_calls.filter(|raw| !is_null(raw)) {
         let mut places: HashMap<Text<'a>, VecDeque<usize>> = HashMap::new();

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     dialects::{
         Called, Dialect,
-        read::{Members, each, field, is_null, is_text, object},
+        read::{Members, each, field, is_null, is_text, object, unnested},
     },
     error::{DecodeError, Malformed},
     hub::{Block, Effort, Format, Json, Request, Role, Text, ThinkingMode, ToolChoice, Turn},
@@ -21,6 +21,8 @@ use crate::{
 
 pub(super) type Read<T> = Result<T, DecodeError>;
 
+/// The objects of a request whose fields stand in `rest` with the object's name before them.
+pub(super) const NESTED: [&str; 2] = ["reasoning.", "text."];
 /// What a schema without a name is called: the API wants one.
 pub(super) const SCHEMA_NAME: &str = "answer";
 /// The only thing that is asked of `include` by all who keep their conversations themselves.
@@ -70,7 +72,10 @@ pub fn decode_request<'a>(called: &Called<'a>, body: &'a [u8]) -> Read<Request<'
             "previous_response_id" | "conversation" | "prompt" => {
                 return Err(DecodeError::invalid(&*name, KEPT_ELSEWHERE));
             }
-            _ => request.rest.push((name, field("", raw)?)),
+            _ => {
+                unnested(&name, &NESTED)?;
+                request.rest.push((name, field("", raw)?));
+            }
         }
     }
     request.model = model.ok_or(Malformed::Missing("model"))?;

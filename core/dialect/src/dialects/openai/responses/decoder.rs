@@ -265,9 +265,10 @@ impl State {
 
     fn argued(&mut self, index: u64, text: &Option<Json<'_>>, is_whole: bool, sink: Sink<'_>) -> Option<()> {
         let text: Text<'_> = text.as_ref()?.read()?;
-        let Some(open) = self.open.as_mut().filter(|open| open.index == index && open.is_begun) else {
-            return Some(());
+        let is_meant = |open: &&mut Open| {
+            open.index == index && open.is_begun && matches!(open.kind, Kind::Function | Kind::Freeform)
         };
+        let Some(open) = self.open.as_mut().filter(is_meant) else { return Some(()) };
         open.argue(&text, is_whole, sink);
         Some(())
     }

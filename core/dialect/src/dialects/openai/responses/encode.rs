@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
-    decode::{ENCRYPTED_REASONING, SCHEMA_NAME},
+    decode::{ENCRYPTED_REASONING, NESTED, SCHEMA_NAME},
     input::Writing,
     wire::{Entry, WireFormat},
 };
@@ -359,7 +359,7 @@ fn hosted<'a>(request: &Request<'_>, tool: &'a Tool<'a>, losses: &mut Losses) ->
 impl<'a> Rest<'a> {
     // Those whose names begin with the prefix; without one, those of the request itself.
     fn of(rest: &'a [(Text<'a>, Json<'a>)], prefix: &str) -> Self {
-        let is_inner = |name: &str| name.starts_with("reasoning.") || name.starts_with("text.");
+        let is_inner = |name: &str| NESTED.iter().any(|object| name.starts_with(object));
         let inner = |name: &'a str| {
             if prefix.is_empty() { (!is_inner(name)).then_some(name) } else { name.strip_prefix(prefix) }
         };

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{
-    part::{DETAIL, FILE_NAME},
+    part::{DETAIL, FILE_NAME, is_part},
     say,
     seal::{Opened, open},
     wire::{Breakpoint, Entry, Item, Output, Part, Piece, WireAudio},
@@ -119,7 +119,7 @@ impl<'a, 'l> Writing<'a, 'l> {
     fn other(&mut self, role: Role, kind: &str, json: &'a Json<'a>) {
         if !self.is_own {
             self.losses.drop(Feature::Block(kind.to_owned()));
-        } else if kind.starts_with("input_") || kind.starts_with("output_") {
+        } else if is_part(kind) {
             self.say(role, [Piece::Own(json.lend())]);
         } else {
             self.flush();

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use super::{
     decode::{KEPT_ELSEWHERE, Read, needed},
     freeform::wrap,
-    part::{content, joined, part},
+    part::{content, is_part, joined, part},
     seal,
     tools::{SEARCH, SHELL, function_name},
     wire::ReadItem,
@@ -80,6 +80,7 @@ pub(super) fn item<'a>(raw: &'a RawValue) -> Read<Spoken<'a>> {
         "" if wire.role.is_none() => return Err(DecodeError::invalid("", KEPT_ELSEWHERE)),
         "item_reference" => return Err(DecodeError::invalid("", KEPT_ELSEWHERE)),
         "" | "message" => return needed("content", None),
+        kind if is_part(kind) => return Err(DecodeError::invalid("type", "the type of an item")),
         kind => {
             let role =
                 if kind.ends_with("_output") || kind.ends_with("_response") { Role::User } else { Role::Assistant };

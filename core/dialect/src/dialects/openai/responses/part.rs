@@ -39,6 +39,14 @@ const ITEMS: [&str; 12] = [
     "item_reference",
 ];
 
+/// What the type of another part begins with in the hub, where items have types too.
+const OTHER_PART: &str = "content.";
+
+/// Whether what has this type in the hub stands in a content.
+pub(super) fn is_part(kind: &str) -> bool {
+    ["input_", "output_", OTHER_PART].iter().any(|start| kind.starts_with(start))
+}
+
 /// Reads a content: a text stands for one part.
 pub(super) fn content<'a>(name: &str, raw: &'a RawValue) -> Read<Vec<Block<'a>>> {
     if is_text(raw) {
@@ -86,10 +94,11 @@ pub(super) fn part<'a>(raw: &'a RawValue) -> Read<(Block<'a>, bool)> {
             media(MediaKind::Audio, Source::Base64 { media_type, data: audio.data }, None, None)
         }
         kind if ITEMS.contains(&kind) => return Err(DecodeError::invalid("type", "the type of a part")),
-        _ => Block::Other {
-            kind: needed("type", Some(wire.kind).filter(|kind| !kind.is_empty()))?,
-            json: field("", raw)?,
-        },
+        _ => {
+            let kind = needed("type", Some(wire.kind).filter(|kind| !kind.is_empty()))?;
+            let kind = if is_part(&kind) { kind } else { [OTHER_PART, &*kind].concat().into() };
+            Block::Other { kind, json: field("", raw)? }
+        }
     };
     Ok((block, false))
 }

@@ -26,6 +26,8 @@ pub(super) struct Tools<'a> {
     pub(super) list: Vec<Tool<'a>>,
     /// The names of the functions among them.
     names: HashSet<Text<'a>>,
+    /// The others, as they came.
+    hosted: HashSet<&'a str>,
     pub(super) forms: Forms,
 }
 
@@ -91,6 +93,9 @@ impl<'a> Tools<'a> {
             _ => {
                 let kind = needed("type", Some(described.kind).filter(|kind| !kind.is_empty()))?;
                 let json: Json<'a> = field("", raw)?;
+                if !self.hosted.insert(raw.get()) {
+                    return Ok(());
+                }
                 self.list.push(Tool::Hosted { hosted: hosted(&kind, &json), json, kind });
                 Ok(())
             }
