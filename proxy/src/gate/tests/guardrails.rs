@@ -408,6 +408,45 @@ async fn an_answer_in_another_dialect_is_looked_at_too() {
     }
 }
 
+#[tokio::test]
+async fn an_answer_is_looked_at_in_whatever_carries_it() {
+    let words = || {
+        let source = RuleSource::Words(["pong".into()].into());
+        Guardrail { source, ..guardrail("words", OUT, Action::Redact) }
+    };
+    let vertex = "/v1/projects/p/locations/l/publishers/anthropic/models/m";
+    let bedrock =
+        r#"{"anthropic_version":"bedrock-2023-05-31","max_tokens":9,"messages":[{"role":"user","content":"ping"}]}"#;
+    let google = r#"{"contents":[{"role":"user","parts":[{"text":"ping"}]}]}"#;
+    let on_vertex = |stream: bool| {
+        format!(
+            r#"{{"stream":{stream},"anthropic_version":"vertex-2023-10-16","max_tokens":9,"messages":[{{"role":"user","content":"ping"}}]}}"#
+        )
+    };
+    for (dialect, path, body) in [
+        (Dialect::BedrockInvoke, "/model/m/invoke-with-response-stream".to_owned(), bedrock.to_owned()),
+        (Dialect::BedrockInvoke, "/model/m/invoke".to_owned(), bedrock.to_owned()),
+        (Dialect::BedrockInvoke, "/v1/messages".to_owned(), said("ping", true)),
+        (Dialect::Anthropic, "/model/m/invoke-with-response-stream".to_owned(), bedrock.to_owned()),
+        (Dialect::VertexAnthropic, format!("{vertex}:streamRawPredict"), on_vertex(true)),
+        (Dialect::VertexAnthropic, format!("{vertex}:rawPredict"), on_vertex(false)),
+        (Dialect::Gemini, "/v1beta/models/m:streamGenerateContent?alt=sse".to_owned(), google.to_owned()),
+        (Dialect::Gemini, "/v1beta/models/m:streamGenerateContent".to_owned(), google.to_owned()),
+        (Dialect::Gemini, "/v1beta/models/m:generateContent".to_owned(), google.to_owned()),
+    ] {
+        let stand = Stand::speaking(dialect, "").await;
+        let is_framed = path.ends_with("/invoke-with-response-stream");
+        let text = |answer: &Answered| if is_framed { surfaces::events(&answer.bytes) } else { answer.text.clone() };
+        let plain = text(&stand.send(&path, &body, &[]).await);
+        assert!(plain.contains("pong"), "{dialect:?} {path}: {plain}");
+        stand.put(vec![Object::Guardrail(words())]);
+        let answer = stand.send(&path, &body, &[]).await;
+        let said = text(&answer);
+        let (is_said, is_replaced) = (said.contains("pong"), said.contains("[REDACTED:blocked-word]"));
+        assert_eq!((answer.status, is_said, is_replaced), (200, false, true), "{dialect:?} {path}: {said}");
+    }
+}
+
 /// Whoever is told so says a secret.
 pub(super) const LEAK: &str = "please leak";
 

@@ -69,7 +69,7 @@ fn frames(events: &str) -> Vec<u8> {
     out
 }
 
-fn events(frames: &[u8]) -> String {
+pub(super) fn events(frames: &[u8]) -> String {
     let (mut reader, mut out) = (FramesToEvents::default(), Vec::new());
     reader.push(frames, &mut out);
     reader.end(&mut out);
