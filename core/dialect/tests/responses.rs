@@ -242,7 +242,7 @@ fn more_of_another_kind_of_item_than_the_open_one_is_left_out() {
         (json!({"type": "reasoning", "summary": []}), 1..2, begun("Thinking", "Thinking")),
         (call, 2..3, begun(r#"ToolUse { id: Text("c"), name: Text("f"), signature: None }"#, "Input")),
     ] {
-        let pieces = own.clone().chain((0..4).filter(|at| !own.contains(at) && !(own.start == 2 && *at == 3)));
+        let pieces = own.clone().chain((0..4).filter(|at| !(own.contains(at) || own.start == 2 && *at == 3)));
         let events = std::iter::once(added(item)).chain(pieces.map(|at| more(kinds[at])));
         let stream: String = events.map(|event| format!("data: {event}\n\n")).collect();
         let (mut decoder, mut seen) = (OpenAiResponses.stream_decoder(), Vec::new());
