@@ -13,6 +13,9 @@ const FOUND_MAX: usize = 16;
 /// The longest place that is told, in bytes.
 const PLACE_BYTES_MAX: usize = 96;
 
+/// The longest id of a rule that is told, in bytes: a rule file may have longer ones.
+const RULE_BYTES_MAX: usize = 64;
+
 /// Collects what was found.
 #[derive(Debug, Default)]
 pub struct Report {
@@ -39,7 +42,7 @@ impl Report {
         place: impl FnOnce() -> Place,
     ) {
         let Done { guardrail, action, shadow } = done;
-        let rule = set.rule(finding.rule).map(|rule| rule.id).unwrap_or_default();
+        let rule = cut(set.rule(finding.rule).map(|rule| rule.id).unwrap_or_default(), RULE_BYTES_MAX);
         let fingerprint = *finding.fingerprint.as_bytes();
         let same = |found: &&mut Found| {
             found.fingerprint == fingerprint
@@ -56,7 +59,7 @@ impl Report {
             return;
         }
         let Place { path, offset } = place();
-        let path = path.get(..path.floor_char_boundary(PLACE_BYTES_MAX)).unwrap_or_default().into();
+        let path = cut(&path, PLACE_BYTES_MAX).into();
         self.found.push(Found {
             guardrail: Arc::clone(&guardrail.name),
             rule: rule.into(),
@@ -96,4 +99,8 @@ impl Report {
         circumstances.findings = all.into();
         circumstances.findings_more = circumstances.findings_more.saturating_add(self.more).saturating_add(left);
     }
+}
+
+fn cut(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or_default()
 }
