@@ -37,18 +37,26 @@ pub(crate) enum Passed {
     Blocked(Blocked, bool),
 }
 
+// A text on its way through one source of rules.
+struct Stage {
+    stream: Stream,
+    // The last secret was replaced: more of it, which may arrive later, is a part of it.
+    is_replaced: bool,
+}
+
 // The block that is open.
 enum Block {
     None,
     /// Text.
     Text {
-        stages: Vec<Stream>,
+        stages: Vec<Stage>,
         restorer: Restorer,
         tail: Vec<u8>,
     },
     /// Thinking: it is looked at, and not changed.
     Thinking {
-        stages: Vec<Stream>,
+        stages: Vec<Stage>,
+        tail: Vec<u8>,
     },
     /// A tool's call that is held.
     Held {
@@ -104,7 +112,7 @@ impl Filter {
     fn begin(&mut self, begin: &Begin<'_>, sink: &mut dyn FnMut(&Event<'_>)) -> Passed {
         self.block = match begin {
             Begin::Text => Block::Text { stages: self.stages(), restorer: Restorer::new(Form::Text), tail: Vec::new() },
-            Begin::Thinking => Block::Thinking { stages: self.stages() },
+            Begin::Thinking => Block::Thinking { stages: self.stages(), tail: Vec::new() },
             Begin::ToolUse { id, name, signature } if self.watch.is_some() => {
                 let signature = signature.clone().map(|seal| Signature::new(seal.dialect, seal.seal.into_owned()));
                 let begin = Begin::ToolUse { id: id.clone().into_owned(), name: name.clone().into_owned(), signature };
@@ -132,26 +140,28 @@ impl Filter {
         Passed::On
     }
 
-    fn stages(&self) -> Vec<Stream> {
+    fn stages(&self) -> Vec<Stage> {
         let groups = self.watch.iter().flat_map(|watch| watch.groups.iter());
-        groups.map(|watching| Stream::new(watching.engine().set())).collect()
+        let stage = |stream| Stage { stream, is_replaced: false };
+        groups.map(|watching| stage(Stream::new(watching.engine().set()))).collect()
     }
 
     fn delta(&mut self, delta: &Delta<'_>, sink: &mut dyn FnMut(&Event<'_>)) -> Passed {
         match (&mut self.block, delta) {
             (Block::Text { .. }, Delta::Text(text)) => self.text(text.as_bytes(), false, sink),
-            (Block::Thinking { .. }, Delta::Thinking(text)) => {
-                sink(&Event::Delta(delta.clone()));
-                self.thinking(text.as_bytes(), false)
+            (Block::Thinking { .. }, Delta::Thinking(text)) => self.thinking(text.as_bytes(), false, sink),
+            // The seal is over all of it: what is held goes before.
+            (Block::Thinking { .. }, Delta::Signature(_)) => {
+                let passed = self.thinking(b"", true, sink);
+                if passed == Passed::On {
+                    self.block = Block::Other;
+                    sink(&Event::Delta(delta.clone()));
+                }
+                passed
             }
             (Block::Held { input, .. }, Delta::Input(text)) => {
-                if input.len().saturating_add(text.len()) > CALL_BYTES_MAX
-                    && let Some(blocked) = self.watch.as_ref().and_then(Watch::too_long)
-                {
-                    return Passed::Blocked(blocked, false);
-                }
                 input.extend_from_slice(text.as_bytes());
-                Passed::On
+                if input.len() > CALL_BYTES_MAX { self.release(sink) } else { Passed::On }
             }
             (Block::Call { restorer }, Delta::Input(text)) => {
                 let mut out = Vec::new();
@@ -167,6 +177,22 @@ impl Filter {
         }
     }
 
+    // A call is too long to be held: the answer ends, or where nothing would be done about it, the call goes on unseen.
+    fn release(&mut self, sink: &mut dyn FnMut(&Event<'_>)) -> Passed {
+        if let Some(blocked) = self.unread() {
+            return Passed::Blocked(blocked, false);
+        }
+        let mut restorer = Restorer::new(Form::JsonString);
+        if let Block::Held { begin, input } = mem::replace(&mut self.block, Block::None) {
+            let mut out = Vec::new();
+            restorer.push(&self.vault, &input, &mut out);
+            sink(&Event::Begin(begin));
+            say(out, Delta::Input, sink);
+        }
+        self.block = Block::Call { restorer };
+        Passed::On
+    }
+
     // The open block ends: what is held of it goes on, or nothing does.
     fn end(&mut self, sink: &mut dyn FnMut(&Event<'_>)) -> Passed {
         let passed = self.flush(sink);
@@ -179,7 +205,7 @@ impl Filter {
     fn flush(&mut self, sink: &mut dyn FnMut(&Event<'_>)) -> Passed {
         let passed = match &mut self.block {
             Block::Text { .. } => self.text(b"", true, sink),
-            Block::Thinking { .. } => self.thinking(b"", true),
+            Block::Thinking { .. } => self.thinking(b"", true, sink),
             Block::Call { restorer } => {
                 let mut out = Vec::new();
                 restorer.finish(&mut out);
@@ -233,11 +259,17 @@ impl Filter {
         blocked.map_or(Passed::On, |blocked| Passed::Blocked(blocked, true))
     }
 
-    fn thinking(&mut self, bytes: &[u8], is_last: bool) -> Passed {
-        let Block::Thinking { stages } = &mut self.block else { return Passed::On };
+    fn thinking(&mut self, bytes: &[u8], is_last: bool, sink: &mut dyn FnMut(&Event<'_>)) -> Passed {
+        let Block::Thinking { stages, tail } = &mut self.block else { return Passed::On };
         let mut scan =
             Scanning { watch: self.watch.as_ref(), report: &mut self.report, index: self.index, changes: false };
-        let (_, blocked) = scan.through(stages, bytes, is_last);
+        let (passed, blocked) = scan.through(stages, bytes, is_last);
+        let mut out = mem::take(tail);
+        out.extend_from_slice(&passed);
+        if !is_last || blocked.is_some() {
+            *tail = out.split_off(whole(&out));
+        }
+        say(out, Delta::Thinking, sink);
         blocked.map_or(Passed::On, |blocked| Passed::Blocked(blocked, true))
     }
 }
@@ -252,22 +284,21 @@ struct Scanning<'a> {
 
 impl Scanning<'_> {
     // What goes on by now, and why nothing more may.
-    fn through(&mut self, stages: &mut [Stream], bytes: &[u8], is_last: bool) -> (Vec<u8>, Option<Blocked>) {
+    fn through(&mut self, stages: &mut [Stage], bytes: &[u8], is_last: bool) -> (Vec<u8>, Option<Blocked>) {
         let (mut passing, mut ended) = (bytes.to_vec(), None);
         let Some(watch) = self.watch else { return (passing, None) };
         for (watching, stage) in watch.groups.iter().zip(stages) {
             let (mut out, mut blocked) = (Vec::new(), None);
-            // More of a secret that was replaced is a part of it.
-            let mut is_replaced = false;
+            let Stage { stream, is_replaced } = stage;
             watching.engine().with(|set, scratch| {
                 let mut take = |piece: Piece<'_>| match piece {
                     _ if blocked.is_some() => {}
                     Piece::Text(text) => {
-                        is_replaced = false;
+                        *is_replaced = false;
                         out.extend_from_slice(text);
                     }
                     Piece::More(text) => {
-                        if !is_replaced {
+                        if !*is_replaced {
                             out.extend_from_slice(text);
                         }
                     }
@@ -289,11 +320,11 @@ impl Scanning<'_> {
                         match strictest {
                             _ if blocked.is_some() => {}
                             Some(decided) if decided.action > Action::Detect && self.changes => {
-                                is_replaced = true;
+                                *is_replaced = true;
                                 out.extend_from_slice(stand_in(Action::Redact, &decided.rule, text, None).as_bytes());
                             }
                             _ => {
-                                is_replaced = false;
+                                *is_replaced = false;
                                 out.extend_from_slice(text);
                             }
                         }
@@ -301,10 +332,10 @@ impl Scanning<'_> {
                     Piece::Overflow(rule) => blocked = watch.unseen(watching, Some(rule)),
                     Piece::Exhausted => blocked = watch.unseen(watching, None),
                 };
-                stage.push(set, scratch, watch.fingerprints(), &passing, &mut take);
+                stream.push(set, scratch, watch.fingerprints(), &passing, &mut take);
                 // What a stage before has stopped does not end here.
                 if is_last && ended.is_none() {
-                    stage.finish(set, scratch, watch.fingerprints(), &mut take);
+                    stream.finish(set, scratch, watch.fingerprints(), &mut take);
                 }
             });
             passing = out;

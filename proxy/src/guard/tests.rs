@@ -101,7 +101,22 @@ fn wherever_a_stream_is_cut_nothing_of_a_secret_passes() {
     assert_eq!(passed(&mut filter(&block), Begin::Text, &letters), ("é before ".to_owned(), true));
     // Thinking is sealed: it is not changed, but it can end the answer.
     assert_eq!(passed(&mut filter(&redact), Begin::Thinking, &letters), (text.clone(), false));
-    assert!(passed(&mut filter(&block), Begin::Thinking, &letters).1);
+    assert_eq!(passed(&mut filter(&block), Begin::Thinking, &letters), ("é before ".to_owned(), true));
+    assert_eq!(passed(&mut filter(&block), Begin::Thinking, &[&text]), ("é before ".to_owned(), true));
+}
+
+#[test]
+fn a_secret_that_is_longer_than_a_match_is_replaced_to_its_end() {
+    let own = Expression { id: "own".into(), regex: "begin[a-z]+".into() };
+    let guardrail = guardrail("own", RuleSource::Expressions([own].into()), Action::Redact);
+    let (guards, keys) = (guards(vec![guardrail]), keys());
+    let mut filter = Filter::new(Some(watch(&guards, &keys, Direction::Response)), Arc::new(vault(&keys))).unwrap();
+    let pieces: Vec<String> =
+        ["a begin"].iter().map(|it| (*it).to_owned()).chain((0..900).map(|_| "secretword".to_owned())).collect();
+    let pieces: Vec<&str> = pieces.iter().map(String::as_str).chain([" b"]).collect();
+    let (told, blocked) = passed(&mut filter, Begin::Text, &pieces);
+    assert!(blocked || !told.contains("word"), "{told}");
+    assert!(!told.contains("secretword"), "{told}");
 }
 
 #[test]

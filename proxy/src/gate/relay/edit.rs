@@ -6,9 +6,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 use tollgate_dialect::{
-    Counters,
+    Counters, Dialect,
     anthropic::StreamMeter,
-    hub::{Begin, Delta, Event, Json, Stop, Text, Usage},
+    hub::{Begin, Delta, Event, Json, Signature, Stop, Text, Usage},
     sse,
 };
 
@@ -110,23 +110,23 @@ impl Edit {
 
 // Shows the filter what it understands of an event. What says nothing of a block passes.
 fn look(filter: &mut Filter, writer: &mut Writer, event: &sse::Event<'_>) -> Passed {
-    let is_of_block = event.name.starts_with(b"content_block_");
+    // With this some vendors end their streams.
+    if event.data == b"[DONE]" {
+        return pass(writer);
+    }
     let read: Option<Read<'_>> = serde_json::from_slice(event.data).ok();
-    // Whoever reads the name and whoever reads the type must read the same.
-    let Some(read) = read.filter(|read| read.kind.as_bytes() == event.name) else {
-        return if is_of_block || event.oversized || event.data.len() > 2 {
-            unread(filter, writer)
-        } else {
-            pass(writer)
-        };
+    // Whoever reads the name, where there is one, and whoever reads the type must read the same.
+    let Some(read) = read.filter(|read| event.name.is_empty() || read.kind.as_bytes() == event.name) else {
+        return unread(filter, writer);
     };
-    match (event.name, read.content_block, read.delta) {
+    match (read.kind.as_bytes(), read.content_block, read.delta) {
         (b"content_block_start", Some(block), _) => begin(filter, writer, read.index, &block, event.data),
         (b"content_block_delta", _, Some(delta)) => {
             let shown: fn(Text<'static>) -> Delta<'static> = match &*delta.kind {
                 "text_delta" => Delta::Text,
                 "input_json_delta" => Delta::Input,
                 "thinking_delta" => Delta::Thinking,
+                "signature_delta" => |seal| Delta::Signature(Signature::new(Dialect::Anthropic, seal)),
                 _ => return pass(writer),
             };
             let text = [delta.text, delta.partial_json, delta.thinking].into_iter().find(|text| !text.is_empty());
@@ -140,7 +140,7 @@ fn look(filter: &mut Filter, writer: &mut Writer, event: &sse::Event<'_>) -> Pas
             let stop = Event::Stop { stop: Stop::EndTurn, usage: Usage::default() };
             filter.push(&stop, &mut |event| writer.write(event))
         }
-        _ if is_of_block => unread(filter, writer),
+        (kind, ..) if kind.starts_with(b"content_block_") => unread(filter, writer),
         _ => pass(writer),
     }
 }
