@@ -1,8 +1,6 @@
 //! What is different between the definition that was approved and another, line by line, for the person who approves.
 
-use serde_json::Value;
-
-use crate::{character::shown, json::Json, path::Path, pin::UNPINNED};
+use crate::{character::shown, json::Json, path::Path, pin::pinned, tree::Tree};
 
 /// The most lines.
 pub const LINES_MAX: usize = 100;
@@ -29,13 +27,10 @@ const BEFORE: usize = 30;
 /// out. There are at most 100 lines, and the last then says that there are more.
 #[must_use]
 pub fn difference(approved: &Json<'_>, found: &Json<'_>) -> Vec<String> {
-    let read = |json: &Json<'_>| serde_json::from_str::<Value>(json.as_str()).unwrap_or_default();
-    let (mut approved, mut found) = (read(approved), read(found));
-    for definition in [&mut approved, &mut found] {
-        if let Value::Object(members) = definition {
-            members.retain(|name, _| !UNPINNED.contains(&name.as_str()));
-        }
-    }
+    let [approved, found] = [approved, found].map(|json| {
+        let tree = Tree::read(json.as_str()).unwrap_or(Tree::Null);
+        Tree::Object(pinned(&tree).cloned().collect())
+    });
     let mut lines = Vec::new();
     compare(&approved, &found, &mut Path::default(), &mut lines);
     if lines.len() > LINES_MAX {
@@ -45,31 +40,31 @@ pub fn difference(approved: &Json<'_>, found: &Json<'_>) -> Vec<String> {
     lines
 }
 
-fn compare(old: &Value, new: &Value, path: &mut Path, lines: &mut Vec<String>) {
+fn compare(before: &Tree<'_>, after: &Tree<'_>, path: &mut Path, lines: &mut Vec<String>) {
     // One more than are shown, so that it is known that there are more.
-    if old == new || lines.len() > LINES_MAX {
+    if before == after || lines.len() > LINES_MAX {
         return;
     }
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
-            let mut names: Vec<&String> =
-                old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))).collect();
+    match (before, after) {
+        (Tree::Object(old), Tree::Object(new)) => {
+            let mut names: Vec<&str> = old.iter().chain(new).map(|(name, _)| &**name).collect();
             names.sort_unstable();
+            names.dedup();
             for name in names {
-                path.within(name, |path| one(old.get(name), new.get(name), path, lines));
+                path.within(name, |path| one(before.get(name), after.get(name), path, lines));
             }
         }
-        (Value::Array(old), Value::Array(new)) if old.iter().chain(new).any(is_nested) => {
+        (Tree::List(old), Tree::List(new)) if old.iter().chain(new).any(is_nested) => {
             for index in 0..old.len().max(new.len()) {
                 path.within_list(index, |path| one(old.get(index), new.get(index), path, lines));
             }
         }
-        (Value::String(old), Value::String(new)) => texts(old, new, path, lines),
+        (Tree::Text(old), Tree::Text(new)) => texts(old, new, path, lines),
         (old, new) => pair(&value(old), &value(new), path, lines),
     }
 }
 
-fn one(old: Option<&Value>, new: Option<&Value>, path: &mut Path, lines: &mut Vec<String>) {
+fn one(old: Option<&Tree<'_>>, new: Option<&Tree<'_>>, path: &mut Path, lines: &mut Vec<String>) {
     if lines.len() > LINES_MAX {
         return;
     }
@@ -102,15 +97,17 @@ fn pair(old: &str, new: &str, path: &Path, lines: &mut Vec<String>) {
     }
 }
 
-fn is_nested(value: &Value) -> bool {
-    value.is_object() || value.is_array()
+fn is_nested(value: &Tree<'_>) -> bool {
+    matches!(value, Tree::Object(_) | Tree::List(_))
 }
 
-fn value(value: &Value) -> String {
+fn value(value: &Tree<'_>) -> String {
+    let mut written = String::new();
     match value {
-        Value::String(text) => format!("\"{}\"", shown(text, VALUE_SHOWN_MAX)),
-        other => shown(&crate::pin::canonical_value(other), VALUE_SHOWN_MAX),
+        Tree::Text(text) => return format!("\"{}\"", shown(text, VALUE_SHOWN_MAX)),
+        other => other.push(&mut written),
     }
+    shown(&written, VALUE_SHOWN_MAX)
 }
 
 #[cfg(test)]

@@ -3,15 +3,15 @@
 //! These are hints and no protection: whoever knows the list writes around it, and what is harmless can look alike. Pins, approval and
 //! policy protect; a flag tells a person where to look first.
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{collections::BTreeMap, fmt, sync::LazyLock};
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, MatchKind};
-use serde_json::Value;
 
 use crate::{
     character::{Hidden, hidden, shown},
     list::Definition,
     path::Path,
+    tree::Tree,
 };
 
 /// Something that is unusual in a definition.
@@ -101,7 +101,7 @@ static SEARCH: LazyLock<Option<AhoCorasick>> =
 #[must_use]
 pub fn flags(definition: &Definition) -> Vec<Flag> {
     let mut found = Vec::new();
-    look(&definition.value(), &mut Path::default(), &mut found);
+    look(&definition.tree(), &mut Path::default(), &mut found);
     found.truncate(FLAGS_MAX);
     found
 }
@@ -110,7 +110,7 @@ pub fn flags(definition: &Definition) -> Vec<Flag> {
 #[must_use]
 pub fn flags_of_text(place: &str, text: &str) -> Vec<Flag> {
     let mut found = Vec::new();
-    look_at(text, place, &mut found);
+    look_at(text, &place, &mut found);
     found.truncate(FLAGS_MAX);
     found
 }
@@ -129,33 +129,33 @@ pub fn look_alikes<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<(usize, 
     found
 }
 
-fn look(value: &Value, path: &mut Path, found: &mut Vec<Flag>) {
+fn look(value: &Tree<'_>, path: &mut Path, found: &mut Vec<Flag>) {
     if found.len() >= FLAGS_MAX {
         return;
     }
     match value {
-        Value::String(text) => look_at(text, &path.to_string(), found),
-        Value::Array(elements) => {
+        Tree::Text(text) => look_at(text, path, found),
+        Tree::List(elements) => {
             for (index, element) in elements.iter().enumerate() {
                 path.within_list(index, |path| look(element, path, found));
             }
         }
-        Value::Object(members) => {
+        Tree::Object(members) => {
             let is_top = path.is_empty();
-            for (name, member) in members.iter().filter(|(name, _)| !is_top || *name != "icons") {
+            for (name, member) in members.iter().filter(|(name, _)| !is_top || name != "icons") {
                 path.within(name, |path| {
-                    look_at(name, &path.to_string(), found);
+                    look_at(name, path, found);
                     look(member, path, found);
                 });
             }
         }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        Tree::Null | Tree::Bool(_) | Tree::Number(_) => {}
     }
 }
 
-fn look_at(text: &str, place: &str, found: &mut Vec<Flag>) {
+fn look_at(text: &str, place: &dyn fmt::Display, found: &mut Vec<Flag>) {
     let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n' | b'\r' | b'\t'));
-    let flag = |kind, at: usize| Flag { kind, place: place.to_owned(), shown: around(text, at) };
+    let flag = |kind, at: usize| Flag { kind, place: place.to_string(), shown: around(text, at) };
     if !is_plain {
         let mut seen: Vec<Hidden> = Vec::new();
         for (at, kind) in hidden_characters(text) {

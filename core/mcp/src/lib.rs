@@ -24,6 +24,7 @@ pub mod parameter;
 pub mod character;
 pub mod name;
 pub mod list;
+mod tree;
 pub mod pin;
 mod path;
 pub mod flag;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, ops::Range};
 
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use crate::{
     character::{shown, visible, visible_uri},
@@ -11,6 +11,7 @@ use crate::{
     name::{InvalidName, ServerName, ToolName},
     parameter::{InvalidParameter, Parameters},
     pin::Pin,
+    tree::Tree,
 };
 
 mod page;
@@ -208,13 +209,13 @@ impl Definition {
         if json.len() > DEFINITION_BYTES_MAX {
             return Err(dropped(&name, Unfit::Long(json.len())));
         }
-        let value: Value = serde_json::from_str(json).map_err(|_| dropped(&name, Unfit::Unreadable))?;
+        let tree = Tree::read(json).ok_or_else(|| dropped(&name, Unfit::Unreadable))?;
         let parameters = match kind {
-            Kind::Tool => Parameters::of_tool(&value).map_err(|invalid| dropped(&name, invalid.into()))?,
+            Kind::Tool => Parameters::of_tool(&tree).map_err(|invalid| dropped(&name, invalid.into()))?,
             _ => Parameters::default(),
         };
         let place = members.place(kind.key()).unwrap_or_default();
-        Ok(Self { kind, name: (&*name).into(), json: json.into(), place, pin: Pin::of_value(&value), parameters })
+        Ok(Self { kind, name: (&*name).into(), json: json.into(), place, pin: Pin::of_tree(&tree), parameters })
     }
 
     /// What it defines.
@@ -248,9 +249,9 @@ impl Definition {
     }
 
     /// Read whole.
-    pub(crate) fn value(&self) -> Value {
+    pub(crate) fn tree(&self) -> Tree<'_> {
         // It was read before.
-        serde_json::from_str(&self.json).unwrap_or_default()
+        Tree::read(&self.json).unwrap_or(Tree::Null)
     }
 }
 

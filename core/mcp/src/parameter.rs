@@ -1,12 +1,11 @@
 //! Arguments of tools that are repeated in headers (2026-07-28, Transports, "Custom Headers from Tool Parameters"): which a definition
 //! names by `x-mcp-header`, and what they are for the arguments of a call.
 
-use serde_json::{Map, Value};
-
 use crate::{
     header,
     members::Members,
     route::{Headers, Refused},
+    tree::Tree,
 };
 
 /// The arguments of a tool that are repeated in headers.
@@ -20,6 +19,8 @@ struct Parameter {
     header: String,
     /// The names of the members that lead to it.
     path: Vec<String>,
+    /// It is compared as a number.
+    is_integer: bool,
 }
 
 /// A definition names a header as it may not. A client that speaks streamable HTTP must not offer such a tool.
@@ -49,13 +50,10 @@ const ANNOTATION: &str = "x-mcp-header";
 const HEADER_BYTES_MAX: usize = 64;
 
 /// Members of a schema whose members are schemas by name.
-const BY_NAME: [&str; 5] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
+const BY_NAME: [&str; 4] = ["patternProperties", "$defs", "definitions", "dependentSchemas"];
 
 /// Members of a schema that are values and no schemas.
 const VALUES: [&str; 4] = ["const", "default", "enum", "examples"];
-
-/// The largest integer that is written into a header: that of JavaScript.
-const INTEGER_MAX: f64 = 9_007_199_254_740_991.0;
 
 // === impl Parameters ===
 
@@ -64,7 +62,7 @@ impl Parameters {
     ///
     /// # Errors
     /// When it names a header as it may not.
-    pub(crate) fn of_tool(definition: &Value) -> Result<Self, InvalidParameter> {
+    pub(crate) fn of_tool(definition: &Tree<'_>) -> Result<Self, InvalidParameter> {
         let mut found = Self::default();
         if let Some(schema) = definition.get("inputSchema") {
             found.read(schema, Some(&[]))?;
@@ -98,7 +96,7 @@ impl Parameters {
             let (said, meant) = (headers.parameter(&parameter.header), parameter.value(arguments));
             match (said, &meant) {
                 (None, None) => {}
-                (Some(said), Some(meant)) if is_same(&header::decode(said)?, meant) => {}
+                (Some(said), Some(meant)) if parameter.is_same(&header::decode(said)?, meant) => {}
                 (said, _) => return Err(Refused::mismatch(&name, said, meant.as_deref())),
             }
         }
@@ -106,27 +104,26 @@ impl Parameters {
     }
 
     /// Reads a schema. `path` leads to it; none: it cannot be reached in each call.
-    fn read(&mut self, schema: &Value, path: Option<&[&str]>) -> Result<(), InvalidParameter> {
-        let Value::Object(members) = schema else {
-            // A schema may be `true`; a list of schemas is reached through no `properties`.
-            return schema.as_array().into_iter().flatten().try_for_each(|schema| self.read(schema, None));
-        };
-        if let Some(annotation) = members.get(ANNOTATION) {
-            self.take(annotation, members, path)?;
+    fn read(&mut self, schema: &Tree<'_>, path: Option<&[&str]>) -> Result<(), InvalidParameter> {
+        if let Tree::List(schemas) = schema {
+            return schemas.iter().try_for_each(|schema| self.read(schema, None));
         }
-        for (name, value) in members {
-            match (name.as_str(), value) {
-                ("properties", Value::Object(properties)) => {
-                    for (property, schema) in properties {
-                        let path = path.map(|path| [path, &[property.as_str()]].concat());
+        if let Some(annotation) = schema.get(ANNOTATION) {
+            self.take(annotation, schema, path)?;
+        }
+        for (name, value) in schema.members() {
+            match &**name {
+                "properties" => {
+                    for (property, schema) in value.members() {
+                        let path = path.map(|path| [path, &[&**property]].concat());
                         self.read(schema, path.as_deref())?;
                     }
                 }
-                (name, Value::Object(schemas)) if BY_NAME.contains(&name) => {
-                    schemas.values().try_for_each(|schema| self.read(schema, None))?;
+                name if BY_NAME.contains(&name) => {
+                    value.members().iter().try_for_each(|(_, schema)| self.read(schema, None))?;
                 }
-                (name, _) if VALUES.contains(&name) => {}
-                (_, value) => self.read(value, None)?,
+                name if VALUES.contains(&name) => {}
+                _ => self.read(value, None)?,
             }
         }
         Ok(())
@@ -134,22 +131,23 @@ impl Parameters {
 
     fn take(
         &mut self,
-        annotation: &Value,
-        schema: &Map<String, Value>,
+        annotation: &Tree<'_>,
+        schema: &Tree<'_>,
         path: Option<&[&str]>,
     ) -> Result<(), InvalidParameter> {
         let path = path.filter(|path| !path.is_empty()).ok_or(InvalidParameter::Unreachable)?;
         let is_name = |name: &&str| (1..=HEADER_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_token);
-        let header = annotation.as_str().filter(is_name).ok_or(InvalidParameter::Name)?;
-        match schema.get("type").and_then(Value::as_str) {
-            Some("string" | "integer" | "boolean") => {}
+        let header = annotation.as_text().filter(is_name).ok_or(InvalidParameter::Name)?;
+        let is_integer = match schema.get("type").and_then(Tree::as_text) {
+            Some("integer") => true,
+            Some("string" | "boolean") => false,
             _ => return Err(InvalidParameter::Type),
-        }
+        };
         if self.0.iter().any(|other| other.header.eq_ignore_ascii_case(header)) {
             return Err(InvalidParameter::Twice);
         }
         let path = path.iter().map(|&name| name.to_owned()).collect();
-        self.0.push(Parameter { header: header.to_owned(), path });
+        self.0.push(Parameter { header: header.to_owned(), path, is_integer });
         Ok(())
     }
 }
@@ -157,12 +155,6 @@ impl Parameters {
 /// What a name of a header has (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
-}
-
-/// Integers are compared as numbers: `42.0` is `42`.
-fn is_same(said: &str, meant: &str) -> bool {
-    let whole = said.split_once('.').filter(|(_, fraction)| fraction.bytes().all(|byte| byte == b'0'));
-    said == meant || whole.is_some_and(|(whole, _)| whole == meant && meant.parse::<i64>().is_ok())
 }
 
 // === impl Parameter ===
@@ -175,17 +167,17 @@ impl Parameter {
         for name in above {
             members = members.object(name)?;
         }
-        match serde_json::from_str(members.get(last)?.get()).ok()? {
-            Value::String(text) => Some(text),
-            Value::Bool(value) => Some(value.to_string()),
-            Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-                (Some(number), _) => Some(number.to_string()),
-                (_, Some(number)) if number.fract() == 0.0 && number.abs() <= INTEGER_MAX => {
-                    Some(format!("{}", number as i64))
-                }
-                _ => Some(number.to_string()),
-            },
-            _ => None,
+        match Tree::read(members.get(last)?.get())? {
+            Tree::Text(text) => Some(text.into_owned()),
+            Tree::Bool(value) => Some(value.to_string()),
+            Tree::Number(number) => Some(number.into_owned()),
+            Tree::Null | Tree::List(_) | Tree::Object(_) => None,
         }
+    }
+
+    /// Whether a header says what is meant. Integers are compared as numbers: `42.0` is `42`.
+    fn is_same(&self, said: &str, meant: &str) -> bool {
+        let whole = said.split_once('.').filter(|(_, fraction)| fraction.bytes().all(|byte| byte == b'0'));
+        said == meant || (self.is_integer && whole.is_some_and(|(whole, _)| whole == meant))
     }
 }

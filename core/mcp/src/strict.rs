@@ -64,7 +64,7 @@ pub(crate) fn check(json: &str) -> Result<(), Fault> {
 }
 
 /// Behind the quotation mark that ends the string which begins at `at`.
-fn end_of_string(bytes: &[u8], at: usize) -> usize {
+pub(crate) fn end_of_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
     while let Some(&byte) = bytes.get(at) {
         match byte {
