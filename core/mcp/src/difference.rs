@@ -40,7 +40,7 @@ pub fn difference(approved: &Json<'_>, found: &Json<'_>) -> Vec<String> {
     lines
 }
 
-fn compare(before: &Tree<'_>, after: &Tree<'_>, path: &mut Path, lines: &mut Vec<String>) {
+fn compare<'t>(before: &'t Tree<'_>, after: &'t Tree<'_>, path: &mut Path<'t>, lines: &mut Vec<String>) {
     // One more than are shown, so that it is known that there are more.
     if before == after || lines.len() > LINES_MAX {
         return;
@@ -64,7 +64,7 @@ fn compare(before: &Tree<'_>, after: &Tree<'_>, path: &mut Path, lines: &mut Vec
     }
 }
 
-fn one(old: Option<&Tree<'_>>, new: Option<&Tree<'_>>, path: &mut Path, lines: &mut Vec<String>) {
+fn one<'t>(old: Option<&'t Tree<'_>>, new: Option<&'t Tree<'_>>, path: &mut Path<'t>, lines: &mut Vec<String>) {
     if lines.len() > LINES_MAX {
         return;
     }
@@ -76,7 +76,7 @@ fn one(old: Option<&Tree<'_>>, new: Option<&Tree<'_>>, path: &mut Path, lines: &
     }
 }
 
-fn texts(old: &str, new: &str, path: &Path, lines: &mut Vec<String>) {
+fn texts(old: &str, new: &str, path: &Path<'_>, lines: &mut Vec<String>) {
     let equal = old.chars().zip(new.chars()).take_while(|(old, new)| old == new).count();
     let skipped =
         if old.chars().count().max(new.chars().count()) > VALUE_SHOWN_MAX { equal.saturating_sub(BEFORE) } else { 0 };
@@ -88,7 +88,7 @@ fn texts(old: &str, new: &str, path: &Path, lines: &mut Vec<String>) {
     pair(&part(old), &part(new), path, lines);
 }
 
-fn pair(old: &str, new: &str, path: &Path, lines: &mut Vec<String>) {
+fn pair(old: &str, new: &str, path: &Path<'_>, lines: &mut Vec<String>) {
     if old.chars().count().max(new.chars().count()) <= SHORT_MAX {
         lines.push(format!("{path}: {old} -> {new}"));
     } else {

@@ -93,8 +93,9 @@ const PHRASES: [&str; 42] = [
     "mcp.json",
 ];
 
-static SEARCH: LazyLock<Option<AhoCorasick>> =
-    LazyLock::new(|| AhoCorasickBuilder::new().match_kind(MatchKind::LeftmostLongest).build(PHRASES).ok());
+static SEARCH: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    AhoCorasickBuilder::new().match_kind(MatchKind::LeftmostLongest).ascii_case_insensitive(true).build(PHRASES).ok()
+});
 
 /// What is unusual in a definition: in its name and in every text of it, whether a value or the name of a member, those of `_meta`
 /// included. `icons` are left out.
@@ -129,7 +130,7 @@ pub fn look_alikes<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<(usize, 
     found
 }
 
-fn look(value: &Tree<'_>, path: &mut Path, found: &mut Vec<Flag>) {
+fn look<'t>(value: &'t Tree<'_>, path: &mut Path<'t>, found: &mut Vec<Flag>) {
     if found.len() >= FLAGS_MAX {
         return;
     }
@@ -166,13 +167,24 @@ fn look_at(text: &str, place: &dyn fmt::Display, found: &mut Vec<Flag>) {
         }
     }
     found.extend(padding(text).map(|at| flag(FlagKind::Padding, at)));
-    let (plain, places) = plain(text);
-    let mut phrases: Vec<&str> = Vec::new();
-    for hit in SEARCH.iter().flat_map(|search| search.find_iter(&plain)) {
+    if is_plain && !text.contains(['\n', '\r', '\t']) && !text.contains("  ") {
+        phrases(text, |phrase, at| found.push(flag(FlagKind::Instruction(phrase), at)));
+    } else {
+        let (plain, places) = plain(text);
+        phrases(&plain, |phrase, at| {
+            found.push(flag(FlagKind::Instruction(phrase), places.get(at).copied().unwrap_or_default()));
+        });
+    }
+}
+
+/// Hands out each phrase that is in a text, once, and where it begins.
+fn phrases(text: &str, mut sink: impl FnMut(&'static str, usize)) {
+    let mut told: Vec<&str> = Vec::new();
+    for hit in SEARCH.iter().flat_map(|search| search.find_iter(text)) {
         let Some(&phrase) = PHRASES.get(hit.pattern().as_usize()) else { continue };
-        if !phrases.contains(&phrase) {
-            phrases.push(phrase);
-            found.push(flag(FlagKind::Instruction(phrase), places.get(hit.start()).copied().unwrap_or_default()));
+        if !told.contains(&phrase) {
+            told.push(phrase);
+            sink(phrase, hit.start());
         }
     }
 }
@@ -212,7 +224,7 @@ fn padding(text: &str) -> Option<usize> {
     None
 }
 
-/// A text in small letters, with single spaces and without what is hidden; and where each of its bytes comes from.
+/// A text with single spaces and without what is hidden, and where each of its bytes comes from.
 fn plain(text: &str) -> (String, Vec<usize>) {
     let (mut plain, mut places) = (String::with_capacity(text.len()), Vec::with_capacity(text.len()));
     for (at, character) in text.char_indices() {
@@ -221,7 +233,7 @@ fn plain(text: &str) -> (String, Vec<usize>) {
             c if c.is_whitespace() && plain.ends_with(' ') => continue,
             c if c.is_whitespace() => ' ',
             c if hidden(c).is_some() => continue,
-            c => c.to_ascii_lowercase(),
+            c => c,
         };
         plain.push(character);
         places.resize(plain.len(), at);

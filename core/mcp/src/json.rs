@@ -34,7 +34,9 @@ impl<'a> Json<'a> {
     /// An object of these members, in this order. Whoever gives a name twice gets it twice.
     #[must_use]
     pub fn object<'m>(members: impl IntoIterator<Item = (&'m str, Json<'m>)>) -> Json<'static> {
-        let mut out = String::from("{");
+        let members: Vec<(&str, Json<'m>)> = members.into_iter().collect();
+        let mut out = String::with_capacity(members.iter().map(|(name, value)| name.len() + value.0.len() + 8).sum());
+        out.push('{');
         for (name, value) in members {
             if out.len() > 1 {
                 out.push(',');

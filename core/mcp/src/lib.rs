@@ -4,7 +4,7 @@
 //!
 //! Reading order: JSON that is known to be JSON ([`json`], [`members`]); one message, read strictly ([`message`], [`fault`], [`id`], `strict`)
 //! and written ([`write`]); its parameters ([`params`]), what its method names ([`method`]), and in which revision it is ([`revision`],
-//! [`route`], [`header`], [`parameter`]); names of several servers ([`name`], [`character`]) and their lists ([`list`]); what of a
+//! [`route`], [`header`], [`parameter`]); names of several servers ([`name`], [`character`]), their lists ([`list`]) and results ([`content`]); what of a
 //! definition was approved ([`pin`]), is unusual ([`flag`]) or different ([`difference`]); what the sides can ([`capability`]), requests of
 //! servers ([`server_request`]), and failures ([`failure`]).
 
@@ -24,6 +24,7 @@ pub mod parameter;
 pub mod character;
 pub mod name;
 pub mod list;
+pub mod content;
 mod tree;
 pub mod pin;
 mod path;

@@ -97,6 +97,16 @@ const PARAMS: [&str; 12] = [
     "protocolVersion",
 ];
 
+/// What within members of `params` does the same.
+const DECISIVE: [(&str, &[&str]); 3] = [
+    ("_meta", &meta::DECISIVE),
+    ("ref", &["type", "name", "uri"]),
+    (
+        "notifications",
+        &["toolsListChanged", "promptsListChanged", "resourcesListChanged", "resourceSubscriptions", "taskIds"],
+    ),
+];
+
 /// Those of one message, unread.
 #[derive(Default)]
 struct Envelope<'a> {
@@ -194,9 +204,7 @@ fn asking<'a>(
     let method = unquoted(method.get()).filter(is_name).ok_or(Fault::Method)?;
     let params = params.map(|raw| Members::read(raw).ok_or(Fault::Params)).transpose()?;
     let params = Params::from(params);
-    let members = params.iter().find_map(|(name, _)| misspelled(name, &PARAMS));
-    let meta = |params: &Params<'_>| params.meta().iter().find_map(|(name, _)| misspelled(name, &meta::DECISIVE));
-    if let Some(meant) = members.or_else(|| meta(&params)) {
+    if let Some(meant) = misspelled_in(&params, &PARAMS).or_else(|| misspelled_within(&params)) {
         return Err(Fault::Spelling(meant));
     }
     match (id, method.starts_with(NOTIFICATIONS)) {
@@ -214,6 +222,15 @@ fn failed<'a>(id: Option<&'a RawValue>, error: &'a RawValue) -> Result<Message<'
     let code = members.get("code").and_then(|raw| raw.get().parse().ok()).ok_or(Fault::Error)?;
     let message = members.text("message").ok_or(Fault::Error)?;
     Ok(Message::Failure(Failure { id, code, message, error }))
+}
+
+fn misspelled_in(members: &Members<'_>, known: &[&'static str]) -> Option<&'static str> {
+    members.iter().find_map(|(name, _)| misspelled(name, known))
+}
+
+/// The same, in those members of the parameters that decide by what they have in them.
+fn misspelled_within(params: &Members<'_>) -> Option<&'static str> {
+    DECISIVE.iter().find_map(|(name, known)| misspelled_in(&params.object(name)?, known))
 }
 
 /// Which of the known names a lenient reader could take one for that is another: by the case of its letters, where `ſ` and the sign for

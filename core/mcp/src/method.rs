@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use crate::{
     character::{shown, visible, visible_uri},
+    json::Json,
     members::Members,
+    name,
     params::Params,
     revision::Revision,
 };
@@ -56,7 +58,8 @@ pub enum Target<'a> {
     Resource(Cow<'a, str>),
     /// The template of a resource, or a resource.
     Template(Cow<'a, str>),
-    /// Resources of which changes are to be told; often none.
+    /// Resources of which changes are to be told; often none. Whatever else a filter has (the extension for tasks has `taskIds`) is not
+    /// authorised by these, so that a filter is passed on with what is known of it only.
     Resources(Vec<Cow<'a, str>>),
     /// A task.
     Task(Cow<'a, str>),
@@ -101,11 +104,44 @@ impl Method<'_> {
         })
     }
 
+    /// The parameters of a message of this method with another name for the one thing that they name; every other byte stays. Those of a
+    /// method that names nothing, or several things, stay as they are.
+    #[must_use]
+    pub fn renamed(&self, params: &Params<'_>, name: &str) -> Json<'static> {
+        let name = Json::text(name);
+        match self.names() {
+            Names::Tool | Names::Prompt => params.with("name", &name),
+            Names::Resource => params.with("uri", &name),
+            Names::Task => params.with("taskId", &name),
+            Names::Reference => {
+                let reference = params.object("ref").unwrap_or_default();
+                let member = if reference.text("type").as_deref() == Some("ref/prompt") { "name" } else { "uri" };
+                params.with("ref", &reference.with(member, &name))
+            }
+            Names::Nothing | Names::Subscriptions => params.json().into_owned(),
+        }
+    }
+
     /// Whether a revision has the method. Of an unknown method nobody knows.
     #[must_use]
     pub fn is_of(&self, revision: Revision) -> bool {
         let (since, until) = self.revisions();
         (since..=until).contains(&revision)
+    }
+}
+
+// === impl Target ===
+
+impl Target<'_> {
+    /// At which of several servers it is, and by which name that server knows it; none where its name has no server in it. A task has none:
+    /// beside other servers nobody is told that there are tasks.
+    #[must_use]
+    pub fn at_server(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::Tool(name) | Self::Prompt(name) => name::split(name),
+            Self::Resource(uri) | Self::Template(uri) => name::split_uri(uri),
+            Self::Nothing | Self::Resources(_) | Self::Task(_) => None,
+        }
     }
 }
 

@@ -6,11 +6,11 @@ use crate::character::shown;
 
 /// The way from the top of a document to a place in it.
 #[derive(Debug, Default)]
-pub(crate) struct Path(Vec<Step>);
+pub(crate) struct Path<'t>(Vec<Step<'t>>);
 
 #[derive(Debug)]
-enum Step {
-    Member(String),
+enum Step<'t> {
+    Member(&'t str),
     Element(usize),
 }
 
@@ -22,14 +22,14 @@ const STEPS_SHOWN_MAX: usize = 24;
 
 // === impl Path ===
 
-impl Path {
+impl<'t> Path<'t> {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// Goes into a member, and back.
-    pub(crate) fn within<T>(&mut self, name: &str, inside: impl FnOnce(&mut Self) -> T) -> T {
-        self.0.push(Step::Member(name.to_owned()));
+    pub(crate) fn within<T>(&mut self, name: &'t str, inside: impl FnOnce(&mut Self) -> T) -> T {
+        self.0.push(Step::Member(name));
         let result = inside(self);
         self.0.pop();
         result
@@ -44,7 +44,7 @@ impl Path {
     }
 }
 
-impl fmt::Display for Path {
+impl fmt::Display for Path<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, step) in self.0.iter().enumerate() {
             match step {

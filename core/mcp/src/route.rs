@@ -190,12 +190,15 @@ impl Refused {
 
     pub(crate) fn mismatch(header: &str, said: Option<&str>, meant: Option<&str>) -> Self {
         let quoted = |value: &str| format!("'{}'", shown(value, VALUE_SHOWN_MAX));
-        let said = said.map_or_else(|| "is missing".to_owned(), |said| format!("value {}", quoted(said)));
-        let message = match meant {
-            Some(meant) => {
-                format!("Header mismatch: {header} header {said} does not match body value {}", quoted(meant))
+        let message = match (said.map(quoted), meant.map(quoted)) {
+            (Some(said), Some(meant)) => {
+                format!("Header mismatch: {header} header value {said} does not match body value {meant}")
             }
-            None => format!("Header mismatch: {header} header {said} matches nothing in the body"),
+            (None, Some(meant)) => format!("Header mismatch: the {header} header is missing: send it with {meant}"),
+            (said, None) => {
+                let said = said.unwrap_or_default();
+                format!("Header mismatch: {header} header value {said} matches nothing in the body: leave it out")
+            }
         };
         Self::of(code::HEADER_MISMATCH, message)
     }

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
+
 use crate::{fault::Fault, json::unquoted};
 
 /// The deepest nesting that is accepted. Parsers of other languages stop between 100 (Ruby) and 1,000 (Python); serde_json at 127.
@@ -66,11 +68,10 @@ pub(crate) fn check(json: &str) -> Result<(), Fault> {
 /// Behind the quotation mark that ends the string which begins at `at`.
 pub(crate) fn end_of_string(bytes: &[u8], at: usize) -> usize {
     let mut at = at + 1;
-    while let Some(&byte) = bytes.get(at) {
-        match byte {
-            b'"' => return at + 1,
-            b'\\' => at += 2,
-            _ => at += 1,
+    while let Some(found) = bytes.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
+        match bytes.get(at + found) {
+            Some(b'"') => return at + found + 1,
+            _ => at += found + 2,
         }
     }
     bytes.len()

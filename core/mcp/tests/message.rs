@@ -138,6 +138,8 @@ fn a_member_in_another_case_is_refused() {
         (r#""params":{"ta\u017f\u212aId":"t"}"#, "taskId"),
         (r#""params":{"URI":"a:b"}"#, "uri"),
         (r#""params":{"_Meta":{}}"#, "_meta"),
+        (r#""params":{"ref":{"type":"ref/prompt","name":"x","Name":"y"}}"#, "name"),
+        (r#""params":{"notifications":{"ResourceSubscriptions":["a:b"]}}"#, "resourceSubscriptions"),
         (r#""params":{"_meta":{"IO.modelcontextprotocol/protocolVersion":"2026-07-28"}}"#, meta::PROTOCOL_VERSION),
     ] {
         refused(with(member).as_bytes(), &Fault::Spelling(meant), Some("1"));

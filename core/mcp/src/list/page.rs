@@ -66,27 +66,55 @@ pub fn page<'a>(
     next_cursor: Option<&str>,
     caching: Caching,
 ) -> Page {
-    let (mut list, mut omitted) = (String::from("["), Vec::new());
-    for Offer { server, definition } in offers {
-        let name = server.map(|server| (server, kind.join(server, definition.name()))).map(|(server, joined)| {
-            joined.map_err(|why| Omitted { server: server.clone(), name: definition.name().to_owned(), why })
-        });
-        match name.transpose() {
-            Ok(name) => {
-                if list.len() > 1 {
-                    list.push(',');
-                }
-                push_definition(definition, name.as_deref(), &mut list);
-            }
-            Err(why) => omitted.push(why),
-        }
+    let offers: Vec<Offer<'a>> = offers.into_iter().collect();
+    let length = |offer: &Offer<'_>| offer.definition.json.len() + NAME_BYTES_MORE;
+    // All in one piece: a list may have megabytes.
+    let mut out =
+        String::with_capacity(offers.iter().map(length).sum::<usize>() + next_cursor.map_or(0, str::len) + 128);
+    out.push('{');
+    if let Some((name, value)) = result_type(revision) {
+        push_member(name, &value, &mut out);
+        out.push(',');
     }
-    list.push(']');
-    let list = Some((kind.member(), Json::written(list)));
+    push_text(kind.member(), &mut out);
+    out.push_str(":[");
+    let omitted = push_list(kind, &offers, &mut out);
+    out.push(']');
     let cursor = next_cursor.map(|cursor| ("nextCursor", Json::text(cursor)));
-    let members = result_type(revision).into_iter().chain(list).chain(cursor).chain(caching.members(revision));
-    Page { result: Json::object(members), omitted }
+    for (name, value) in cursor.into_iter().chain(caching.members(revision)) {
+        out.push(',');
+        push_member(name, &value, &mut out);
+    }
+    out.push('}');
+    Page { result: Json::written(out), omitted }
 }
+
+/// Writes the definitions that can be offered, and tells the others.
+fn push_list(kind: Kind, offers: &[Offer<'_>], out: &mut String) -> Vec<Omitted> {
+    let (mut is_first, mut omitted) = (true, Vec::new());
+    for Offer { server, definition } in offers {
+        let name = server.map(|server| kind.join(server, definition.name()).map_err(|why| (server, why)));
+        let name = match name.transpose() {
+            Ok(name) => name,
+            Err((server, why)) => {
+                omitted.push(Omitted { server: server.clone(), name: definition.name().to_owned(), why });
+                continue;
+            }
+        };
+        out.push_str(if std::mem::take(&mut is_first) { "" } else { "," });
+        push_definition(definition, name.as_deref(), out);
+    }
+    omitted
+}
+
+fn push_member(name: &str, value: &Json<'_>, out: &mut String) {
+    push_text(name, out);
+    out.push(':');
+    out.push_str(value.as_str());
+}
+
+/// By so many bytes a definition grows at most: a comma and the name of a server, where nothing in the name becomes longer by escapes.
+const NAME_BYTES_MORE: usize = 40;
 
 fn push_definition(definition: &Definition, name: Option<&str>, out: &mut String) {
     let json = &*definition.json;

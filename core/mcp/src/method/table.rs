@@ -16,7 +16,7 @@ macro_rules! methods {
         #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
         pub enum Method<'a> {
             $($(#[doc = $doc])+ $variant,)+
-            /// One that no revision has.
+            /// One that no revision has. Nobody knows what it names, so that it can be authorised by its own name only.
             Other(&'a str),
         }
 
@@ -225,6 +225,50 @@ mod tests {
             ("subscriptions/listen", "{}", None),
         ] {
             assert_eq!(target(method, params).ok(), expected, "{method} {params}");
+        }
+    }
+
+    #[test]
+    fn what_is_named_is_sent_on_by_the_name_that_its_server_knows() {
+        for (method, params, at_server, expected) in [
+            (
+                "tools/call",
+                r#"{ "name":"github__x", "arguments":{"name":"y"} }"#,
+                Some(("github", "x")),
+                r#"{ "name":"x", "arguments":{"name":"y"} }"#,
+            ),
+            ("prompts/get", r#"{"name":"github__p"}"#, Some(("github", "p")), r#"{"name":"p"}"#),
+            (
+                "resources/read",
+                r#"{"uri":"github+file:///a"}"#,
+                Some(("github", "file:///a")),
+                r#"{"uri":"file:///a"}"#,
+            ),
+            (
+                "completion/complete",
+                r#"{"ref":{"type":"ref/resource","uri":"github+repo://{o}"},"argument":{"name":"o","value":""}}"#,
+                Some(("github", "repo://{o}")),
+                r#"{"ref":{"type":"ref/resource","uri":"repo://{o}"},"argument":{"name":"o","value":""}}"#,
+            ),
+            (
+                "completion/complete",
+                r#"{"ref":{"name":"github__p","type":"ref/prompt"}}"#,
+                Some(("github", "p")),
+                r#"{"ref":{"name":"p","type":"ref/prompt"}}"#,
+            ),
+            ("tools/call", r#"{"name":"x"}"#, None, ""),
+            ("resources/read", r#"{"uri":"file:///a+b:c"}"#, None, ""),
+            ("tasks/get", r#"{"taskId":"github__t"}"#, None, ""),
+            ("tools/list", "{}", None, ""),
+        ] {
+            let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{params}}}"#);
+            let Ok(Message::Request(request)) = Message::parse(body.as_bytes()) else { panic!("{body}") };
+            let method = Method::of_name(method);
+            let target = method.target(&request.params).unwrap();
+            assert_eq!(target.at_server(), at_server, "{params}");
+            if let Some((_, name)) = target.at_server() {
+                assert_eq!(method.renamed(&request.params, name).as_str(), expected);
+            }
         }
     }
 }
