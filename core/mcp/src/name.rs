@@ -285,7 +285,11 @@ mod tests {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn splitting_gives_what_was_joined(name in "[a-z][a-z0-9-]{0,31}", tool in "[A-Za-z0-9_./-]{1,94}", scheme in "[a-z][a-z0-9+.-]{0,9}") {
+        fn splitting_gives_what_was_joined(
+            name in "[a-z][a-z0-9-]{0,31}",
+            tool in "[A-Za-z0-9_./-]{1,94}",
+            scheme in "[a-z][a-z0-9+.-]{0,9}",
+        ) {
             let server = server(&name);
             let joined = server.tool(ToolName::parse(&tool).unwrap()).unwrap();
             prop_assert_eq!(split(&joined), Some((name.as_str(), tool.as_str())));

@@ -114,7 +114,7 @@ fn what_is_no_message_is_refused() {
     refused(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"\xed\xa0\x80\"}", &Fault::NotUtf8(34), None);
 }
 
-/// Row 14: Go's readers take a member in any letter case, and the last of them.
+/// Row 14 of the threat model: Go's readers take a member in any letter case, and the last of them.
 #[test]
 fn a_member_in_another_case_is_refused() {
     let with = |member: &str| format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list",{member}}}"#);

@@ -153,6 +153,7 @@ fn parameters() -> Parameters {
     Definition::read(Kind::Tool, &raw).unwrap().parameters().clone()
 }
 
+/// Row 13 of the threat model: an argument in a header is encoded, and cannot end it.
 #[test]
 fn arguments_are_repeated_in_headers_where_the_tool_says_so() {
     let parameters = parameters();
@@ -167,6 +168,10 @@ fn arguments_are_repeated_in_headers_where_the_tool_says_so() {
             ],
         ),
         (r#"{"region":null,"options":{"limit":[1]},"dry":{}}"#, vec![]),
+        (
+            r#"{"region":"eu\r\nAuthorization: x"}"#,
+            vec![("Mcp-Param-Region", "=?base64?ZXUNCkF1dGhvcml6YXRpb246IHg=?=")],
+        ),
         (r#"{"region":"us-west1","options":7}"#, vec![("Mcp-Param-Region", "us-west1")]),
     ] {
         let body = body("tools/call", &format!(r#""name":"sql","arguments":{arguments},{META}"#));
