@@ -292,6 +292,7 @@ fn policy() -> anyhow::Result<(Snapshot, Vec<Caller>)> {
             quota: quota(3, number)?,
             audit: AuditMode::Required,
             regions: Patterns::default(),
+            tools: tollgate_policy::mcp::Access::default(),
         }));
     }
     let snapshot = Snapshot::default().next(1, objects, vec![]);

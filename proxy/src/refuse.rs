@@ -87,6 +87,7 @@ pub(crate) const fn status(kind: RefusalKind, detail: Detail) -> StatusCode {
         // 404 it hides the sentence and offers another model, and a 400 it sends six times.
         (
             RefusalKind::ModelDenied
+            | RefusalKind::ToolDenied
             | RefusalKind::NoProvider
             | RefusalKind::RegionDenied
             | RefusalKind::Unpriced
@@ -122,6 +123,7 @@ pub(crate) const fn class(kind: RefusalKind) -> ErrorClass {
         | RefusalKind::KeyExpired
         | RefusalKind::OwnerDisabled => ErrorClass::Authentication,
         RefusalKind::ModelDenied
+        | RefusalKind::ToolDenied
         | RefusalKind::NoProvider
         | RefusalKind::RegionDenied
         | RefusalKind::Unpriced
@@ -327,6 +329,7 @@ mod tests {
             (RefusalKind::KeyExpired, "401 authentication_error retry=false after=-"),
             (RefusalKind::OwnerDisabled, "401 authentication_error retry=false after=-"),
             (RefusalKind::ModelDenied, "451 permission_error retry=false after=-"),
+            (RefusalKind::ToolDenied, "451 permission_error retry=false after=-"),
             (RefusalKind::NoProvider, "451 permission_error retry=false after=-"),
             (RefusalKind::RegionDenied, "451 permission_error retry=false after=-"),
             (RefusalKind::Unpriced, "451 permission_error retry=false after=-"),

@@ -423,6 +423,7 @@ async fn a_replica_accepts_every_quota(place: Place) {
             Object::Provider(_)
             | Object::Route(_)
             | Object::Guardrail(_)
+            | Object::McpServer(_)
             | Object::Model(_)
             | Object::TokenKey(_)
             | Object::EndedSession(_) => continue,
