@@ -228,7 +228,7 @@ impl World {
         let budgets: Vec<&Arc<Budget>> = owners
             .iter()
             .flat_map(|owner| &owner.quota.budgets)
-            .filter(|budget| budget.covers(MODEL, &self.provider) && budget.enforcement == Enforcement::Hard)
+            .filter(|budget| budget.covers(MODEL, Some(&self.provider)) && budget.enforcement == Enforcement::Hard)
             .collect();
         match self.funds.hold(&budgets, HOLD).await {
             Ok(hold) => {
