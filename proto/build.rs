@@ -6,7 +6,7 @@ use std::{env, error::Error, fmt::Write as _, fs, path::PathBuf};
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, MethodDescriptor, Value};
 
-const FILES: [&str; 14] = [
+const FILES: [&str; 15] = [
     "tollgate/admin/v1/permission.proto",
     "tollgate/admin/v1/quota.proto",
     "tollgate/admin/v1/organisation.proto",
@@ -16,6 +16,7 @@ const FILES: [&str; 14] = [
     "tollgate/admin/v1/model.proto",
     "tollgate/admin/v1/route.proto",
     "tollgate/admin/v1/guardrail.proto",
+    "tollgate/admin/v1/mcp.proto",
     "tollgate/admin/v1/fleet.proto",
     "tollgate/audit/v1/audit.proto",
     "tollgate/usage/v1/usage.proto",

@@ -137,6 +137,7 @@ fn world() -> anyhow::Result<Snapshot> {
         quota: None,
         audit: AuditMode::Required,
         regions: Patterns::default(),
+        tools: tollgate_policy::mcp::Access::default(),
     };
     let objects = vec![
         Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),

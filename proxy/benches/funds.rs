@@ -228,7 +228,7 @@ impl World {
         let budgets: Vec<&Arc<Budget>> = owners
             .iter()
             .flat_map(|owner| &owner.quota.budgets)
-            .filter(|budget| budget.covers(MODEL, &self.provider) && budget.enforcement == Enforcement::Hard)
+            .filter(|budget| budget.covers(MODEL, Some(&self.provider)) && budget.enforcement == Enforcement::Hard)
             .collect();
         match self.funds.hold(&budgets, HOLD).await {
             Ok(hold) => {
@@ -292,6 +292,7 @@ fn policy() -> anyhow::Result<(Snapshot, Vec<Caller>)> {
             quota: quota(3, number)?,
             audit: AuditMode::Required,
             regions: Patterns::default(),
+            tools: tollgate_policy::mcp::Access::default(),
         }));
     }
     let snapshot = Snapshot::default().next(1, objects, vec![]);

@@ -26,6 +26,7 @@ use crate::{
     spool::{self, Durability, Spool, SpoolError},
     status::{Status, Watched},
     sync::{self, Sync},
+    mcp::{Keeper, Servers},
     upstream::{self, Upstream},
     witness::{self, Watch, Witness},
 };
@@ -47,6 +48,7 @@ pub struct App {
     report: Report,
     watch: Watch,
     holder: Arc<Holder>,
+    keeper: Keeper,
     spool: Spool,
     addresses: Addresses,
     // Cancelled first of all, and watched by readiness.
@@ -148,7 +150,10 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
         Arc::clone(&holder),
     );
     let connect_timeout = config.upstream_connect_timeout;
-    let upstream = Upstream::new(&upstream::Options { connect_timeout, http2: config.upstream_http2 }, health)?;
+    let upstream =
+        Arc::new(Upstream::new(&upstream::Options { connect_timeout, http2: config.upstream_http2 }, health)?);
+    let servers = Arc::new(Servers::default());
+    let keeper = Keeper::new(Arc::clone(&holder), Arc::clone(&servers), Arc::clone(&upstream));
     let sessions = Arc::new(SessionBook::default());
     let (door, settler) = {
         let (spool, funds, metrics) = (spool.clone(), Arc::clone(&funds), Arc::clone(&metrics));
@@ -158,6 +163,8 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let gate = Arc::new(Gate::new(gate::Parts {
         holder: Arc::clone(&holder),
         upstream,
+        servers,
+        origins: config.mcp_origins.iter().cloned().collect(),
         spool: spool.clone(),
         funds: Arc::clone(&funds),
         rates: rates.clone(),
@@ -204,6 +211,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
         report,
         watch,
         holder,
+        keeper,
         spool,
         addresses,
         ending,
@@ -237,6 +245,7 @@ impl App {
             report,
             watch,
             holder,
+            keeper,
             spool,
             addresses,
             ending,
@@ -247,6 +256,7 @@ impl App {
         parts.spawn(status.serve(tell.clone()));
         parts.spawn(sync.run(follow.clone()));
         parts.spawn(tick(holder, follow.clone()));
+        parts.spawn(keeper.run(follow.clone()));
         let mut reporting = JoinSet::new();
         reporting.spawn(report.run(tell.clone()));
         reporting.spawn(borrowing.run(tell.clone()));

@@ -58,6 +58,8 @@ pub struct Config {
     pub upstream_silence_max: Duration,
     /// Whether HTTP/2 is offered to providers.
     pub upstream_http2: bool,
+    /// The origins of web pages that may speak to `/mcp`, besides those of this machine: `https://inspector.example`, separated by commas.
+    pub mcp_origins: Vec<String>,
     /// Logs as JSON rather than for people.
     pub log_json: bool,
     /// Which logs.
@@ -108,6 +110,7 @@ impl Config {
             upstream_first_byte_timeout: reader.or("upstream_first_byte_timeout", Duration::from_secs(600)),
             upstream_silence_max: reader.or("upstream_silence_max", Duration::from_secs(300)),
             upstream_http2: reader.or("upstream_http2", false),
+            mcp_origins: origins(reader),
             log_json: log_json(reader),
             log_filter: reader.or("log_filter", "info".to_owned()),
             otlp_endpoint: reader.optional("otlp_endpoint"),
@@ -176,6 +179,20 @@ fn log_json(reader: &mut Reader) -> bool {
     format != "text"
 }
 
+fn origins(reader: &mut Reader) -> Vec<String> {
+    let text: String = reader.or("mcp_origins", String::new());
+    let origins = text.split(',').map(str::trim).filter(|origin| !origin.is_empty());
+    let origins: Vec<String> = origins.map(str::to_ascii_lowercase).collect();
+    let is_one = |origin: &String| {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        host.is_some_and(|host| !host.is_empty() && !host.contains('/'))
+    };
+    if !origins.iter().all(is_one) {
+        reader.problem("mcp_origins", "must be origins such as https://inspector.example, separated by commas");
+    }
+    origins
+}
+
 fn secret(reader: &mut Reader, name: &str, environment: &Environment) -> Option<Secret> {
     let source: SecretSource = reader.optional(name)?;
     let read = |path: &Path| std::fs::read_to_string(path);
@@ -203,15 +220,15 @@ mod tests {
     fn every_mistake_is_reported_together() {
         let problems = read(
             "listen = \"nowhere\"\nspool_durability = \"perhaps\"\nlisten_adress = \"127.0.0.1:1\"\ntls_cert = \"a.pem\"\n\
-             join_token = \"env://NOT_SET\"\nlog_format = \"xml\"\ntrace_ratio = 2.0\n",
+             join_token = \"env://NOT_SET\"\nlog_format = \"xml\"\ntrace_ratio = 2.0\nmcp_origins = \"inspector.example\"\n",
         )
         .unwrap_err();
         for name in
-            ["listen", "spool_durability", "listen_adress", "tls_cert", "join_token", "log_format", "trace_ratio"]
+            ["listen", "spool_durability", "listen_adress", "tls_cert", "join_token", "log_format", "trace_ratio", "mcp_origins"]
         {
             assert!(problems.iter().any(|problem| problem == name), "{name} is not in {problems:?}");
         }
-        assert_eq!(problems.len(), 7, "{problems:?}");
+        assert_eq!(problems.len(), 8, "{problems:?}");
     }
 
     #[test]

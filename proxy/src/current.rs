@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tollgate_policy::{id::CredentialId, snapshot::Snapshot, time::UnixMillis, token::Pepper};
 use zeroize::Zeroizing;
 
@@ -44,6 +44,8 @@ pub struct Holder {
     current: ArcSwapOption<Current>,
     visits: Visits,
     draining: AtomicBool,
+    // How often something was installed.
+    installed: watch::Sender<u64>,
 }
 
 // === impl Secret ===
@@ -80,6 +82,7 @@ impl Holder {
     /// Makes `next` hold, and cuts every open visit that it does not admit. Returns how many were cut.
     pub fn install(&self, next: Arc<Current>, now: UnixMillis) -> usize {
         self.current.store(Some(Arc::clone(&next)));
+        self.installed.send_modify(|count| *count += 1);
         self.visits.reconsider(&next.snapshot, now)
     }
 
@@ -88,6 +91,12 @@ impl Holder {
     pub fn tick(&self, now: UnixMillis) -> usize {
         let refused = self.load().map_or(0, |current| self.visits.reconsider(&current.snapshot, now));
         refused + self.visits.expire(Instant::now())
+    }
+
+    /// Wakes at each change of what holds.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.installed.subscribe()
     }
 
     /// The open visits.

@@ -15,7 +15,7 @@ use tollgate_audit::{
 };
 use tollgate_proto::{convert::evidence, usage::v1};
 
-pub use self::evidence::{Applied, Circumstances, Counted};
+pub use self::evidence::{Applied, Circumstances, Counted, ToolCall};
 
 /// The longest user agent that an entry bears, in bytes: those of agents take 60.
 pub const USER_AGENT_BYTES_MAX: usize = 256;

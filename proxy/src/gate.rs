@@ -27,6 +27,7 @@ mod translate;
 mod forward;
 mod relay;
 mod settle;
+mod mcp;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
@@ -46,7 +47,6 @@ use http::{Request, Response};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout};
-use tollgate_dialect::Dialect;
 use tollgate_policy::refusal::{Refusal, RefusalKind};
 use tollgate_telemetry::Sampler;
 
@@ -61,8 +61,9 @@ use crate::{
     current::Holder,
     evidence::{self, REASON_BYTES_MAX},
     funds::Funds,
+    mcp::Servers,
     rates::Rates,
-    refuse::{self, Detail},
+    refuse::{self, Detail, Shape},
     spool::Spool,
     upstream::Upstream,
 };
@@ -83,7 +84,9 @@ const DRAINED_TIME_MAX: Duration = Duration::from_secs(5);
 /// What the rooms need. There is one in a replica.
 pub(crate) struct Gate {
     holder: Arc<Holder>,
-    upstream: Upstream,
+    upstream: Arc<Upstream>,
+    servers: Arc<Servers>,
+    origins: Arc<[String]>,
     spool: Spool,
     funds: Arc<Funds>,
     rates: Rates,
@@ -108,7 +111,11 @@ pub(crate) struct Parts {
     /// What holds now.
     pub(crate) holder: Arc<Holder>,
     /// The way out.
-    pub(crate) upstream: Upstream,
+    pub(crate) upstream: Arc<Upstream>,
+    /// The servers of tools.
+    pub(crate) servers: Arc<Servers>,
+    /// From which origins of the web servers of tools are spoken to, besides this machine's.
+    pub(crate) origins: Arc<[String]>,
     /// Where intents are written.
     pub(crate) spool: Spool,
     /// What is borrowed from budgets.
@@ -138,6 +145,9 @@ async fn pass(gate: &Gate, ticket: Box<Ticket>, request: Request<Incoming>) -> V
         Received::Arrival(arrival) => arrival,
     };
     let visitor = authenticate::authenticate(gate, arrival)?;
+    if visitor.operation().is_mcp() {
+        return mcp::serve(gate, visitor).await;
+    }
     if visitor.operation().is_list() {
         return discovery::discover(visitor).map(|answer| answer.map(Body::whole));
     }
@@ -160,6 +170,8 @@ impl Gate {
         let Parts {
             holder,
             upstream,
+            servers,
+            origins,
             spool,
             funds,
             rates,
@@ -174,6 +186,8 @@ impl Gate {
         Self {
             holder,
             upstream,
+            servers,
+            origins,
             spool,
             funds,
             rates,
@@ -205,7 +219,7 @@ impl Gate {
     /// Answers one request, which came from there. It always does: a refusal, and a failure of our own, are answers too.
     pub(crate) async fn answer(&self, peer: IpAddr, request: Request<Incoming>) -> Response<Body> {
         let (now, arrived) = (Instant::now(), clock::wall());
-        let dialect = route::dialect(request.uri().path());
+        let shape = route::shape(request.uri().path());
         let request_id = self.request_ids.next(arrived);
         let Some(place) = self.door.place() else {
             // Nobody will settle it.
@@ -214,19 +228,19 @@ impl Gate {
                 RefusalKind::Backlog,
                 "This Tollgate replica has more requests open than it can hold. Try again in a few seconds.",
             );
-            let mut answer = refuse::answer(dialect, &full, Detail::None, &request_id).map(Body::whole);
-            refuse::identify_for(dialect, &mut answer, &request_id);
+            let mut answer = refuse::answer(shape, &full, Detail::None, &request_id).map(Body::whole);
+            refuse::identify_for(shape, &mut answer, &request_id);
             return answer;
         };
         let mut ticket = Ticket::open(place, Arc::clone(&request_id), arrived, now);
         ticket.circumstances.source_address = Some(peer);
         let mut answer = match AssertUnwindSafe(pass(self, ticket, request)).catch_unwind().await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(refused)) => refusal(*refused, dialect).await.map(Body::whole),
+            Ok(Err(refused)) => refusal(*refused, shape).await.map(Body::whole),
             // The ticket was dropped on the way out, and so is settled.
-            Err(_) => refuse::fault(dialect, &request_id).map(Body::whole),
+            Err(_) => refuse::fault(shape, &request_id).map(Body::whole),
         };
-        refuse::identify_for(dialect, &mut answer, &request_id);
+        refuse::identify_for(shape, &mut answer, &request_id);
         answer
     }
 }
@@ -247,9 +261,9 @@ fn probe(mut ticket: Box<Ticket>) -> Response<Body> {
 }
 
 // The answer to a refused visit, in the dialect of its path, and the end of its ticket.
-async fn refusal(refused: Refused, dialect: Dialect) -> Response<Bytes> {
+async fn refusal(refused: Refused, shape: Shape) -> Response<Bytes> {
     let Refused { mut ticket, refusal, detail, unread } = refused;
-    let answer = refuse::answer(dialect, &refusal, detail, &ticket.request_id);
+    let answer = refuse::answer(shape, &refusal, detail, &ticket.request_id);
     // What is wrong with a body is told in words of that body, which no log may have.
     if refusal.kind() != RefusalKind::Malformed {
         ticket.circumstances.reason = evidence::bounded(refusal.public().as_bytes(), REASON_BYTES_MAX);

@@ -1,7 +1,7 @@
 //! One stateless proxy replica: it enforces the control plane's policy on every request, and reports what happened.
 //!
 //! Reading order: [`app`], how the parts fit together, from [`config`] and [`program`]; then what holds now ([`current`], and
-//! [`visits`], what is open), who a developer's credential stands for ([`credentials`]), the way of a request (`listen`, `gate` with its nine rooms, [`rates`], [`guard`], [`funds`], `upstream`,
+//! [`visits`], what is open), who a developer's credential stands for ([`credentials`]), the way of a request (`listen`, `gate` with its nine rooms, [`rates`], [`guard`], [`funds`], `upstream`, `mcp`,
 //! `refuse`), what is remembered of it ([`evidence`], [`spool`], [`report`]), and how the policy arrives ([`membership`], [`sync`], `cache`).
 //! [`witness`] keeps what was seen of the audit log.
 //! `status` and `metrics` tell operators how it goes.
@@ -20,6 +20,7 @@ pub mod rates;
 pub mod health;
 mod upstream;
 pub mod guard;
+mod mcp;
 pub mod funds;
 mod refuse;
 

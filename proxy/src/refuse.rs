@@ -7,9 +7,10 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use tollgate_dialect::{Dialect, ErrorClass, anthropic, bedrock::converse, hub::Event};
+use tollgate_mcp::failure::{self, code};
 use tollgate_policy::refusal::{Refusal, RefusalKind};
 
 /// The header that joins our records with the client's own telemetry. Every answer carries it.
@@ -23,6 +24,21 @@ const AMZN_REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 
 // A replica is ready, or its backlog reported, within seconds; clients wait this long and come back.
 const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
+
+/// In which shape a client is told what is wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Shape {
+    /// That of a dialect.
+    Of(Dialect),
+    /// A JSON-RPC error, as clients of MCP read it. Of a request that could not be read it has no id.
+    JsonRpc,
+}
+
+impl From<Dialect> for Shape {
+    fn from(dialect: Dialect) -> Self {
+        Self::Of(dialect)
+    }
+}
 
 /// What a refusal needs beyond its kind.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -42,6 +58,8 @@ pub(crate) enum Detail {
     Later(u64),
     /// A budget is used up.
     Spent(Spent),
+    /// A page of that origin may not ask.
+    Origin,
 }
 
 /// What a client is told of a budget that is used up.
@@ -69,6 +87,7 @@ pub(crate) struct Used {
 pub(crate) const fn status(kind: RefusalKind, detail: Detail) -> StatusCode {
     match (kind, detail) {
         (_, Detail::Encoding) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        (_, Detail::Origin) => StatusCode::FORBIDDEN,
         (_, Detail::Address) => StatusCode::URI_TOO_LONG,
         (_, Detail::Headers) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         (RefusalKind::UnknownRoute, _) => StatusCode::NOT_FOUND,
@@ -87,6 +106,7 @@ pub(crate) const fn status(kind: RefusalKind, detail: Detail) -> StatusCode {
         // 404 it hides the sentence and offers another model, and a 400 it sends six times.
         (
             RefusalKind::ModelDenied
+            | RefusalKind::ToolDenied
             | RefusalKind::NoProvider
             | RefusalKind::RegionDenied
             | RefusalKind::Unpriced
@@ -122,6 +142,7 @@ pub(crate) const fn class(kind: RefusalKind) -> ErrorClass {
         | RefusalKind::KeyExpired
         | RefusalKind::OwnerDisabled => ErrorClass::Authentication,
         RefusalKind::ModelDenied
+        | RefusalKind::ToolDenied
         | RefusalKind::NoProvider
         | RefusalKind::RegionDenied
         | RefusalKind::Unpriced
@@ -155,15 +176,56 @@ pub(crate) const fn may_heal(kind: RefusalKind) -> bool {
     )
 }
 
+/// The code of a refusal in JSON-RPC.
+#[must_use]
+pub(crate) const fn rpc_code(kind: RefusalKind) -> i64 {
+    match kind {
+        RefusalKind::UnknownRoute | RefusalKind::MethodNotAllowed | RefusalKind::Malformed | RefusalKind::TooLarge => {
+            code::INVALID_REQUEST
+        }
+        RefusalKind::Guardrail => code::GUARDRAIL,
+        RefusalKind::ToolDenied => code::INVALID_PARAMS,
+        RefusalKind::BudgetExhausted
+        | RefusalKind::BudgetBusy
+        | RefusalKind::BudgetUnreachable
+        | RefusalKind::RateLimited
+        | RefusalKind::ParallelLimited
+        | RefusalKind::SessionLimited => code::LIMITED,
+        RefusalKind::UpstreamUnavailable | RefusalKind::UpstreamTimeout | RefusalKind::UpstreamInvalid => code::UPSTREAM,
+        RefusalKind::Timeout | RefusalKind::NotReady | RefusalKind::Backlog => code::INTERNAL_ERROR,
+        RefusalKind::Unauthenticated
+        | RefusalKind::KeyRevoked
+        | RefusalKind::KeyExpired
+        | RefusalKind::OwnerDisabled
+        | RefusalKind::ModelDenied
+        | RefusalKind::NoProvider
+        | RefusalKind::RegionDenied
+        | RefusalKind::Unpriced
+        | RefusalKind::Inexpressible => code::DENIED,
+    }
+}
+
 /// The answer to a refused request, in the dialect that the client speaks: a status, headers and a JSON body, never a stream.
 #[must_use]
-pub(crate) fn answer(dialect: Dialect, refusal: &Refusal, detail: Detail, request_id: &str) -> Response<Bytes> {
-    let kind = refusal.kind();
-    let body = dialect.encode_error(class(kind), refusal.public(), request_id);
+pub(crate) fn answer(
+    shape: impl Into<Shape>,
+    refusal: &Refusal,
+    detail: Detail,
+    request_id: &str,
+) -> Response<Bytes> {
+    let (kind, shape) = (refusal.kind(), shape.into());
+    let body = match shape {
+        Shape::Of(dialect) => dialect.encode_error(class(kind), refusal.public(), request_id),
+        Shape::JsonRpc => failure::answer(None, rpc_code(kind), refusal.public()),
+    };
     let mut answer = json(status(kind, detail), body, request_id);
     let headers = answer.headers_mut();
-    if dialect == Dialect::BedrockConverse {
+    if shape == Shape::Of(Dialect::BedrockConverse) {
         name_error(headers, class(kind));
+    }
+    if shape == Shape::JsonRpc && class(kind) == ErrorClass::Authentication {
+        // RFC 9110, section 11.6.1. There is no authorization server to point at: keys are given out by people.
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"tollgate\""));
     }
     if !may_heal(kind) {
         headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
@@ -178,11 +240,11 @@ pub(crate) fn answer(dialect: Dialect, refusal: &Refusal, detail: Detail, reques
         Detail::Later(seconds) => {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
-        Detail::Spent(spent) if dialect == Dialect::Anthropic => reject(headers, &spent),
+        Detail::Spent(spent) if shape == Shape::Of(Dialect::Anthropic) => reject(headers, &spent),
         Detail::Spent(spent) => {
             headers.insert(RETRY_AFTER, HeaderValue::from(spent.after.max(1)));
         }
-        Detail::None | Detail::Encoding | Detail::Address | Detail::Headers => {}
+        Detail::None | Detail::Encoding | Detail::Address | Detail::Headers | Detail::Origin => {}
     }
     answer
 }
@@ -251,12 +313,15 @@ pub(crate) fn event(dialect: Dialect, kind: RefusalKind, sentence: &str, request
 
 /// The answer when our own code failed.
 #[must_use]
-pub(crate) fn fault(dialect: Dialect, request_id: &str) -> Response<Bytes> {
+pub(crate) fn fault(shape: Shape, request_id: &str) -> Response<Bytes> {
     let sentence = "Tollgate failed while it handled this request. Try again; if it happens again, tell your platform team \
                     the request id.";
-    let body = dialect.encode_error(ErrorClass::Api, sentence, request_id);
+    let body = match shape {
+        Shape::Of(dialect) => dialect.encode_error(ErrorClass::Api, sentence, request_id),
+        Shape::JsonRpc => failure::answer(None, code::INTERNAL_ERROR, sentence),
+    };
     let mut answer = json(StatusCode::INTERNAL_SERVER_ERROR, body, request_id);
-    if dialect == Dialect::BedrockConverse {
+    if shape == Shape::Of(Dialect::BedrockConverse) {
         name_error(answer.headers_mut(), ErrorClass::Api);
     }
     answer
@@ -280,8 +345,8 @@ pub(crate) fn identify<B>(answer: &mut Response<B>, request_id: &str) {
 }
 
 /// Puts our request id where the clients of a dialect look for it besides.
-pub(crate) fn identify_for<B>(dialect: Dialect, answer: &mut Response<B>, request_id: &str) {
-    if dialect == Dialect::BedrockConverse
+pub(crate) fn identify_for<B>(shape: Shape, answer: &mut Response<B>, request_id: &str) {
+    if shape == Shape::Of(Dialect::BedrockConverse)
         && let Ok(value) = HeaderValue::from_str(request_id)
     {
         answer.headers_mut().insert(AMZN_REQUEST_ID, value);
@@ -327,6 +392,7 @@ mod tests {
             (RefusalKind::KeyExpired, "401 authentication_error retry=false after=-"),
             (RefusalKind::OwnerDisabled, "401 authentication_error retry=false after=-"),
             (RefusalKind::ModelDenied, "451 permission_error retry=false after=-"),
+            (RefusalKind::ToolDenied, "451 permission_error retry=false after=-"),
             (RefusalKind::NoProvider, "451 permission_error retry=false after=-"),
             (RefusalKind::RegionDenied, "451 permission_error retry=false after=-"),
             (RefusalKind::Unpriced, "451 permission_error retry=false after=-"),

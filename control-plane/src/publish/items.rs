@@ -94,6 +94,7 @@ pub(crate) fn key(row: &Key) -> Item {
         quota: quota::item(quota),
         audit: audit_word(*audit).to_owned(),
         regions: regions.clone(),
+        tools: Vec::new(),
     };
     item(ItemKind::Key, id.to_string(), &body)
 }
@@ -265,6 +266,7 @@ pub(crate) fn gone(object: &ObjectRef) -> Name {
         ObjectRef::Provider(id) => (ItemKind::Provider, id.to_string()),
         ObjectRef::Route(id) => (ItemKind::Route, id.to_string()),
         ObjectRef::Guardrail(id) => (ItemKind::Guardrail, id.to_string()),
+        ObjectRef::McpServer(id) => (ItemKind::McpServer, id.to_string()),
         ObjectRef::Model(vendor, name) => (ItemKind::Model, push::model_id(vendor, name)),
         ObjectRef::TokenKey(id) => (ItemKind::TokenKey, id.to_string()),
         ObjectRef::EndedSession(id) => (ItemKind::EndedSession, id.to_string()),

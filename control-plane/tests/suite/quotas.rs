@@ -423,6 +423,7 @@ async fn a_replica_accepts_every_quota(place: Place) {
             Object::Provider(_)
             | Object::Route(_)
             | Object::Guardrail(_)
+            | Object::McpServer(_)
             | Object::Model(_)
             | Object::TokenKey(_)
             | Object::EndedSession(_) => continue,
@@ -439,7 +440,7 @@ async fn a_replica_accepts_every_quota(place: Place) {
         assert_eq!((month.enforcement, month.holding), (Enforcement::Hard, Holding::Strict));
         assert_eq!(month.grace, Some(Grace { amount: NanoUsd::DOLLAR, duration_ms: 600_000 }));
         assert_eq!((&*month.contact, month.provider.as_ref()), ("Grace, #platform", Some(&provider)));
-        assert!(month.covers("claude-sonnet-5", &provider) && !month.covers("claude-opus-5", &provider));
+        assert!(month.covers("claude-sonnet-5", Some(&provider)) && !month.covers("claude-opus-5", Some(&provider)));
         let limits: Vec<_> = quota.limits.iter().map(|limit| (limit.measure, limit.amount, limit.span_ms)).collect();
         assert_eq!(limits, [(Measure::Tokens, 100, 60_000), (Measure::Parallel, 3, 0)]);
         let session = quota.session.as_ref().unwrap();

@@ -267,6 +267,37 @@ fn a_tool_that_comes_twice_is_one() {
 }
 
 #[test]
+fn what_a_search_has_found_is_written_with_the_tools_that_the_request_has() {
+    let tool = |name: &str| json!({"type": "function", "name": name, "parameters": {"type": "object"}});
+    let request = |answer: Value, choice: Value| {
+        let search = json!({"type": "tool_search", "execution": "client", "parameters": {"type": "object"}});
+        json!({"model": "m", "tools": [search], "tool_choice": choice, "input": [
+            {"type": "tool_search_call", "call_id": "c", "arguments": {"query": "x"}},
+            answer,
+        ]})
+    };
+    let output = |output: &str| json!({"type": "function_call_output", "call_id": "c", "output": output});
+    let found = |tools: Value| json!({"type": "tool_search_output", "call_id": "c", "execution": "client", "status": "completed", "tools": tools});
+    let allowed =
+        json!({"type": "allowed_tools", "tools": [{"type": "tool_search"}, {"type": "function", "name": "a"}]});
+    let web = json!({"type": "web_search"});
+    for (answer, choice, expect) in [
+        (found(json!([])), json!("auto"), found(json!([]))),
+        (found(json!([tool("a"), web])), json!("auto"), found(json!([tool("a"), web]))),
+        (found(json!([tool("a"), tool("b")])), allowed, found(json!([tool("a")]))),
+        // What is no list of tools is written as it came.
+        (output("T-1"), json!("auto"), output("T-1")),
+        (output(""), json!("auto"), output("")),
+        (output("5"), json!("auto"), output("5")),
+        (output("[{\"type\":\"function\"}]"), json!("auto"), output("[{\"type\":\"function\"}]")),
+    ] {
+        let first = translated(OpenAiResponses, OpenAiResponses, &request(answer.clone(), choice)).0;
+        assert_eq!(first["input"][1], expect, "{answer}");
+        assert_eq!(translated(OpenAiResponses, OpenAiResponses, &first).0, first, "{answer}");
+    }
+}
+
+#[test]
 fn a_part_of_a_type_that_nobody_knows_stays_in_its_message() {
     for kind in ["input_video", "screenshot"] {
         let content = json!([{"type": "input_text", "text": "See."}, {"type": kind, "input": {"a": 1}}]);

@@ -72,10 +72,10 @@ pub struct Grace {
 }
 
 impl Budget {
-    /// Whether a request for this model at this provider is held against it.
+    /// Whether a request for this model at this provider is held against it; a tool is at none.
     #[must_use]
-    pub fn covers(&self, model: &str, provider: &ProviderId) -> bool {
-        self.models.admit(model) && self.provider.as_ref().is_none_or(|only| only == provider)
+    pub fn covers(&self, model: &str, provider: Option<&ProviderId>) -> bool {
+        self.models.admit(model) && self.provider.as_ref().is_none_or(|only| Some(only) == provider)
     }
 }
 

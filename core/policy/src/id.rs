@@ -91,6 +91,8 @@ ids! {
     RouteId = "route";
     /// Names a guardrail.
     GuardrailId = "guardrail";
+    /// Names a server of tools.
+    McpServerId = "mcp-server";
     /// Names a credential of a provider.
     CredentialId = "credential";
     /// Names a replica.

@@ -39,8 +39,10 @@ impl Name {
 
 fn reads_like_an_id(text: &str) -> bool {
     text.split_once('-').is_some_and(|(noun, rest)| {
-        matches!(noun, "customer" | "team" | "user" | "key" | "provider" | "credential" | "replica" | "route")
-            && rest.len() == crate::id::ULID_LENGTH
+        matches!(
+            noun,
+            "customer" | "team" | "user" | "key" | "provider" | "credential" | "replica" | "route" | "guardrail"
+        ) && rest.len() == crate::id::ULID_LENGTH
     })
 }
 

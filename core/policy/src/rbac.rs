@@ -105,6 +105,7 @@ pub const SYSTEM_ROLES: [SystemRole; 4] = [
             "customer.read",
             "guardrail.read",
             "key.read",
+            "mcp-server.read",
             "model.read",
             "provider.read",
             "replica.read",

@@ -25,6 +25,8 @@ pub enum RefusalKind {
     OwnerDisabled,
     /// The key may not use the model.
     ModelDenied,
+    /// The key may not use the tool, or its definition was not approved.
+    ToolDenied,
     /// No provider that the key may reach serves the model.
     NoProvider,
     /// The key may not be used where the replica runs.
@@ -68,7 +70,7 @@ pub struct Refusal {
 
 impl RefusalKind {
     /// Every kind.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::UnknownRoute,
         Self::MethodNotAllowed,
         Self::Malformed,
@@ -79,6 +81,7 @@ impl RefusalKind {
         Self::KeyExpired,
         Self::OwnerDisabled,
         Self::ModelDenied,
+        Self::ToolDenied,
         Self::NoProvider,
         Self::RegionDenied,
         Self::Unpriced,
@@ -111,6 +114,7 @@ impl RefusalKind {
             Self::KeyExpired => "key_expired",
             Self::OwnerDisabled => "owner_disabled",
             Self::ModelDenied => "model_denied",
+            Self::ToolDenied => "tool_denied",
             Self::NoProvider => "no_provider",
             Self::RegionDenied => "region_denied",
             Self::Unpriced => "unpriced",
@@ -140,6 +144,7 @@ impl RefusalKind {
                 | Self::KeyExpired
                 | Self::OwnerDisabled
                 | Self::ModelDenied
+                | Self::ToolDenied
                 | Self::NoProvider
                 | Self::RegionDenied
                 | Self::Unpriced

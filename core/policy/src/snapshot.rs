@@ -8,8 +8,9 @@ use crate::{
     budget::Budget,
     credential::TokenKey,
     guardrail::Guardrail,
-    id::{CredentialId, CustomerId, GuardrailId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
+    id::{CredentialId, CustomerId, GuardrailId, KeyId, McpServerId, ProviderId, RouteId, SessionId, TeamId, UserId},
     limit::{RateLimit, SessionLimit},
+    mcp::{Access, McpServer},
     pattern::{Pattern, Patterns},
     price::Price,
     route::Route,
@@ -104,6 +105,8 @@ pub struct Key {
     pub audit: AuditMode,
     /// Where its requests may be received and answered, within what its team allows.
     pub regions: Patterns,
+    /// The tools that it may use.
+    pub tools: Access,
 }
 
 /// Whether a request goes on that the audit log may miss.
@@ -161,6 +164,8 @@ pub enum Object {
     Route(Route),
     /// A guardrail.
     Guardrail(Guardrail),
+    /// A server of tools.
+    McpServer(McpServer),
     /// A model.
     Model(Model),
     /// A key that signs developers' credentials.
@@ -186,6 +191,8 @@ pub enum ObjectRef {
     Route(RouteId),
     /// A guardrail.
     Guardrail(GuardrailId),
+    /// A server of tools.
+    McpServer(McpServerId),
     /// A model, by vendor and name.
     Model(Arc<str>, Arc<str>),
     /// A key that signs developers' credentials, by its id.
@@ -205,6 +212,7 @@ pub struct Snapshot {
     providers: Arc<Vec<Arc<Provider>>>,
     routes: Arc<Vec<Arc<Route>>>,
     guardrails: Arc<Vec<Arc<Guardrail>>>,
+    mcp_servers: Arc<Vec<Arc<McpServer>>>,
     models: Arc<Catalogue>,
     // One, and during a rotation two: they are looked through in order.
     token_keys: Arc<Vec<Arc<TokenKey>>>,
@@ -318,6 +326,12 @@ impl Snapshot {
         &self.guardrails
     }
 
+    /// All servers of tools, by name. As long as none changes this is the same allocation.
+    #[must_use]
+    pub fn mcp_servers(&self) -> &Arc<Vec<Arc<McpServer>>> {
+        &self.mcp_servers
+    }
+
     /// The catalogue.
     #[must_use]
     pub fn models(&self) -> &Catalogue {
@@ -360,6 +374,12 @@ impl Snapshot {
                 guardrails.push(Arc::new(guardrail));
                 guardrails.sort_by(|a, b| a.name.cmp(&b.name));
             }
+            Object::McpServer(server) => {
+                let servers = Arc::make_mut(&mut self.mcp_servers);
+                servers.retain(|other| other.id != server.id);
+                servers.push(Arc::new(server));
+                servers.sort_by(|a, b| a.name.cmp(&b.name));
+            }
             Object::Model(model) => Arc::make_mut(&mut self.models).put(model),
             Object::TokenKey(key) => {
                 let keys = Arc::make_mut(&mut self.token_keys);
@@ -389,6 +409,7 @@ impl Snapshot {
             ObjectRef::Guardrail(id) => {
                 Arc::make_mut(&mut self.guardrails).retain(|guardrail| guardrail.id != id);
             }
+            ObjectRef::McpServer(id) => Arc::make_mut(&mut self.mcp_servers).retain(|server| server.id != id),
             ObjectRef::Model(vendor, name) => Arc::make_mut(&mut self.models).remove(&vendor, &name),
             ObjectRef::TokenKey(id) => Arc::make_mut(&mut self.token_keys).retain(|key| key.id() != &*id),
             ObjectRef::EndedSession(id) => {
@@ -475,6 +496,7 @@ mod tests {
             quota: None,
             audit: AuditMode::Required,
             regions: Patterns::default(),
+            tools: Access::default(),
         }
     }
 

@@ -209,6 +209,19 @@ fn a_secret_is_found_wherever_the_stream_is_cut() {
 }
 
 #[test]
+fn a_secret_that_is_there_with_and_without_its_escapes_is_told_without_them_wherever_the_stream_is_cut() {
+    let (set, mut scratch) = (&*SET, Scratch::new());
+    let key = "-----BEGIN ACME KEY-----\\nQUJDREVG\\n-----END ACME KEY-----";
+    let meant = FingerprintKey::new(&[7; 32]).fingerprint(key.replace("\\n", "\n").as_bytes());
+    // What is behind decides which of the two is decided first: escapes make the line of one shorter.
+    for behind in ["".to_owned(), " and".to_owned(), "\\u0041".repeat(60), "\\u0041\n".to_owned()] {
+        let seen = check(set, &mut scratch, [key, &behind].concat().as_bytes());
+        let told: Vec<_> = seen.findings.iter().map(|finding| (finding.fingerprint, finding.is_encoded)).collect();
+        assert_eq!(told, [(meant, true)], "{behind}");
+    }
+}
+
+#[test]
 fn nothing_of_a_secret_goes_on_before_it_is_decided() {
     let (set, mut scratch) = (&*SET, Scratch::new());
     let seen =

@@ -24,6 +24,10 @@ use crate::usage::v1;
 
 /// The action of an entry that tells of a refusal.
 pub const REFUSE: &str = "request.refuse";
+/// The operation of a record of a tool's call.
+pub const TOOL_CALL: &str = "mcp_call";
+/// With this begins in such a record what is the name of a model in others.
+const TOOL_PREFIX: &str = "mcp:";
 /// The initiator of a visit whose key was not accepted: nobody is known.
 pub const UNKNOWN: &str = "unknown";
 
@@ -50,6 +54,27 @@ pub struct Circumstances {
     pub findings: Arc<[Found]>,
     /// How many more findings there were.
     pub findings_more: u32,
+    /// The call of a tool that it was.
+    pub tool: Option<Arc<ToolCall>>,
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ToolCall {
+    /// The server, by name.
+    pub server: Arc<str>,
+    /// The tool, by the name that the server gives it.
+    pub name: Arc<str>,
+    /// SHA-256 of its arguments as they left.
+    pub arguments_sha256: [u8; 32],
+    /// The arguments themselves, within a bound, where policy has them recorded; otherwise empty.
+    pub arguments: Box<str>,
+    /// By which the model's answer knows the call; empty when the client did not say.
+    pub tool_use_id: Arc<str>,
+    /// The session of the protocol; empty when there was none.
+    pub session: Arc<str>,
+    /// What the tool said: `result`, `tool_error`, `error`; empty when it said nothing.
+    pub outcome: &'static str,
 }
 
 /// What a guardrail found: which rule, where and how often; never the value.
@@ -165,10 +190,11 @@ fn encode_of(replica: &str, record: &v1::Record, circumstances: &Circumstances) 
         v1::Outcome::ClientGone => ("request.abandon", Ended::Failed),
         v1::Outcome::Uncertain | v1::Outcome::Unspecified => ("request.uncertain", Ended::Failed),
     };
+    let tool = (record.operation == TOOL_CALL).then(|| record.model.strip_prefix(TOOL_PREFIX)).flatten();
     let target = match (record.model.as_str(), record.provider.as_str()) {
         ("", "") => String::new(),
         ("", provider) => ["provider/", provider].concat(),
-        (model, _) => ["model/", model].concat(),
+        (model, _) => tool.map_or_else(|| ["model/", model].concat(), |tool| ["tool/", tool].concat()),
     };
     let initiator = if record.unidentified { UNKNOWN.to_owned() } else { ["key/", &record.key].concat() };
     let source_address = circumstances.source_address.map(|address| address.to_canonical().to_string());

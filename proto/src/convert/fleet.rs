@@ -8,7 +8,11 @@ use std::{collections::HashMap, fmt, sync::Arc};
 use prost::Message;
 use tollgate_policy::{
     credential::TokenKey,
-    id::{CredentialId, CustomerId, GuardrailId, InvalidId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
+    id::{
+        CredentialId, CustomerId, GuardrailId, InvalidId, KeyId, McpServerId, ProviderId, RouteId, SessionId, TeamId,
+        UserId,
+    },
+    mcp::Access,
     money::NanoUsd,
     pattern::{Pattern, Patterns},
     price::{Price, Rates},
@@ -21,6 +25,7 @@ use crate::{fleet::v1, push};
 
 mod audit;
 mod guardrail;
+mod mcp;
 mod provider;
 mod quota;
 mod route;
@@ -55,6 +60,7 @@ pub struct Decoder {
     models: HashMap<Vec<String>, Patterns>,
     providers: HashMap<Vec<String>, Arc<[ProviderId]>>,
     credentials: HashMap<Vec<String>, Arc<[CredentialId]>>,
+    tools: HashMap<Vec<String>, Access>,
 }
 
 // What is wrong with one field, before it is known in which item.
@@ -184,6 +190,7 @@ impl Decoder {
             v1::ItemKind::Provider => Object::Provider(provider::read(id, canonical(body)?)?),
             v1::ItemKind::Route => Object::Route(route::read(id, canonical(body)?)?),
             v1::ItemKind::Guardrail => Object::Guardrail(guardrail::read(id, canonical(body)?)?),
+            v1::ItemKind::McpServer => Object::McpServer(mcp::read(id, canonical(body)?)?),
             v1::ItemKind::Model => Object::Model(model(id, canonical(body)?)?),
             v1::ItemKind::TokenKey => Object::TokenKey(token_key(id, canonical(body)?)?),
             v1::ItemKind::EndedSession => Object::EndedSession(ended_session(id, canonical(body)?)?),
@@ -204,6 +211,7 @@ impl Decoder {
             quota,
             audit: mode,
             regions,
+            tools,
         } = body;
         let hash: [u8; 32] = hash.as_ref().try_into().map_err(|_| problem("hash", "is not of 32 bytes"))?;
         let user = match user.as_str() {
@@ -229,6 +237,7 @@ impl Decoder {
             quota: allowed(quota)?,
             audit: audit(&mode)?,
             regions: shared(&mut self.models, regions, |list| patterns("regions", list))?,
+            tools: shared(&mut self.tools, tools, access)?,
         })
     }
 }
@@ -329,6 +338,7 @@ fn reference(kind: i32, id: &str) -> Field<ObjectRef> {
         v1::ItemKind::Provider => ObjectRef::Provider(parsed("id", id, ProviderId::parse)?),
         v1::ItemKind::Route => ObjectRef::Route(parsed("id", id, RouteId::parse)?),
         v1::ItemKind::Guardrail => ObjectRef::Guardrail(parsed("id", id, GuardrailId::parse)?),
+        v1::ItemKind::McpServer => ObjectRef::McpServer(parsed("id", id, McpServerId::parse)?),
         v1::ItemKind::Model => {
             let (vendor, name) = id.split_once('/').ok_or_else(|| problem("id", "is not <vendor>/<model>"))?;
             ObjectRef::Model(text("id", vendor)?, text("id", name)?)
@@ -352,6 +362,7 @@ fn noun(kind: v1::ItemKind) -> &'static str {
         v1::ItemKind::Provider => "provider",
         v1::ItemKind::Route => "route",
         v1::ItemKind::Guardrail => "guardrail",
+        v1::ItemKind::McpServer => "MCP server",
         v1::ItemKind::Model => "model",
         v1::ItemKind::TokenKey => "token key",
         v1::ItemKind::EndedSession => "ended session",
@@ -399,6 +410,12 @@ fn ids<T>(field: &'static str, list: &[String], parse: fn(&str) -> Result<T, Inv
 
 fn patterns(field: &'static str, list: &[String]) -> Field<Patterns> {
     Patterns::parse(list).map_err(|error| problem(field, error))
+}
+
+// In its one order.
+fn access(list: &Vec<String>) -> Field<Access> {
+    let access = Access::parse(list).map_err(|error| problem("tools", error))?;
+    if access.texts() == *list { Ok(access) } else { Err(problem("tools", "is not in its order")) }
 }
 
 fn text(field: &'static str, text: &str) -> Field<Arc<str>> {

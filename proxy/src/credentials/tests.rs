@@ -55,6 +55,7 @@ fn world() -> Snapshot {
         quota: None,
         audit: AuditMode::Required,
         regions: Patterns::default(),
+        tools: tollgate_policy::mcp::Access::default(),
     };
     let objects = vec![
         Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),

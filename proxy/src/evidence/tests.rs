@@ -101,6 +101,7 @@ fn circumstances() -> Circumstances {
             count: 2,
         }]),
         findings_more: 3,
+        tool: None,
     }
 }
 

@@ -168,6 +168,7 @@ pub(super) fn world() -> (Snapshot, Caller) {
         quota: None,
         audit: AuditMode::Required,
         regions: Patterns::default(),
+        tools: tollgate_policy::mcp::Access::default(),
     };
     let objects = vec![
         Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),

@@ -60,8 +60,8 @@ pub(super) struct Funded {
 }
 
 impl Owed {
-    /// Finds the budgets of a caller that cover a model at a provider.
-    pub(super) fn of(snapshot: &Snapshot, caller: &Caller, model: &str, provider: &ProviderId) -> Self {
+    /// Finds the budgets of a caller that cover a model at a provider, or a tool, which has none.
+    pub(super) fn of(snapshot: &Snapshot, caller: &Caller, model: &str, provider: Option<&ProviderId>) -> Self {
         let mut owed = Self::default();
         for owner in decide::quotas(snapshot, caller) {
             for budget in owner.quota.budgets.iter().filter(|budget| budget.covers(model, provider)) {

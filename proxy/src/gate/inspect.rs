@@ -64,6 +64,11 @@ impl Cleared {
 // === impl Guarding ===
 
 impl Guarding {
+    /// With these eyes, and what was put in the place of secrets.
+    pub(super) fn new(watch: Option<Watch>, vault: Vault) -> Self {
+        Self { watch, vault: Arc::new(vault) }
+    }
+
     /// Whether the answer has to be read.
     pub(super) fn is_active(&self) -> bool {
         self.watch.is_some() || !self.vault.is_empty()
@@ -146,7 +151,11 @@ async fn look(mut granted: Granted, watch: Watch, vault: Vault) -> Verdict<(Gran
     Ok((granted, vault))
 }
 
-async fn seen(watch: &Watch, body: bytes::Bytes, mut vault: Vault) -> Result<(Screened, Vault), Refusal> {
+/// Looks at a document on its way out.
+///
+/// # Errors
+/// When the look itself failed.
+pub(super) async fn seen(watch: &Watch, body: bytes::Bytes, mut vault: Vault) -> Result<(Screened, Vault), Refusal> {
     if body.len() <= INLINE_BYTES_MAX {
         let screened = screen(watch, &body, Some(&mut vault));
         return Ok((screened, vault));

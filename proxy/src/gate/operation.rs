@@ -38,6 +38,10 @@ pub(crate) enum Operation {
     GeminiModels,
     /// `GET /inference-profiles`.
     InferenceProfiles,
+    /// `POST`, `GET` and `DELETE /mcp` and `/mcp/{server}`: a message to servers of tools, or a stream of theirs.
+    Mcp,
+    /// A call of a tool among them.
+    McpCall,
     /// A look whether somebody is there.
     Probe,
     /// Nothing that is served.
@@ -47,7 +51,7 @@ pub(crate) enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Messages,
         Self::ChatCompletions,
         Self::Responses,
@@ -63,6 +67,8 @@ impl Operation {
         Self::Models,
         Self::GeminiModels,
         Self::InferenceProfiles,
+        Self::Mcp,
+        Self::McpCall,
         Self::Probe,
         Self::Unknown,
     ];
@@ -86,6 +92,8 @@ impl Operation {
             Self::Models => "models",
             Self::GeminiModels => "gemini_models",
             Self::InferenceProfiles => "inference_profiles",
+            Self::Mcp => "mcp",
+            Self::McpCall => "mcp_call",
             Self::Probe => "probe",
             Self::Unknown => "unknown",
         }
@@ -123,6 +131,7 @@ impl Operation {
             Self::Models => "/v1/models",
             Self::GeminiModels => "/v1beta/models",
             Self::InferenceProfiles => "/inference-profiles",
+            Self::Mcp | Self::McpCall => "/mcp",
             Self::Probe | Self::Unknown => "/",
         }
     }
@@ -142,7 +151,13 @@ impl Operation {
             Self::CountTokens | Self::RawCountTokens | Self::GeminiCountTokens | Self::InputTokens => {
                 Some(Question::Count)
             }
-            Self::Models | Self::GeminiModels | Self::InferenceProfiles | Self::Probe | Self::Unknown => None,
+            Self::Models
+            | Self::GeminiModels
+            | Self::InferenceProfiles
+            | Self::Mcp
+            | Self::McpCall
+            | Self::Probe
+            | Self::Unknown => None,
         }
     }
 
@@ -162,6 +177,12 @@ impl Operation {
     #[must_use]
     pub(crate) const fn is_list(self) -> bool {
         matches!(self, Self::Models | Self::GeminiModels | Self::InferenceProfiles)
+    }
+
+    /// Whether servers of tools are spoken to.
+    #[must_use]
+    pub(crate) const fn is_mcp(self) -> bool {
+        matches!(self, Self::Mcp | Self::McpCall)
     }
 
     /// The dialects of the providers that can be asked; `None`: all of them, since between two dialects it is translated.
@@ -220,6 +241,8 @@ impl Operation {
             | Self::CountTokens
             | Self::RawCountTokens
             | Self::Models
+            | Self::Mcp
+            | Self::McpCall
             | Self::Probe
             | Self::Unknown => Dialect::Anthropic,
         }

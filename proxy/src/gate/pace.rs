@@ -125,7 +125,8 @@ fn stopped(owner: &Owned<'_>, runaway: &Runaway) -> Turned {
     (Refusal::new(RefusalKind::SessionLimited, sentence), detail)
 }
 
-fn slow(limited: &Limited) -> Turned {
+/// What a caller is told who is too fast.
+pub(super) fn slow(limited: &Limited) -> Turned {
     let Limited { noun, name, measure, amount, span_ms, retry_after_ms } = limited;
     let seconds = retry_after_ms.div_ceil(1_000).max(1);
     if *measure == Measure::Parallel {

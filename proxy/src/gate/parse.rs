@@ -77,7 +77,7 @@ pub(super) struct Enclosed {
 
 /// Reads the body.
 pub(super) async fn parse(visitor: Visitor) -> Verdict<Ask> {
-    let Visitor { mut ticket, current, caller, message: Message { headers, uri, mut body, call } } = visitor;
+    let Visitor { mut ticket, current, caller, message: Message { method: _, headers, uri, mut body, call } } = visitor;
     let begun = Instant::now();
     let bytes = match collect(&mut body, begun).await {
         Ok(bytes) => bytes,
@@ -147,8 +147,11 @@ impl Outgoing {
     }
 }
 
-// Collects a body within its bounds. One that arrives in one piece is not copied.
-async fn collect<B>(body: &mut B, begun: Instant) -> Result<Bytes, Refusal>
+/// Collects a body within its bounds. One that arrives in one piece is not copied.
+///
+/// # Errors
+/// Refuses one that is too large, too slow, or broken off.
+pub(super) async fn collect<B>(body: &mut B, begun: Instant) -> Result<Bytes, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {

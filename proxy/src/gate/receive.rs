@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use http::{
-    HeaderMap, HeaderValue, Request, Uri, Version,
+    HeaderMap, HeaderValue, Method, Request, Uri, Version,
     header::{CONTENT_ENCODING, HOST, USER_AGENT},
     uri::Authority,
 };
@@ -49,6 +49,7 @@ pub(super) struct Arrival {
 
 /// The request, without what belongs to the hop on which it came.
 pub(super) struct Message {
+    pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) uri: Uri,
     pub(super) body: Incoming,
@@ -59,7 +60,7 @@ pub(super) struct Message {
 /// Receives a request.
 pub(super) fn receive(gate: &Gate, mut ticket: Box<Ticket>, request: Request<Incoming>) -> Verdict<Received> {
     let (head, body) = request.into_parts();
-    let mut message = Message { headers: head.headers, uri: head.uri, body, call: Call::default() };
+    let mut message = Message { method: head.method.clone(), headers: head.headers, uri: head.uri, body, call: Call::default() };
     // The credential leaves the headers before anything is done that could print them.
     let lifted = credential::lift(&mut message.headers);
     if let Some(agent) = message.headers.get(USER_AGENT) {

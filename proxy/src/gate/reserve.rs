@@ -319,7 +319,7 @@ impl Journey {
             ticket.take_on(Hold::unbudgeted(NanoUsd::ZERO));
             return Ok(());
         }
-        let owed = Owed::of(&self.current.snapshot, &self.caller, &ticket.model, &target.provider.id);
+        let owed = Owed::of(&self.current.snapshot, &self.caller, &ticket.model, Some(&target.provider.id));
         let priced = target.model.as_deref().and_then(|model| Some((model, model.price?)));
         owed.ensure_bounded(&ticket.model, priced.is_some(), &self.weight)?;
         let Some((model, price)) = priced else {
@@ -389,6 +389,22 @@ async fn intend(
     credential: &CredentialId,
     audit: AuditMode,
 ) -> Result<(), Turned> {
+    let place = (Some(target.provider.id.clone()), Some(credential.clone()));
+    let unpriced = target.model.as_ref().is_none_or(|model| model.price.is_none());
+    note(gate, ticket, place, unpriced, audit).await
+}
+
+/// Writes down that a visit is about to leave for a provider, with which credential; or for a server of tools, which is neither.
+///
+/// # Errors
+/// Refuses when it cannot be written down and must be.
+pub(super) async fn note(
+    gate: &Gate,
+    ticket: &mut Ticket,
+    (provider, credential): (Option<ProviderId>, Option<CredentialId>),
+    unpriced: bool,
+    audit: AuditMode,
+) -> Result<(), Turned> {
     let Some(attribution) = ticket.attribution.clone() else {
         let lost = Refusal::new(RefusalKind::Unauthenticated, "The request lost its key. Send it again.");
         return Err((lost, Detail::None));
@@ -401,11 +417,11 @@ async fn intend(
         attribution,
         operation: gate.words.operation(ticket.operation),
         model: Arc::clone(&ticket.model),
-        provider: Some(target.provider.id.clone()),
-        credential: Some(credential.clone()),
+        provider,
+        credential,
         hold: ticket.hold.as_ref().map_or(NanoUsd::ZERO, Hold::amount),
         charges: Arc::clone(&ticket.circumstances.charges),
-        unpriced: target.model.as_ref().is_none_or(|model| model.price.is_none()),
+        unpriced,
         revision: ticket.revision,
         circumstances: ticket.circumstances.clone(),
     };

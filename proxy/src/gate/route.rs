@@ -5,10 +5,13 @@ use std::sync::Arc;
 
 use http::Method;
 use tollgate_dialect::{Dialect, vertex};
-use tollgate_policy::refusal::{Refusal, RefusalKind};
+use tollgate_policy::{
+    mcp,
+    refusal::{Refusal, RefusalKind},
+};
 
 pub(crate) use super::operation::Operation;
-use crate::refuse::Detail;
+use crate::refuse::{Detail, Shape};
 
 // The prefixes under which the paths of a dialect are served as well, so that clients whose base URL ends in one find them.
 const PREFIXES: [&str; 5] = ["/anthropic", "/openai", "/gemini", "/bedrock", "/vertex"];
@@ -18,7 +21,7 @@ const PREFIXES: [&str; 5] = ["/anthropic", "/openai", "/gemini", "/bedrock", "/v
 pub(super) struct Call {
     /// What is called.
     pub(super) operation: Operation,
-    /// The model that the path names.
+    /// The model that the path names, or the server of tools.
     pub(super) model: Option<Arc<str>>,
     /// Whether the path asks for a stream; `None`: the body says.
     pub(super) stream: Option<bool>,
@@ -48,8 +51,8 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Call, Unrouted> {
         let sentence = "Nothing is served at this path. Tollgate serves /v1/messages, /v1/messages/count_tokens, \
                         /v1/chat/completions, /v1/responses, /v1/embeddings, /v1beta/models/{model}:generateContent, \
                         /model/{model}/converse, /model/{model}/invoke, \
-                        /v1/projects/{project}/locations/{location}/publishers/anthropic/models/{model}:rawPredict and \
-                        /v1/models: check the base URL of your client.";
+                        /v1/projects/{project}/locations/{location}/publishers/anthropic/models/{model}:rawPredict, \
+                        /v1/models, /mcp and /mcp/{server}: check the base URL of your client.";
         return Err((Refusal::new(RefusalKind::UnknownRoute, sentence), Detail::None));
     };
     if allowed.split(", ").any(|allowed| allowed == method.as_str()) {
@@ -57,6 +60,13 @@ pub(super) fn route(method: &Method, path: &str) -> Result<Call, Unrouted> {
     }
     let sentence = format!("This path does not have the method you sent. Use {allowed}.");
     Err((Refusal::new(RefusalKind::MethodNotAllowed, sentence), Detail::Allow(allowed)))
+}
+
+/// The shape in which a client at that path is told what is wrong.
+#[must_use]
+pub(super) fn shape(path: &str) -> Shape {
+    let is_mcp = path.strip_prefix("/mcp").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if is_mcp { Shape::JsonRpc } else { Shape::Of(dialect(path)) }
 }
 
 /// The dialect in which a client at that path is answered, whatever it is told. Where nothing is served the path's beginning says who asks.
@@ -89,11 +99,25 @@ fn served(path: &str) -> Option<(Call, &'static str)> {
         "/v1/models" | "/models" => (Operation::Models, "GET"),
         "/v1beta/models" => (Operation::GeminiModels, "GET"),
         "/inference-profiles" => (Operation::InferenceProfiles, "GET"),
+        "/mcp" if below.is_none() => (Operation::Mcp, MCP_METHODS),
         "/" | "/api/hello" => (Operation::Probe, "HEAD"),
         "/healthz" => (Operation::Probe, "GET, HEAD"),
-        _ => return of_model(path).map(|call| (call, "POST")),
+        _ => {
+            let of_server = below.is_none().then(|| of_server(path)).flatten();
+            let of_server = of_server.map(|call| (call, MCP_METHODS));
+            return of_server.or_else(|| of_model(path).map(|call| (call, "POST")));
+        }
     };
     Some((operation.into(), allowed))
+}
+
+// Messages, their standing stream, and the end of a session.
+const MCP_METHODS: &str = "POST, GET, DELETE";
+
+// One server of tools.
+fn of_server(path: &str) -> Option<Call> {
+    let name = path.strip_prefix("/mcp/")?;
+    mcp::is_server_name(name).then(|| Call { operation: Operation::Mcp, model: Some(name.into()), stream: None })
 }
 
 const ANTHROPIC: &str = "/publishers/anthropic/models/";
@@ -208,6 +232,13 @@ mod tests {
             ("GET", "/v1/models", Ok(Operation::Models.into())),
             ("GET", "/anthropic/v1/models", Ok(Operation::Models.into())),
             ("GET", "/gemini/v1beta/models", Ok(Operation::GeminiModels.into())),
+            ("POST", "/mcp", Ok(Operation::Mcp.into())),
+            ("GET", "/mcp", Ok(Operation::Mcp.into())),
+            ("PUT", "/mcp", Err((RefusalKind::MethodNotAllowed, Detail::Allow("POST, GET, DELETE")))),
+            ("POST", "/openai/mcp", Err((RefusalKind::UnknownRoute, Detail::None))),
+            ("POST", "/mcp/", Err((RefusalKind::UnknownRoute, Detail::None))),
+            ("POST", "/mcp/GitHub", Err((RefusalKind::UnknownRoute, Detail::None))),
+            ("POST", "/mcp/a/b", Err((RefusalKind::UnknownRoute, Detail::None))),
             ("HEAD", "/", Ok(Operation::Probe.into())),
             ("HEAD", "/api/hello", Ok(Operation::Probe.into())),
             ("HEAD", "/anthropic", Ok(Operation::Probe.into())),
@@ -284,6 +315,10 @@ mod tests {
             ("/v1beta/models/:generateContent", None),
             ("/v1beta/models/a/b:generateContent", None),
             ("/v1beta/models/g:predict", None),
+            (
+                "/mcp/github",
+                Some(Call { operation: Operation::Mcp, model: Some("github".into()), stream: None }),
+            ),
             ("/model/m/apply", None),
             ("/model/%20/converse", None),
         ] {

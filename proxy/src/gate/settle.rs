@@ -271,7 +271,11 @@ fn settle(facts: &Facts) -> Settled {
     let tokens = facts.metered.as_ref().map(|metered| tokens(&metered.counters)).unwrap_or_default();
     let is_charged = facts.operation.is_answered();
     let is_priced = facts.attempt.as_ref().and_then(|attempt| attempt.model.as_ref()?.price).is_some();
-    let cost = if is_charged { cost(facts, &tokens) } else { Cost::Known(NanoUsd::ZERO) };
+    let cost = match facts.flat {
+        Some(flat) if facts.times.sent.is_some() => Cost::Known(flat),
+        _ if is_charged => cost(facts, &tokens),
+        _ => Cost::Known(NanoUsd::ZERO),
+    };
     let unpriced = is_charged && facts.attempt.is_some() && !is_priced;
     let outcome = match (outcome(facts), cost) {
         // It was charged for what it may have cost, so it is not told as one that came to nothing.

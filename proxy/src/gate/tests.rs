@@ -199,6 +199,7 @@ fn snapshot(token: &Token, pepper: &Pepper, provider: SocketAddr, credentials: u
         quota: None,
         audit: AuditMode::Required,
         regions: Patterns::default(),
+        tools: tollgate_policy::mcp::Access::default(),
     };
     let one =
         |at: usize| Credential { id: credential(at), name: "one".into(), weight: 1, disabled: false, reference: None };

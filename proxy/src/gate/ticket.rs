@@ -20,6 +20,7 @@ use tollgate_dialect::Metered;
 use tollgate_policy::{
     id::{CredentialId, ProviderId},
     lease::Hold,
+    money::NanoUsd,
     price::{Extent, Price},
     refusal::{Refusal, RefusalKind},
     snapshot::Model,
@@ -84,6 +85,8 @@ pub(crate) struct Facts {
     pub(crate) used: Option<Used>,
     /// How its cost is followed while it is answered; `None`: it costs nothing.
     pub(crate) running: Option<Running>,
+    /// What it costs whatever comes of it, once it was sent: a call of a tool.
+    pub(crate) flat: Option<NanoUsd>,
     /// The visit's number in the spool, once an intent was written.
     pub(crate) intent: Option<u64>,
     /// The intent, where a budget holds the visit: it is written again when what is held changes.
@@ -366,6 +369,7 @@ impl Facts {
             session: None,
             used: None,
             running: None,
+            flat: None,
             intent: None,
             noted: None,
             upstream_request_id: Arc::default(),

@@ -12,6 +12,7 @@ use std::{
 
 use tollgate_policy::{
     id::CredentialId,
+    mcp::McpCredential,
     snapshot::{Credential, Snapshot},
 };
 use tollgate_proto::fleet::v1::{CredentialSecret, Credentials};
@@ -78,21 +79,20 @@ impl Secrets {
     /// Finds the secret of each credential. Reads files: blocks.
     pub(crate) fn resolve(&self, snapshot: &Snapshot) -> Resolved {
         let mut resolved = Resolved::default();
-        for credential in snapshot.providers().iter().flat_map(|provider| &provider.credentials) {
-            let id = credential.id.clone();
-            match self.find(credential) {
-                Ok(secret) => drop(resolved.secrets.insert(id, secret)),
+        for Needed { id, reference, is_disabled } in needed(snapshot) {
+            match self.find(id, reference) {
+                Ok(secret) => drop(resolved.secrets.insert(id.clone(), secret)),
                 // A disabled one is not sent, and not missed.
-                Err(_) if credential.disabled => {}
-                Err(reason) => drop(resolved.missing.insert(id, reason)),
+                Err(_) if is_disabled => {}
+                Err(reason) => drop(resolved.missing.insert(id.clone(), reason)),
             }
         }
         resolved
     }
 
-    fn find(&self, credential: &Credential) -> Result<Secret, String> {
-        let Some(reference) = &credential.reference else {
-            let literal = self.literals.get(&credential.id);
+    fn find(&self, id: &CredentialId, reference: Option<&str>) -> Result<Secret, String> {
+        let Some(reference) = reference else {
+            let literal = self.literals.get(id);
             return literal.cloned().ok_or_else(|| "its secret has not come from the control plane yet".to_owned());
         };
         match SecretSource::parse(reference) {
@@ -135,8 +135,26 @@ impl fmt::Debug for Secrets {
 
 /// Whether any credential's secret may change without a push.
 pub(crate) fn has_files(snapshot: &Snapshot) -> bool {
-    let credentials = snapshot.providers().iter().flat_map(|provider| &provider.credentials);
-    credentials.filter_map(|credential| credential.reference.as_deref()).any(|text| text.starts_with("file://"))
+    needed(snapshot).filter_map(|needed| needed.reference).any(|text| text.starts_with("file://"))
+}
+
+// A credential of a provider or of a server of tools.
+struct Needed<'s> {
+    id: &'s CredentialId,
+    reference: Option<&'s str>,
+    is_disabled: bool,
+}
+
+fn needed(snapshot: &Snapshot) -> impl Iterator<Item = Needed<'_>> {
+    let providers = snapshot.providers().iter().flat_map(|provider| &provider.credentials).map(|credential| {
+        let Credential { id, reference, disabled, name: _, weight: _ } = credential;
+        Needed { id, reference: reference.as_deref(), is_disabled: *disabled }
+    });
+    let servers = snapshot.mcp_servers().iter().filter_map(move |server| {
+        let McpCredential { id, reference } = server.credential.as_ref()?;
+        Some(Needed { id, reference: reference.as_deref(), is_disabled: server.disabled })
+    });
+    providers.chain(servers)
 }
 
 /// Logs each credential that has no secret, once until it has one again.

@@ -41,29 +41,11 @@ impl Destination {
     /// # Errors
     /// Refuses what is not a URL of a host, and, without `allow_private`, plain HTTP and private addresses.
     pub(crate) fn of(provider: &Provider) -> Result<Self, InvalidDestination> {
-        let parts = Uri::try_from(&*provider.base_url)?.into_parts();
-        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-            return Err(InvalidDestination::Shape);
-        };
-        let is_http = scheme == Scheme::HTTP;
-        let path = parts.path_and_query.as_ref();
-        if !(is_http || scheme == Scheme::HTTPS)
-            || authority.as_str().contains('@')
-            || authority.host().is_empty()
-            || path.is_some_and(|path| path.query().is_some())
-        {
+        let (scheme, authority, path) = checked(&provider.base_url, provider.allow_private)?;
+        if path.as_ref().is_some_and(|path| path.query().is_some()) {
             return Err(InvalidDestination::Shape);
         }
-        if !provider.allow_private {
-            if is_http {
-                return Err(InvalidDestination::Plain);
-            }
-            let literal = authority.host().trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-            if literal.is_ok_and(|address| !is_public(address)) {
-                return Err(InvalidDestination::Private);
-            }
-        }
-        let prefix = path.map_or("", PathAndQuery::path).trim_end_matches('/').to_owned();
+        let prefix = path.as_ref().map_or("", PathAndQuery::path).trim_end_matches('/').to_owned();
         Ok(Self { scheme, authority, prefix })
     }
 
@@ -76,6 +58,40 @@ impl Destination {
         let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
         uri.build().map_err(|_| InvalidDestination::Shape)
     }
+}
+
+/// Checks a whole URL, of which path and query stay as they are.
+///
+/// # Errors
+/// As [`Destination::of`], but for a query.
+pub(crate) fn whole(url: &str, allow_private: bool) -> Result<Uri, InvalidDestination> {
+    let (scheme, authority, path) = checked(url, allow_private)?;
+    let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+    Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().map_err(|_| InvalidDestination::Shape)
+}
+
+fn checked(
+    url: &str,
+    allow_private: bool,
+) -> Result<(Scheme, Authority, Option<PathAndQuery>), InvalidDestination> {
+    let parts = Uri::try_from(url)?.into_parts();
+    let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+        return Err(InvalidDestination::Shape);
+    };
+    let is_http = scheme == Scheme::HTTP;
+    if !(is_http || scheme == Scheme::HTTPS) || authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(InvalidDestination::Shape);
+    }
+    if !allow_private {
+        if is_http {
+            return Err(InvalidDestination::Plain);
+        }
+        let literal = authority.host().trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        if literal.is_ok_and(|address| !is_public(address)) {
+            return Err(InvalidDestination::Private);
+        }
+    }
+    Ok((scheme, authority, parts.path_and_query))
 }
 
 #[cfg(test)]

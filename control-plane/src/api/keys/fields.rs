@@ -327,6 +327,7 @@ pub(super) fn written(key: &Key) -> v1::Key {
     let (budgets, limits, session_limit) = quotas::written(quota);
     let state = if *revoked { v1::KeyState::Revoked } else { v1::KeyState::Active };
     v1::Key {
+        tools: Vec::new(),
         id: id.to_string(),
         name: name.to_string(),
         display_name: display_name.clone(),

@@ -3,7 +3,10 @@
 use std::fs;
 
 use serde_json::{Map, Value, json};
-use tollgate_dialect::{Called, Dialect, Quirks, hub::Losses};
+use tollgate_dialect::{
+    Called, Dialect, Quirks,
+    hub::{Losses, Signature},
+};
 
 /// Fields of objects that the hub models, which it does not model, and which are lost within one dialect too. Each has a reason.
 const LOST: [&str; 2] = [
@@ -79,6 +82,44 @@ fn what_is_said_twice_of_an_object_is_refused() {
         let body = format!(r#"{{"model":"m","max_tokens":1,"messages":[],{fields}}}"#);
         let error = Dialect::Anthropic.decode_request(&Called::default(), body.as_bytes()).unwrap_err();
         assert_eq!(error.to_string(), expect);
+    }
+}
+
+#[test]
+fn thinking_of_a_type_that_is_not_known_is_asked_for_as_it_came_whatever_else_is_left_out() {
+    // What another provider thought is left out.
+    let seal = Signature::new(Dialect::Gemini, "c2VhbA==").enclose(Dialect::Anthropic).to_string();
+    let thought = json!({"type": "thinking", "thinking": "Hm.", "signature": seal});
+    let request = |thinking: &Value, choice: &str| {
+        json!({
+            "model": "m", "max_tokens": 9000, "thinking": thinking, "output_config": {"effort": "high"}, "temperature": 0.5,
+            "tools": [{"name": "f", "input_schema": {"type": "object"}}], "tool_choice": {"type": choice},
+            "messages": [
+                {"role": "user", "content": "Hi."},
+                {"role": "assistant", "content": [thought, {"type": "text", "text": "Hello."}]},
+                {"role": "user", "content": "Go on."},
+            ],
+        })
+    };
+    for (thinking, choice, expect) in [
+        (json!({"type": "new", "budget_tokens": 2000}), "auto", json!({"type": "new", "budget_tokens": 2000})),
+        (json!({"type": "new", "display": "omitted"}), "any", json!({"type": "new", "display": "omitted"})),
+        // Without a type the API refuses all of it.
+        (json!({"type": "adaptive", "new": 1}), "any", Value::Null),
+        (json!({"type": "adaptive", "new": 1}), "auto", json!({"type": "adaptive", "new": 1})),
+    ] {
+        let body = serde_json::to_vec(&request(&thinking, choice)).unwrap();
+        let read = Dialect::Anthropic.decode_request(&Called::default(), &body).unwrap();
+        let mut losses = Losses::new(Dialect::Anthropic);
+        let written = Dialect::Anthropic.encode_request(&read, &Quirks::default(), &mut losses);
+        assert!(losses.to_string().contains("foreign_thinking"), "{losses}");
+        Dialect::Anthropic.decode_request(&Called::default(), &written).unwrap();
+        let wire: Value = serde_json::from_slice(&written).unwrap();
+        assert_eq!(wire["thinking"], expect, "{thinking}");
+        // A member that is there twice is not to be seen in a `Value`.
+        let text = String::from_utf8(written).unwrap();
+        assert_eq!(text.matches(r#""type":"new""#).count(), usize::from(thinking["type"] == "new"), "{text}");
+        assert_eq!(text.matches(r#""type":"adaptive""#).count(), usize::from(expect["type"] == "adaptive"), "{text}");
     }
 }
 

@@ -435,3 +435,25 @@ fn hub_fields_that_only_another_client_sets_are_bounded() {
     assert_eq!(written["toolConfig"], Value::Null);
     assert_eq!(losses, "cache_control_1h=dropped, stop_sequences=dropped");
 }
+
+// A part that the hub does not model is kept whole, and its seal stands beside it for clients of other dialects.
+#[test]
+fn the_seal_of_a_part_that_is_kept_whole_is_written_once() {
+    let kept = |name: &str| json!({"executableCode": {"code": "1", "language": "PYTHON"}, name: "c2VhbA=="});
+    let seal = |seal: &str| json!({"text": "", "thoughtSignature": seal});
+    for (parts, seals) in [
+        (json!([kept("thoughtSignature")]), 1),
+        (json!([kept("thought_signature")]), 1),
+        (json!([kept("thoughtSignature"), seal("b3RoZXI=")]), 2),
+        (json!([kept("other"), seal("c2VhbA==")]), 1),
+    ] {
+        let body = json!({"contents": [{"role": "model", "parts": parts}]});
+        let bytes = serde_json::to_vec(&body).unwrap();
+        let called = Called { model: Some("m".into()), stream: None };
+        let request = Dialect::Gemini.decode_request(&called, &bytes).unwrap();
+        let (written, losses) = encoded(&request);
+        assert_eq!((&written["contents"], &*losses), (&body["contents"], ""));
+        let thoughts = request.turns[0].blocks.iter().filter(|block| matches!(block, Block::Thinking { .. })).count();
+        assert_eq!(thoughts, seals, "{body}");
+    }
+}

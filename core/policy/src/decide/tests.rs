@@ -32,6 +32,7 @@ fn key() -> Key {
         quota: None,
         audit: AuditMode::Required,
         regions: Patterns::default(),
+        tools: crate::mcp::Access::default(),
     }
 }
 

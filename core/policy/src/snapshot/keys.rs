@@ -185,6 +185,7 @@ mod tests {
             quota: None,
             audit: AuditMode::Required,
             regions: Patterns::default(),
+            tools: crate::mcp::Access::default(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 use tollgate_policy::{price::Rates, usage::Charge};
 
-use super::{Applied, Circumstances, Counted, Found};
+use super::{Applied, Circumstances, Counted, Found, ToolCall};
 use crate::usage::v1;
 
 /// The member of a note that is no detail of an entry.
@@ -71,6 +71,8 @@ pub(super) struct Detail<'a> {
     streamed: bool,
     #[serde(skip_serializing_if = "str::is_empty")]
     team: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<Tool<'a>>,
     #[serde(skip_serializing_if = "is_false")]
     unpriced: bool,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -113,8 +115,26 @@ pub(super) struct Noted<'a> {
     reason: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     source_address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<Tool<'a>>,
     #[serde(skip_serializing_if = "str::is_empty")]
     user_agent: &'a str,
+}
+
+// A call of a tool.
+#[derive(Serialize)]
+struct Tool<'a> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    arguments: &'a str,
+    arguments_sha256: String,
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    outcome: &'a str,
+    server: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    session: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    tool_use_id: &'a str,
 }
 
 enum Budgets<'a> {
@@ -199,6 +219,7 @@ impl<'a> Detail<'a> {
             price,
             reason,
             source_address: _,
+            tool,
             user_agent,
         } = Noted::new(circumstances);
         // A visit that cost nothing is charged to no budget; which ones were asked is known from its circumstances.
@@ -237,6 +258,7 @@ impl<'a> Detail<'a> {
             status: record.status,
             streamed: record.streamed,
             team: &record.team,
+            tool,
             unpriced: record.unpriced,
             upstream_request_id: &record.upstream_request_id,
             user: &record.user,
@@ -261,6 +283,7 @@ impl<'a> Noted<'a> {
             in_session,
             findings,
             findings_more,
+            tool,
         } = circumstances;
         Self {
             budgets: (!charges.is_empty()).then_some(Budgets::Held(charges)),
@@ -272,7 +295,25 @@ impl<'a> Noted<'a> {
             price: price.as_ref().map(Priced::new),
             reason,
             source_address: source_address.map(|address| address.to_canonical()),
+            tool: tool.as_deref().map(Tool::new),
             user_agent,
+        }
+    }
+}
+
+// === impl Tool ===
+
+impl<'a> Tool<'a> {
+    fn new(call: &'a ToolCall) -> Self {
+        let ToolCall { server, name, arguments_sha256, arguments, tool_use_id, session, outcome } = call;
+        Self {
+            arguments,
+            arguments_sha256: arguments_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
+            name,
+            outcome,
+            server,
+            session,
+            tool_use_id,
         }
     }
 }

@@ -27,6 +27,7 @@ fn key_item() -> v1::KeyItem {
         quota: None,
         audit: String::new(),
         regions: vec!["eu-*".into()],
+        tools: vec![],
     }
 }
 
@@ -386,6 +387,7 @@ proptest! {
             quota: None,
             audit: if best_effort { AuditMode::BestEffort } else { AuditMode::Required },
             regions: Patterns::parse(&regions).unwrap(),
+            tools: Access::parse(&["github.*", "!resource:github.x"]).unwrap(),
         };
         let body = v1::KeyItem {
             name,
@@ -400,6 +402,7 @@ proptest! {
             quota: None,
             audit: if best_effort { "best_effort".into() } else { String::new() },
             regions,
+            tools: vec!["github.*".into(), "!resource:github.x".into()],
         };
         let item = item(v1::ItemKind::Key, named("key", 0), &body);
         prop_assert_eq!(v1::Item::decode(item.encode_to_vec().as_slice()).unwrap(), item.clone());

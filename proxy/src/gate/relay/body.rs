@@ -25,7 +25,11 @@ enum Inner {
     Whole(Bytes),
     Stream(Box<Stream<Source>>),
     Flow(Box<Flow<Source>>),
+    Events(Events),
 }
+
+/// Events that are made one after the other.
+pub(crate) struct Events(Pin<Box<dyn futures_util::Stream<Item = Bytes> + Send>>);
 
 impl Body {
     /// A body that is at hand.
@@ -39,9 +43,20 @@ impl Body {
         Self(Inner::Stream(Box::new(stream)))
     }
 
+    /// Events that are made one after the other.
+    pub(crate) fn events(events: impl futures_util::Stream<Item = Bytes> + Send + 'static) -> Self {
+        Self(Inner::Events(Events(Box::pin(events))))
+    }
+
     /// Anything else that is not at hand.
     pub(super) fn flow(flow: Flow<Source>) -> Self {
         Self(Inner::Flow(Box::new(flow)))
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events")
     }
 }
 
@@ -55,6 +70,9 @@ impl http_body::Body for Body {
             Inner::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Inner::Stream(stream) => Pin::new(&mut **stream).poll_frame(context),
             Inner::Flow(flow) => Pin::new(&mut **flow).poll_frame(context),
+            Inner::Events(Events(events)) => {
+                events.as_mut().poll_next(context).map(|event| event.map(|bytes| Ok(Frame::data(bytes))))
+            }
         }
     }
 
@@ -63,6 +81,7 @@ impl http_body::Body for Body {
             Inner::Whole(bytes) => bytes.is_empty(),
             Inner::Stream(stream) => stream.is_end_stream(),
             Inner::Flow(flow) => flow.is_end_stream(),
+            Inner::Events(_) => false,
         }
     }
 
@@ -71,6 +90,7 @@ impl http_body::Body for Body {
             Inner::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Inner::Stream(stream) => stream.size_hint(),
             Inner::Flow(flow) => flow.size_hint(),
+            Inner::Events(_) => SizeHint::default(),
         }
     }
 }

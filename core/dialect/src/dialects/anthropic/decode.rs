@@ -302,7 +302,7 @@ fn thinking<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
     for (name, raw) in nested_members("thinking", raw)? {
         match &*name {
             "type" => kind = Some((field::<Text<'a>>("thinking.type", raw)?, raw)),
-            "budget_tokens" => budget = Some(field("thinking.budget_tokens", raw)?),
+            "budget_tokens" => budget = Some((field("thinking.budget_tokens", raw)?, raw)),
             "display" => match &*field::<Text<'a>>("thinking.display", raw)? {
                 "summarized" => request.thinking.is_shown = Some(true),
                 "omitted" => request.thinking.is_shown = Some(false),
@@ -315,9 +315,10 @@ fn thinking<'a>(raw: &'a RawValue, request: &mut Request<'a>) -> Read<()> {
     request.thinking.mode = match &*kind {
         "disabled" => Some(ThinkingMode::Off),
         "adaptive" => Some(ThinkingMode::Adaptive),
-        "enabled" => Some(ThinkingMode::Budget(needed("thinking.budget_tokens", budget)?)),
+        "enabled" => Some(ThinkingMode::Budget(needed("thinking.budget_tokens", budget)?.0)),
         _ => {
             leave("thinking.", "type", raw, request)?;
+            budget.map(|(_, raw)| leave("thinking.", "budget_tokens", raw, request)).transpose()?;
             None
         }
     };

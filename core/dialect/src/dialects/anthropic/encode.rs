@@ -231,17 +231,19 @@ fn tool_choice<'a>(request: &'a Request<'a>) -> Option<WireChoice<'a>> {
     Some(WireChoice { kind: kind.into(), name, disable_parallel_tool_use })
 }
 
+// What is said about thinking has a type: one that the hub knows, or one that it does not, which is then among the rest.
 fn thinking(mode: Option<ThinkingMode>, is_shown: Option<bool>, rest: Rest<'_>) -> Option<WireThinking<'_>> {
     let display = is_shown.map(|shown| if shown { "summarized" } else { "omitted" });
-    let (kind, budget_tokens) = match mode {
-        None => (None, None),
-        Some(ThinkingMode::Off) => (Some("disabled"), None),
-        Some(ThinkingMode::Adaptive) => (Some("adaptive"), None),
-        Some(ThinkingMode::Budget(tokens)) => (Some("enabled"), Some(tokens)),
+    if rest.has("type") {
+        return Some(WireThinking { kind: None, budget_tokens: None, display, rest });
+    }
+    let (kind, budget_tokens) = match mode? {
+        ThinkingMode::Off => ("disabled", None),
+        ThinkingMode::Adaptive => ("adaptive", None),
+        ThinkingMode::Budget(tokens) => ("enabled", Some(tokens)),
     };
-    // Neither without thinking nor by itself.
-    let display = display.filter(|_| !matches!(mode, None | Some(ThinkingMode::Off)));
-    (kind.is_some() || !rest.is_empty()).then_some(WireThinking { kind, budget_tokens, display, rest })
+    let display = display.filter(|_| mode != Some(ThinkingMode::Off));
+    Some(WireThinking { kind: Some(kind), budget_tokens, display, rest })
 }
 
 fn output<'a>(effort: Option<Effort>, format: &'a Format<'a>, rest: Rest<'a>) -> Option<WireOutput<'a>> {

@@ -61,7 +61,10 @@ pub(crate) fn limits<'a>(
         losses.meet(Feature::HighTemperature);
         limits.temperature = Some(TEMPERATURE_MAX);
     }
-    if turns.is_some() {
+    // A type of thinking that the hub does not know is one all the same.
+    let is_own = (request.dialect, target) == (Dialect::Anthropic, Dialect::Anthropic);
+    let is_said = is_own && request.rest.iter().any(|(name, _)| &**name == "thinking.type");
+    if turns.is_some() && !is_said {
         limits.think(request.thinking.is_shown, quirks, losses);
     }
     limits.fit_model(quirks, losses);

@@ -154,6 +154,10 @@ impl<'a> Rest<'a> {
     pub(super) fn is_empty(&self) -> bool {
         self.each().next().is_none()
     }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.each().any(|(known, _)| known == name)
+    }
 }
 
 impl Serialize for Rest<'_> {

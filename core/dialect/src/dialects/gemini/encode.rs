@@ -201,6 +201,8 @@ impl<'a> Writing<'a, '_> {
                 Block::Other { kind, json } => {
                     if self.is_own {
                         others.push(Piece::Own(json));
+                        // Its seal is in it.
+                        blocks.next_if(|next| seal::is_within(json, next));
                     } else {
                         self.losses.drop(Feature::Block(kind.to_string()));
                     }

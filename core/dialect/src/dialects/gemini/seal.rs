@@ -8,10 +8,11 @@ use base64::{
     alphabet::{STANDARD as PLAIN, URL_SAFE},
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig, general_purpose::STANDARD},
 };
+use serde::Deserialize;
 
 use crate::{
     dialects::Dialect,
-    hub::{Signature, Text, signature::ENVELOPE},
+    hub::{Block, Json, Signature, Text, signature::ENVELOPE},
 };
 
 /// What Google documents for a conversation that did not come from the model: it stands for a seal, and is not checked
@@ -46,6 +47,22 @@ pub(super) fn write<'a>(seal: &'a Signature<'_>) -> Cow<'a, str> {
         return Cow::Borrowed(&seal.seal);
     }
     STANDARD.encode(seal.enclose(Dialect::Gemini).as_bytes()).into()
+}
+
+/// Whether a block is nothing but the seal of the part ahead of it, as which it was read beside that part.
+pub(super) fn is_within(part: &Json<'_>, block: &Block<'_>) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Sealed<'a> {
+        #[serde(alias = "thought_signature", borrow)]
+        thought_signature: Text<'a>,
+    }
+    match block {
+        Block::Thinking { text, signature: Some(seal) } if text.is_empty() => {
+            part.read::<Sealed<'_>>().is_some_and(|sealed| read(sealed.thought_signature) == *seal)
+        }
+        _ => false,
+    }
 }
 
 /// The seal, where it is Gemini's.

@@ -1,11 +1,12 @@
 //! Writes a conversation as the items of an input.
 
-use std::collections::HashSet;
+use std::{cell::OnceCell, collections::HashSet};
 
 use super::{
     part::{DETAIL, FILE_NAME, is_part},
     say,
     seal::{Opened, open},
+    tools::{found, known},
     wire::{Breakpoint, Entry, Item, Output, Part, Piece, WireAudio},
 };
 use crate::{
@@ -35,6 +36,8 @@ pub(super) struct Writing<'a, 'l> {
     answered: HashSet<&'a str>,
     // Calls whose results have a form of their own.
     special: HashSet<(&'a str, &'static str)>,
+    // What is known of the request's tools, once a search has found some.
+    tools: OnceCell<HashSet<&'a str>>,
     has_reasoning: bool,
 }
 
@@ -50,6 +53,7 @@ impl<'a, 'l> Writing<'a, 'l> {
             called: HashSet::new(),
             answered: request.turns.iter().flat_map(|turn| &turn.blocks).filter_map(answered).collect(),
             special: HashSet::new(),
+            tools: OnceCell::new(),
             has_reasoning: false,
         }
     }
@@ -141,15 +145,23 @@ impl<'a, 'l> Writing<'a, 'l> {
     fn result(&mut self, result: &'a ToolResult<'a>) -> Item<'a> {
         self.mark(result.cache.is_some());
         let is = |kind| self.special.contains(&(&*result.tool_use_id, kind));
-        let is_search = is("tool_search_output");
-        let kind = ["custom_tool_call_output", "local_shell_call_output", "tool_search_output"];
-        let kind = kind.into_iter().find(|kind| is(kind)).unwrap_or("function_call_output");
-        let item = Item { kind, call_id: Some(result.tool_use_id.lend()), ..Item::default() };
-        if let ([Block::Text { text, .. }], true) = (&*result.blocks, is_search) {
-            let tools = Json::parse(text).unwrap_or_else(|_| Json::of(&[(); 0]));
-            return Item { execution: Some("client"), status: Some(say::COMPLETED), tools: Some(tools), ..item };
+        let call_id = Some(result.tool_use_id.lend());
+        if let ([Block::Text { text, .. }], true) = (&*result.blocks, is("tool_search_output"))
+            && let Some(found) = found(text, self.tools.get_or_init(|| known(&self.request.tools)))
+        {
+            let (execution, status) = (Some("client"), Some(say::COMPLETED));
+            return Item {
+                kind: "tool_search_output",
+                call_id,
+                execution,
+                status,
+                tools: Some(found),
+                ..Item::default()
+            };
         }
-        Item { output: Some(self.output(result)), ..item }
+        let kind = ["custom_tool_call_output", "local_shell_call_output"].into_iter().find(|kind| is(kind));
+        let output = Some(self.output(result));
+        Item { kind: kind.unwrap_or("function_call_output"), call_id, output, ..Item::default() }
     }
 
     fn output(&mut self, result: &'a ToolResult<'a>) -> Output<'a> {

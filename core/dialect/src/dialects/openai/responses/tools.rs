@@ -154,6 +154,29 @@ impl<'a> Described<'a> {
     }
 }
 
+/// What tells the tools of a request apart: the names of functions, and what the provider runs as it came.
+pub(super) fn known<'a>(tools: &'a [Tool<'_>]) -> HashSet<&'a str> {
+    let sign = |tool: &'a Tool<'_>| match tool {
+        Tool::Function { name, .. } => &**name,
+        Tool::Hosted { json, .. } => json.get(),
+    };
+    tools.iter().map(sign).collect()
+}
+
+/// What a search has found of the tools that the request has: `allowed_tools` may have left out others. `None`: it is no list of tools.
+pub(super) fn found<'a>(text: &'a str, tools: &HashSet<&str>) -> Option<Json<'a>> {
+    let all: Vec<&'a RawValue> = serde_json::from_str(text).ok()?;
+    let mut kept = Vec::with_capacity(all.len());
+    for raw in &all {
+        let mut read = Tools::default();
+        read.tool(raw, None).ok()?;
+        if known(&read.list).is_subset(tools) {
+            kept.push(*raw);
+        }
+    }
+    if kept.len() == all.len() { Json::parse(text).ok() } else { Some(Json::of(&kept)) }
+}
+
 /// The schema of a function; that of a tool which takes no JSON is made up.
 fn schema<'a>(kind: &FormKind, parameters: Option<Json<'a>>) -> Json<'a> {
     match kind {

@@ -1,0 +1,134 @@
+//! For which server a message is, by what it names, and whether the caller may have that. The same is asked when things are listed, so that what is
+//! refused here was not in the list, and what was in the list is not refused.
+
+use tollgate_mcp::{
+    Edit, Json, Method, Params, Target,
+    failure::{self, code},
+    name::{split, split_uri},
+};
+use tollgate_policy::{
+    mcp::Offer,
+    refusal::{Refusal, RefusalKind},
+};
+
+use super::{Reached, View};
+
+/// A message that is for a server, and that the caller may send it.
+pub(super) struct Aimed {
+    /// The server.
+    pub(super) reached: Reached,
+    /// What it names, as the server knows it.
+    pub(super) name: String,
+    /// Its params, with that name.
+    pub(super) params: Json<'static>,
+}
+
+/// Why a message goes nowhere.
+pub(super) struct Astray {
+    pub(super) kind: RefusalKind,
+    pub(super) error: Json<'static>,
+    pub(super) reason: String,
+}
+
+impl View {
+    /// Finds the server of a message, and decides about what it names.
+    ///
+    /// # Errors
+    /// What is answered instead.
+    pub(super) fn aim(&self, method: &Method<'_>, params: &Params<'_>) -> Result<Aimed, Astray> {
+        let target = method.target(params).map_err(|unnamed| malformed(&unnamed.to_string()))?;
+        let (offer, said) = match &target {
+            Target::Tool(name) => (Offer::Tool, name),
+            Target::Prompt(name) => (Offer::Prompt, name),
+            Target::Resource(uri) | Target::Template(uri) => (Offer::Resource, uri),
+            Target::Nothing | Target::Resources(_) | Target::Task(_) => {
+                return Err(malformed("The message does not say what it is about."));
+            }
+        };
+        let not_offered = || self.not_offered(offer, said);
+        let (reached, name) = self.holder(offer, said).ok_or_else(not_offered)?;
+        if !reached.policy.admits(offer, &name, &self.caller.key().tools) {
+            return Err(not_offered());
+        }
+        if offer == Offer::Tool {
+            self.ensure_approved(&reached, &name, said)?;
+        }
+        let params = if self.only.is_some() { params.json().into_owned() } else { renamed(params, &target, &name) };
+        Ok(Aimed { reached, name, params })
+    }
+
+    // The server that the name says, and the name behind it.
+    fn holder(&self, offer: Offer, said: &str) -> Option<(Reached, String)> {
+        let mut reached = self.reached();
+        if self.only.is_some() {
+            return Some((reached.pop()?, said.to_owned()));
+        }
+        let (server, name) = if offer == Offer::Resource { split_uri(said) } else { split(said) }?;
+        let at = reached.iter().position(|reached| *reached.policy.name == *server)?;
+        Some((reached.swap_remove(at), name.to_owned()))
+    }
+
+    fn ensure_approved(&self, reached: &Reached, name: &str, said: &str) -> Result<(), Astray> {
+        let Some(catalogue) = reached.server.catalogue() else {
+            let why = reached.server.problem().map_or_else(|| "it was not reached yet".to_owned(), |why| why.to_string());
+            let sentence = format!("The MCP server \"{}\" cannot be used now: {why}. Try again later.", reached.policy.name);
+            let kind = RefusalKind::UpstreamUnavailable;
+            return Err(Astray { kind, error: failure::error(code::UPSTREAM, &sentence, None), reason: sentence });
+        };
+        let Some(definition) = catalogue.tool(name) else {
+            // It may be new.
+            reached.server.doubt();
+            return Err(self.not_offered(Offer::Tool, said));
+        };
+        if reached.policy.approves(name, definition.pin().as_bytes()) {
+            return Ok(());
+        }
+        let sentence = format!(
+            "The tool \"{said}\" waits for an approval: its definition is not one that your platform team has approved. They can look at \
+             it with `tollgate mcp-tool get {}.{name}`. Go on without it.",
+            reached.policy.name
+        );
+        let error = failure::error(code::QUARANTINED, &sentence, None);
+        Err(Astray { kind: RefusalKind::ToolDenied, error, reason: sentence })
+    }
+
+    // Whether there is such a thing is nobody's business who may not have it.
+    fn not_offered(&self, offer: Offer, said: &str) -> Astray {
+        let said = tollgate_mcp::character::shown(said, 120);
+        let sentence = format!(
+            "There is no {} \"{said}\" for the Tollgate key \"{}\". Take one of the list; your platform team can give the key others.",
+            offer.word(),
+            self.caller.key().name
+        );
+        let error = failure::error(code::INVALID_PARAMS, &sentence, None);
+        Astray { kind: RefusalKind::ToolDenied, error, reason: sentence }
+    }
+}
+
+impl Astray {
+    /// As a refusal.
+    pub(super) fn refusal(&self) -> Refusal {
+        Refusal::new(self.kind, self.reason.clone())
+    }
+}
+
+fn malformed(sentence: &str) -> Astray {
+    let error = failure::error(code::INVALID_PARAMS, sentence, None);
+    Astray { kind: RefusalKind::Malformed, error, reason: sentence.to_owned() }
+}
+
+fn renamed(params: &Params<'_>, target: &Target<'_>, name: &str) -> Json<'static> {
+    let name = Json::text(name);
+    let in_reference = |member: &'static str| {
+        let reference = params.object("ref").unwrap_or_default();
+        params.with("ref", &reference.edited(&[Edit::Set(member, name.clone())]))
+    };
+    let is_reference = params.get("ref").is_some() && params.get("name").is_none() && params.get("uri").is_none();
+    match target {
+        Target::Tool(_) => params.with("name", &name),
+        Target::Prompt(_) if is_reference => in_reference("name"),
+        Target::Prompt(_) => params.with("name", &name),
+        Target::Template(_) => in_reference("uri"),
+        _ => params.with("uri", &name),
+    }
+}

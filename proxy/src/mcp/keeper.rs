@@ -1,0 +1,248 @@
+//! Asks each server of tools what it offers: when policy names it, when it says that something changed, and every minute. A server that is down is
+//! asked again with growing pauses, and keeps nobody waiting.
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use futures_util::future::Either;
+use tokio::{
+    sync::watch,
+    task::{AbortHandle, JoinSet},
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tollgate_mcp::{Json, Message, Method, Revision, route};
+use tollgate_policy::{
+    id::McpServerId,
+    mcp::{McpAuth, McpServer},
+};
+
+use super::{
+    catalogue::{self, Line, Link, free, with_meta},
+    servers::{Server, Servers},
+    wire::{Address, Bounds, Events, Head, Said, Unreached},
+};
+use crate::{
+    backoff::Backoff,
+    current::{Current, Holder},
+    upstream::Upstream,
+};
+
+/// How often a server is asked that says nothing.
+const ASK_EVERY: Duration = Duration::from_secs(60);
+/// Between attempts at one that is down, with jitter.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_LONGEST: Duration = Duration::from_secs(30);
+/// A server that says all the time that something changed is asked no oftener.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How long asking for everything may take.
+const LEARN_MAX: Duration = Duration::from_secs(60);
+/// How long a stream may take to stand, and the longest message on one.
+const STREAM_OPENS_MAX: Duration = Duration::from_secs(10);
+const STREAM_BYTES_MAX: usize = 1024 * 1024;
+
+/// Keeps what is known of servers in step with policy and with them. There is one in a replica.
+pub(crate) struct Keeper {
+    holder: Arc<Holder>,
+    servers: Arc<Servers>,
+    upstream: Arc<Upstream>,
+    told: watch::Sender<u64>,
+}
+
+// What must be the same for a server to stay the one that it was.
+#[derive(Clone, Eq, PartialEq)]
+struct Place {
+    name: Arc<str>,
+    url: Arc<str>,
+    allow_private: bool,
+    auth: McpAuth,
+    secret: Option<String>,
+}
+
+struct Kept {
+    place: Place,
+    server: Arc<Server>,
+    asking: AbortHandle,
+}
+
+impl Keeper {
+    /// Keeps these servers.
+    pub(crate) fn new(holder: Arc<Holder>, servers: Arc<Servers>, upstream: Arc<Upstream>) -> Self {
+        Self { holder, servers, upstream, told: watch::Sender::new(0) }
+    }
+
+    /// Wakes whenever a server was asked.
+    #[must_use]
+    pub(crate) fn asked(&self) -> watch::Receiver<u64> {
+        self.told.subscribe()
+    }
+
+    /// Runs until `stop` is cancelled.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut changes = self.holder.changes();
+        let mut asking = JoinSet::new();
+        let mut kept = HashMap::new();
+        let mut known = None;
+        loop {
+            changes.mark_unchanged();
+            if let Some(current) = self.holder.load()
+                && !known.as_ref().is_some_and(|known| is_same(known, &current))
+            {
+                self.follow(&current, &mut kept, &mut asking);
+                known = Some(current);
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                Some(_) = asking.join_next() => {}
+                changed = changes.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn follow(&self, current: &Current, kept: &mut HashMap<McpServerId, Kept>, asking: &mut JoinSet<()>) {
+        let mut next = HashMap::new();
+        let named = current.snapshot.mcp_servers().iter().filter(|policy| !policy.disabled);
+        for policy in named {
+            let place = Place::of(policy, current);
+            let same = kept.remove(&policy.id).filter(|kept| {
+                let is_same = kept.place == place;
+                if !is_same {
+                    kept.asking.abort();
+                }
+                is_same
+            });
+            let one = same.or_else(|| {
+                let server = Arc::new(Server::new(policy, Address::of(policy, current))?);
+                let (upstream, servers, told) = (Arc::clone(&self.upstream), Arc::clone(&self.servers), self.told.clone());
+                let asking = asking.spawn(keep(upstream, servers, Arc::clone(&server), told));
+                Some(Kept { place, server, asking })
+            });
+            next.extend(one.map(|one| (policy.id.clone(), one)));
+        }
+        for gone in kept.drain() {
+            gone.1.asking.abort();
+        }
+        self.servers.put(next.iter().map(|(id, kept)| (id.clone(), Arc::clone(&kept.server))).collect());
+        *kept = next;
+    }
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").field("servers", &self.servers).finish_non_exhaustive()
+    }
+}
+
+impl Place {
+    fn of(policy: &McpServer, current: &Current) -> Self {
+        let secret = policy.credential.as_ref().and_then(|credential| current.secrets.get(&credential.id));
+        Self {
+            name: Arc::clone(&policy.name),
+            url: Arc::clone(&policy.url),
+            allow_private: policy.allow_private,
+            auth: policy.auth.clone(),
+            secret: secret.map(|secret| secret.expose().to_owned()),
+        }
+    }
+}
+
+// Secrets change without a revision, in place.
+fn is_same(known: &Arc<Current>, current: &Arc<Current>) -> bool {
+    Arc::ptr_eq(known, current)
+}
+
+async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server>, told: watch::Sender<u64>) {
+    let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
+    let Ok(address) = &server.address else {
+        if let Err(problem) = &server.address {
+            tracing::warn!(server = server.name.as_str(), %problem, "server of tools cannot be used");
+            server.learned(Err(problem.clone()));
+            told.send_modify(|count| *count += 1);
+        }
+        return;
+    };
+    let line = Line { upstream: &upstream, address };
+    let mut stream = None;
+    loop {
+        let learned = timeout(LEARN_MAX, catalogue::learn(line)).await.unwrap_or(Err(Unreached::Late));
+        let wait = match &learned {
+            Ok((_, link)) => {
+                backoff.reset();
+                if stream.is_none() {
+                    stream = standing(line, link).await;
+                }
+                ASK_EVERY
+            }
+            Err(problem) => {
+                if server.problem().as_ref() != Some(problem) {
+                    tracing::warn!(server = server.name.as_str(), %problem, "server of tools does not answer");
+                }
+                (stream, _) = (None, server.drop_link());
+                backoff.next()
+            }
+        };
+        if server.learned(learned) {
+            tracing::info!(server = server.name.as_str(), "server of tools offers something else");
+            servers.changed();
+        }
+        told.send_modify(|count| *count += 1);
+        let heard = match &mut stream {
+            Some(events) => Either::Left(change(events)),
+            None => Either::Right(std::future::pending()),
+        };
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = server.doubted() => sleep(PAUSE).await,
+            is_on = heard => {
+                if !is_on {
+                    stream = None;
+                }
+                sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+// The stream on which a server tells that its lists have changed, if it has one.
+async fn standing(line: Line<'_>, link: &Link) -> Option<Events> {
+    let bounds = Bounds { until: Instant::now() + STREAM_OPENS_MAX, bytes_max: STREAM_BYTES_MAX };
+    if link.revision.is_stateless() {
+        let yes = || Json::from(true);
+        let filter = [("toolsListChanged", yes()), ("promptsListChanged", yes()), ("resourcesListChanged", yes())];
+        let params = with_meta(Some(Json::object([("notifications", Json::object(filter))])), Default::default());
+        let (head, body) = request(link, "tollgate-listen", "subscriptions/listen", &params);
+        let reply = line.address.post(line.upstream, &free(), &head, body, bounds).await.ok()?;
+        return match reply.said {
+            Said::Events(events) => Some(events),
+            Said::Nothing | Said::Whole(_) => None,
+        };
+    }
+    link.session.as_ref()?;
+    let mut head = Head { session: link.session.clone(), headers: Vec::new() };
+    if link.revision >= Revision::V2025_06_18 {
+        head.headers.push((route::PROTOCOL_VERSION.into(), link.revision.word().to_owned()));
+    }
+    line.address.listen(line.upstream, &free(), &head, bounds).await.ok().flatten()
+}
+
+fn request(link: &Link, id: &str, method: &str, params: &Json<'static>) -> (Head, bytes::Bytes) {
+    let raw = serde_json::from_str::<Box<serde_json::value::RawValue>>(params.as_str()).ok();
+    let read = tollgate_mcp::Params::from(raw.as_deref().and_then(tollgate_mcp::Members::read));
+    let headers = route::outgoing(link.revision, method, &read, None);
+    let body = tollgate_mcp::write::request(&tollgate_mcp::Id::of_text(id), method, Some(params));
+    (Head { session: link.session.clone(), headers }, body.into())
+}
+
+// Waits until the server says that a list has changed; false: its stream has ended.
+async fn change(events: &mut Events) -> bool {
+    while let Ok(Some(message)) = events.next().await {
+        if let Ok(Message::Notification(said)) = Message::parse(&message)
+            && matches!(
+                Method::of_name(&said.method),
+                Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged
+            )
+        {
+            return true;
+        }
+    }
+    false
+}

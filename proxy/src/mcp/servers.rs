@@ -1,0 +1,212 @@
+//! All servers of tools of the policy that holds, each with what is known of it.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::{Notify, watch};
+use tollgate_mcp::ServerName;
+use tollgate_policy::{id::McpServerId, mcp::McpServer};
+
+use super::{
+    catalogue::{Catalogue, Link},
+    wire::{Address, Unreached},
+};
+
+/// So many sessions that had to be opened anew are remembered; the oldest ones go.
+const REOPENED_MAX: usize = 10_000;
+
+/// The servers of tools. There is one in a replica.
+#[derive(Default)]
+pub(crate) struct Servers {
+    all: ArcSwap<HashMap<McpServerId, Arc<Server>>>,
+    // How often what is offered has changed.
+    changes: watch::Sender<u64>,
+    reopened: Mutex<Reopened>,
+}
+
+/// One of them, at one address.
+pub(crate) struct Server {
+    /// Its name, for prefixes.
+    pub(crate) name: ServerName,
+    /// Where it is; or why nobody can say.
+    pub(crate) address: Result<Address, Unreached>,
+    catalogue: ArcSwapOption<Catalogue>,
+    // With which it is asked what it offers; clients without a session of their own use it as well.
+    link: Mutex<Option<Link>>,
+    problem: Mutex<Option<Unreached>>,
+    stale: Notify,
+    calls: AtomicU32,
+}
+
+/// A call that is open at a server.
+pub(crate) struct Place(Arc<Server>);
+
+// Sessions with servers, by the client's session: those that a server had ended, or that the client's session does not carry.
+#[derive(Default)]
+struct Reopened {
+    links: HashMap<([u8; 16], McpServerId), (u64, Link)>,
+    next: u64,
+}
+
+// === impl Servers ===
+
+impl Servers {
+    /// The server of that id.
+    #[must_use]
+    pub(crate) fn get(&self, id: &McpServerId) -> Option<Arc<Server>> {
+        self.all.load().get(id).map(Arc::clone)
+    }
+
+    /// Wakes when something else is offered.
+    #[must_use]
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Takes the place of what was there.
+    pub(super) fn put(&self, all: HashMap<McpServerId, Arc<Server>>) {
+        self.all.store(Arc::new(all));
+        self.changed();
+    }
+
+    pub(super) fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// The link of a client's session with a server that was opened here.
+    #[must_use]
+    pub(crate) fn reopened(&self, session: &[u8; 16], server: &McpServerId) -> Option<Link> {
+        lock(&self.reopened).links.get(&(*session, server.clone())).map(|(_, link)| link.clone())
+    }
+
+    /// Remembers one.
+    pub(crate) fn remember(&self, session: [u8; 16], server: McpServerId, link: Link) {
+        let mut reopened = lock(&self.reopened);
+        let number = reopened.next;
+        reopened.next += 1;
+        reopened.links.insert((session, server), (number, link));
+        if reopened.links.len() > REOPENED_MAX {
+            // Half of them at once, so that it is seldom done.
+            let oldest = number.saturating_sub(REOPENED_MAX as u64 / 2);
+            reopened.links.retain(|_, (number, _)| *number > oldest);
+        }
+    }
+
+    /// Forgets those of a session that has ended.
+    pub(crate) fn forget(&self, session: &[u8; 16]) {
+        lock(&self.reopened).links.retain(|(other, _), _| other != session);
+    }
+}
+
+impl fmt::Debug for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Servers").field("all", &self.all.load().len()).finish_non_exhaustive()
+    }
+}
+
+// === impl Server ===
+
+impl Server {
+    /// A server of which nothing is known yet; `None`: its name cannot stand before others.
+    pub(super) fn new(policy: &McpServer, address: Result<Address, Unreached>) -> Option<Self> {
+        Some(Self {
+            name: ServerName::parse(&policy.name).ok()?,
+            address,
+            catalogue: ArcSwapOption::empty(),
+            link: Mutex::default(),
+            problem: Mutex::default(),
+            stale: Notify::new(),
+            calls: AtomicU32::new(0),
+        })
+    }
+
+    /// What it offers; `None`: it could not be asked yet.
+    #[must_use]
+    pub(crate) fn catalogue(&self) -> Option<Arc<Catalogue>> {
+        self.catalogue.load_full()
+    }
+
+    /// Why it could not be asked last.
+    #[must_use]
+    pub(crate) fn problem(&self) -> Option<Unreached> {
+        lock(&self.problem).clone()
+    }
+
+    /// The link with which it was asked last.
+    #[must_use]
+    pub(crate) fn link(&self) -> Option<Link> {
+        lock(&self.link).clone()
+    }
+
+    /// Lets it be asked again soon: it has said that something changed, or something was missing.
+    pub(crate) fn doubt(&self) {
+        self.stale.notify_one();
+    }
+
+    pub(super) async fn doubted(&self) {
+        self.stale.notified().await;
+    }
+
+    /// Takes what was learned. Returns whether something else is offered now.
+    pub(super) fn learned(&self, learned: Result<(Catalogue, Link), Unreached>) -> bool {
+        match learned {
+            Ok((catalogue, link)) => {
+                *lock(&self.link) = Some(link);
+                *lock(&self.problem) = None;
+                let before = self.catalogue.load();
+                let is_same = before.as_ref().is_some_and(|before| before.is_like(&catalogue));
+                if !is_same {
+                    self.catalogue.store(Some(Arc::new(catalogue)));
+                }
+                !is_same
+            }
+            // What it offered is offered on: a call will tell how it is.
+            Err(problem) => {
+                *lock(&self.problem) = Some(problem);
+                false
+            }
+        }
+    }
+
+    pub(super) fn drop_link(&self) {
+        *lock(&self.link) = None;
+    }
+
+    /// Takes a place among its open calls; `None`: there are so many already.
+    #[must_use]
+    pub(crate) fn place(self: &Arc<Self>, most: u32) -> Option<Place> {
+        let taken = self.calls.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(self));
+        (most == 0 || taken < most).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.0.name).finish()
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+// Nothing panics while it is held.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

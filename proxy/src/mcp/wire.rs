@@ -1,0 +1,394 @@
+//! One message to a server of tools, and what comes back: streamable HTTP (Model Context Protocol, "Transports").
+//!
+//! Nothing of the client's own headers goes there, its credential least of all: a server is shown what policy gives for it.
+
+use std::{borrow::Cow, collections::VecDeque, fmt, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use http::{
+    HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
+    header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+use tollgate_dialect::sse::Splitter;
+use tollgate_mcp::Message;
+use tollgate_policy::{
+    lease::Hold,
+    mcp::{McpAuth, McpServer},
+};
+
+use crate::{
+    current::{Current, Secret},
+    upstream::{Upstream, destination},
+};
+
+/// The header of a session.
+pub(crate) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
+/// The longest session id that a server may give, in bytes: those of the official SDKs have 36.
+pub(crate) const SESSION_BYTES_MAX: usize = 512;
+/// The media types that an answer may have.
+const ACCEPTED: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+// What of a refusal is read, to see whether it is one of the protocol.
+const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
+/// Where a server is, and what it is shown.
+#[derive(Clone)]
+pub(crate) struct Address {
+    uri: Uri,
+    is_private: bool,
+    shown: Option<(HeaderName, HeaderValue)>,
+}
+
+/// What is sent beside the body.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Head {
+    /// The session with the server.
+    pub(crate) session: Option<Arc<str>>,
+    /// What the revision has in headers.
+    pub(crate) headers: Vec<(Cow<'static, str>, String)>,
+}
+
+/// Within what an answer stays.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Until when it must have begun, and, where it is whole, ended.
+    pub(crate) until: Instant,
+    /// The most bytes of one message.
+    pub(crate) bytes_max: usize,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    /// The session that the server gave.
+    pub(crate) session: Option<Arc<str>>,
+    /// What it said.
+    pub(crate) said: Said,
+}
+
+/// What a server said.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// Nothing: it took a notification, or an answer.
+    Nothing,
+    /// One message.
+    Whole(Bytes),
+    /// A stream of them.
+    Events(Events),
+}
+
+/// Messages, one after the other.
+pub(crate) struct Events {
+    body: Incoming,
+    splitter: Splitter,
+    ready: VecDeque<Result<Bytes, Unreached>>,
+    bytes_max: usize,
+}
+
+/// Why a server gave no answer. The texts name nothing that it said.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub(crate) enum Unreached {
+    /// Its address is not called.
+    #[error("its address cannot be called: {0}")]
+    Address(String),
+    /// There is nothing to show it.
+    #[error("its credential is not on this replica")]
+    NoCredential,
+    /// No connection stands.
+    #[error("no connection could be made to it")]
+    Connect,
+    /// It took too long.
+    #[error("it did not answer in time")]
+    Late,
+    /// It wants another credential.
+    #[error("it turned its credential away (HTTP {0})")]
+    Credential(u16),
+    /// It knows the session no longer.
+    #[error("it has ended the session")]
+    Ended,
+    /// It answered with a status that says no more.
+    #[error("it answered with HTTP {0}")]
+    Status(u16),
+    /// A message was longer than it may be.
+    #[error("its answer is longer than {0} bytes")]
+    Long(usize),
+    /// Its answer ended before its end.
+    #[error("its answer broke off")]
+    Broken,
+    /// What it said is no message of the protocol.
+    #[error("its answer is no message of the protocol")]
+    Garbage,
+    /// It refused, with words of its own.
+    #[error("it refused the request (error {0})")]
+    Refused(i64),
+    /// It speaks no revision that is spoken here.
+    #[error("{0}")]
+    Revision(String),
+}
+
+// === impl Address ===
+
+impl Address {
+    /// Where a server of a policy is.
+    ///
+    /// # Errors
+    /// When it may not be called, or its credential is not here.
+    pub(crate) fn of(server: &McpServer, current: &Current) -> Result<Self, Unreached> {
+        let secret = server.credential.as_ref().map(|credential| current.secrets.get(&credential.id));
+        let shown = match (&server.auth, secret) {
+            (McpAuth::Nothing, _) => None,
+            (_, None | Some(None)) => return Err(Unreached::NoCredential),
+            (McpAuth::Bearer, Some(Some(secret))) => Some((AUTHORIZATION, value("Bearer ", secret)?)),
+            (McpAuth::Header(name), Some(Some(secret))) => {
+                let name = name.parse().map_err(|_| Unreached::NoCredential)?;
+                Some((name, value("", secret)?))
+            }
+        };
+        let uri = destination::whole(&server.url, server.allow_private);
+        let uri = uri.map_err(|error| Unreached::Address(error.to_string()))?;
+        Ok(Self { uri, is_private: server.allow_private, shown })
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// Says why nothing of the protocol came back.
+    pub(crate) async fn post(
+        &self,
+        upstream: &Upstream,
+        hold: &Hold,
+        head: &Head,
+        body: Bytes,
+        bounds: Bounds,
+    ) -> Result<Reply, Unreached> {
+        let mut request = self.request(Method::POST, head, Full::new(body), &ACCEPTED)?;
+        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        let sending = upstream.send(hold, self.is_private, request);
+        let response = match timeout_at(bounds.until, sending).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) if error.is_connect() => return Err(Unreached::Connect),
+            Ok(Err(_)) => return Err(Unreached::Broken),
+            Err(_) => return Err(Unreached::Late),
+        };
+        let (answer, body) = response.into_parts();
+        let session = answer.headers.get(&SESSION).map(session_of).transpose()?;
+        let media = media(answer.headers.get(CONTENT_TYPE));
+        let said = match answer.status {
+            StatusCode::ACCEPTED | StatusCode::NO_CONTENT => Said::Nothing,
+            StatusCode::OK if media == "text/event-stream" => Said::Events(Events::new(body, bounds.bytes_max)),
+            StatusCode::OK if media == "application/json" => {
+                let whole = timeout_at(bounds.until, collect(body, bounds.bytes_max)).await;
+                Said::Whole(whole.map_err(|_| Unreached::Late)??)
+            }
+            // Some answer a notification with an empty OK.
+            StatusCode::OK if media.is_empty() => Said::Nothing,
+            StatusCode::OK => return Err(Unreached::Garbage),
+            StatusCode::NOT_FOUND if head.session.is_some() => return Err(Unreached::Ended),
+            status @ (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+                return Err(Unreached::Credential(status.as_u16()));
+            }
+            status => match refusal(body, &media, bounds.until).await {
+                Some(refusal) => Said::Whole(refusal),
+                None => return Err(Unreached::Status(status.as_u16())),
+            },
+        };
+        Ok(Reply { session, said })
+    }
+
+    /// Opens the standing stream of a session; `None`: the server has none.
+    ///
+    /// # Errors
+    /// Says why there is none although there could be.
+    pub(crate) async fn listen(
+        &self,
+        upstream: &Upstream,
+        hold: &Hold,
+        head: &Head,
+        bounds: Bounds,
+    ) -> Result<Option<Events>, Unreached> {
+        let request = self.request(Method::GET, head, Full::default(), &EVENTS)?;
+        let response = match timeout_at(bounds.until, upstream.send(hold, self.is_private, request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(_)) => return Err(Unreached::Connect),
+            Err(_) => return Err(Unreached::Late),
+        };
+        let (answer, body) = response.into_parts();
+        let is_stream = media(answer.headers.get(CONTENT_TYPE)) == "text/event-stream";
+        Ok((answer.status == StatusCode::OK && is_stream).then(|| Events::new(body, bounds.bytes_max)))
+    }
+
+    /// Ends a session, as far as the server can.
+    pub(crate) async fn leave(&self, upstream: &Upstream, hold: &Hold, head: &Head, until: Instant) {
+        let Ok(request) = self.request(Method::DELETE, head, Full::default(), &ACCEPTED) else { return };
+        // Whatever it says: nobody will use the session any more.
+        let _ = timeout_at(until, upstream.send(hold, self.is_private, request)).await;
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        head: &Head,
+        body: Full<Bytes>,
+        accepted: &HeaderValue,
+    ) -> Result<Request<Full<Bytes>>, Unreached> {
+        let mut request = Request::new(body);
+        (*request.method_mut(), *request.uri_mut()) = (method, self.uri.clone());
+        let headers = request.headers_mut();
+        headers.insert(ACCEPT, accepted.clone());
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("tollgate/", env!("CARGO_PKG_VERSION"))));
+        for (name, text) in &head.headers {
+            let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(text)) else {
+                return Err(Unreached::Garbage);
+            };
+            headers.insert(name, value);
+        }
+        if let Some(session) = &head.session {
+            headers.insert(SESSION, HeaderValue::from_str(session).map_err(|_| Unreached::Ended)?);
+        }
+        if let Some((name, value)) = &self.shown {
+            headers.insert(name.clone(), value.clone());
+        }
+        Ok(request)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Address").field("host", &self.uri.host()).finish_non_exhaustive()
+    }
+}
+
+// === impl Events ===
+
+impl Events {
+    fn new(body: Incoming, bytes_max: usize) -> Self {
+        Self { body, splitter: Splitter::new(bytes_max), ready: VecDeque::new(), bytes_max }
+    }
+
+    /// The next message; `None`: the stream has ended. Nothing is lost when it is dropped before it gives one.
+    ///
+    /// # Errors
+    /// When the stream broke off, or a message was too long. It gives no more then.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Unreached> {
+        loop {
+            if let Some(ready) = self.ready.pop_front() {
+                return ready.map(Some);
+            }
+            let data = match self.body.frame().await {
+                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+                Some(Err(_)) => return Err(Unreached::Broken),
+                None => return Ok(None),
+            };
+            let (ready, bytes_max) = (&mut self.ready, self.bytes_max);
+            self.splitter.push(&data, |event| {
+                // Streams begin with an event without a message, so that they can be taken up again: which nobody here does.
+                if event.oversized {
+                    ready.push_back(Err(Unreached::Long(bytes_max)));
+                } else if !event.data.is_empty() && matches!(event.name, b"" | b"message") {
+                    ready.push_back(Ok(Bytes::copy_from_slice(event.data)));
+                }
+            });
+        }
+    }
+}
+
+impl fmt::Debug for Events {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Events").field("ready", &self.ready.len()).finish_non_exhaustive()
+    }
+}
+
+/// A message as an event of a stream. A message is one line: JSON escapes what ends one.
+#[must_use]
+pub(crate) fn event(message: &[u8]) -> Bytes {
+    let mut event = BytesMut::with_capacity(message.len() + 24);
+    event.extend_from_slice(b"event: message\ndata: ");
+    // Between its members JSON may have line ends; within texts it has none.
+    if message.iter().any(|byte| matches!(byte, b'\n' | b'\r')) {
+        event.extend(message.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+    } else {
+        event.extend_from_slice(message);
+    }
+    event.extend_from_slice(b"\n\n");
+    event.freeze()
+}
+
+async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Unreached> {
+    let (mut first, mut all) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        let data = frame.map_err(|_| Unreached::Broken)?.into_data().unwrap_or_default();
+        if first.len() + all.len() + data.len() > bytes_max {
+            return Err(Unreached::Long(bytes_max));
+        }
+        if first.is_empty() && all.is_empty() {
+            first = data;
+            continue;
+        }
+        if all.is_empty() {
+            all.extend_from_slice(&std::mem::take(&mut first));
+        }
+        all.extend_from_slice(&data);
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+// An error of the protocol comes under several statuses.
+async fn refusal(body: Incoming, media: &str, until: Instant) -> Option<Bytes> {
+    if media != "application/json" {
+        return None;
+    }
+    let bytes = timeout_at(until, collect(body, REFUSAL_BYTES_MAX)).await.ok()?.ok()?;
+    matches!(Message::parse(&bytes), Ok(Message::Failure(_))).then_some(bytes)
+}
+
+fn session_of(value: &HeaderValue) -> Result<Arc<str>, Unreached> {
+    let text = value.to_str().ok().filter(|text| (1..=SESSION_BYTES_MAX).contains(&text.len()));
+    let text = text.filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()));
+    text.map(Arc::from).ok_or(Unreached::Garbage)
+}
+
+fn media(value: Option<&HeaderValue>) -> String {
+    let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+fn value(prefix: &str, secret: &Secret) -> Result<HeaderValue, Unreached> {
+    let mut value =
+        HeaderValue::try_from([prefix, secret.expose()].concat()).map_err(|_| Unreached::NoCredential)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_event_whatever_stands_between_its_members() {
+        for (message, expect) in [
+            (&b"{\"a\":1}"[..], "event: message\ndata: {\"a\":1}\n\n"),
+            (b"{\n \"a\":\r1}", "event: message\ndata: {  \"a\": 1}\n\n"),
+        ] {
+            assert_eq!(event(message), expect);
+        }
+    }
+
+    #[test]
+    fn a_session_id_is_visible_and_bounded() {
+        for (text, expect) in [("0b4c-1", true), ("", false), ("a b", false), (&"x".repeat(512), true), (&"x".repeat(513), false)] {
+            assert_eq!(session_of(&HeaderValue::from_str(text).unwrap()).is_ok(), expect, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_is_read_without_its_parameters() {
+        let read = |text: &'static str| media(Some(&HeaderValue::from_static(text)));
+        assert_eq!([read("Application/JSON; charset=utf-8"), read("text/event-stream")], ["application/json", "text/event-stream"]);
+        assert_eq!(media(None), "");
+    }
+}
