@@ -3,7 +3,7 @@
 //! Everything that is passed on stays as it was written: what was checked is what the other side reads.
 //!
 //! Reading order: JSON that is known to be JSON ([`json`], [`members`]); one message, read strictly ([`message`], [`fault`], [`id`],
-//! `strict`) and written ([`write`]); its parameters ([`params`]), what its method names ([`method`]), and in which revision it is
+//! `strict`) and written ([`mod@write`]); its parameters ([`params`]), what its method names ([`method`]), and in which revision it is
 //! ([`revision`], [`route`], [`header`], [`parameter`]); names of several servers ([`name`], [`character`]), their lists ([`list`]) and
 //! results ([`content`], [`result`]); what of a definition was approved ([`pin`], over `tree`), is unusual ([`flag`]) or different ([`difference`]);
 //! what the sides can ([`capability`]), requests of servers ([`server_request`]), and failures ([`failure`]).
