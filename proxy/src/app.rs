@@ -26,7 +26,7 @@ use crate::{
     spool::{self, Durability, Spool, SpoolError},
     status::{Status, Watched},
     sync::{self, Sync},
-    mcp::{Keeper, Servers},
+    mcp::{Keeper, Observer, Servers},
     upstream::{self, Upstream},
     witness::{self, Watch, Witness},
 };
@@ -49,6 +49,7 @@ pub struct App {
     watch: Watch,
     holder: Arc<Holder>,
     keeper: Keeper,
+    observer: Observer,
     spool: Spool,
     addresses: Addresses,
     // Cancelled first of all, and watched by readiness.
@@ -131,6 +132,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let (witness, watch) = witness(&config, &metrics).await?;
     let report = Report::new(link.clone(), spool.clone(), witness.clone());
     let (rates, courier) = rates(&config)?;
+    let observing = link.clone();
     let health = Arc::new(Health::default());
     let sync = Sync::new(
         sync::Options {
@@ -154,6 +156,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
         Arc::new(Upstream::new(&upstream::Options { connect_timeout, http2: config.upstream_http2 }, health)?);
     let servers = Arc::new(Servers::default());
     let keeper = Keeper::new(Arc::clone(&holder), Arc::clone(&servers), Arc::clone(&upstream));
+    let observer = Observer::new(observing, Arc::clone(&servers), keeper.asked());
     let sessions = Arc::new(SessionBook::default());
     let (door, settler) = {
         let (spool, funds, metrics) = (spool.clone(), Arc::clone(&funds), Arc::clone(&metrics));
@@ -212,6 +215,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
         watch,
         holder,
         keeper,
+        observer,
         spool,
         addresses,
         ending,
@@ -246,6 +250,7 @@ impl App {
             watch,
             holder,
             keeper,
+            observer,
             spool,
             addresses,
             ending,
@@ -257,6 +262,7 @@ impl App {
         parts.spawn(sync.run(follow.clone()));
         parts.spawn(tick(holder, follow.clone()));
         parts.spawn(keeper.run(follow.clone()));
+        parts.spawn(observer.run(follow.clone()));
         let mut reporting = JoinSet::new();
         reporting.spawn(report.run(tell.clone()));
         reporting.spawn(borrowing.run(tell.clone()));

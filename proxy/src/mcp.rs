@@ -1,18 +1,20 @@
 //! Servers of tools, as this replica knows them: what each offers, and how it is spoken to.
 //!
 //! Reading order: [`wire`], one message and what comes back; [`catalogue`], what a server offers; [`servers`], all of them; [`keeper`], who asks them
-//! again and again, off the way of requests; [`session`], what a client's session carries from replica to replica. The way of a client's message is
+//! again and again, off the way of requests, and `observer`, who tells the control plane; [`session`], what a client's session carries from replica to replica. The way of a client's message is
 //! [`gate::mcp`](crate::gate).
 
 pub(crate) mod wire;
 pub(crate) mod catalogue;
 pub(crate) mod servers;
 pub(crate) mod keeper;
+mod observer;
 pub(crate) mod session;
 
 pub(crate) use self::{
-    catalogue::{Catalogue, Line, Link},
+    catalogue::{Line, Link},
     keeper::Keeper,
+    observer::Observer,
     servers::{Server, Servers},
     session::Session,
     wire::{Address, Bounds, Events, Head, Reply, Said, Unreached},

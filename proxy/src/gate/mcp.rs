@@ -23,7 +23,9 @@ use http::{HeaderMap, HeaderValue, Method as Verb, Response, StatusCode, header:
 use tokio::time::Instant;
 use tollgate_mcp::{
     Id, Json, Message, Method, Notification, Params, Request, Revision,
+    capability::ClientCapabilities,
     failure::{self, code},
+    params::meta,
     route::Headers,
     write,
 };
@@ -76,8 +78,8 @@ struct View {
 enum Speech {
     /// In a session.
     Session(Box<Session>),
-    /// Each request for itself.
-    Alone,
+    /// Each request for itself, with what the client can.
+    Alone(ClientCapabilities),
 }
 
 /// A server that the caller may reach, in policy and as it is known.
@@ -193,7 +195,8 @@ async fn asked(
         if let Err(refused) = routing.check(&request) {
             return Ok(visit.misrouted(Some(&request.id), &refused));
         }
-        Speech::Alone
+        let client = request.params.meta().object(meta::CLIENT_CAPABILITIES).unwrap_or_default();
+        Speech::Alone(ClientCapabilities::read(&client))
     } else {
         match visit.session(headers) {
             Ok(session) => Speech::Session(Box::new(session)),
@@ -399,7 +402,7 @@ impl Speech {
     fn revision(&self) -> Revision {
         match self {
             Self::Session(session) => session.revision,
-            Self::Alone => Revision::LATEST,
+            Self::Alone(_) => Revision::LATEST,
         }
     }
 }

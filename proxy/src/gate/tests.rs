@@ -34,6 +34,7 @@ use crate::{
 mod audit;
 mod credentials;
 mod guardrails;
+mod mcp;
 mod routing;
 mod surfaces;
 mod unidentified;
@@ -50,6 +51,8 @@ struct Stand {
     key: String,
     spool: Spool,
     funds: Arc<Funds>,
+    servers: Arc<Servers>,
+    upstream: Arc<Upstream>,
     door: Option<Door>,
     seen: Arc<Mutex<Vec<Seen>>>,
     stop: CancellationToken,
@@ -98,9 +101,12 @@ impl Stand {
         tasks.spawn(lingerer.run(CancellationToken::new()));
         tasks.spawn(settler.run());
         let out = upstream::Options { connect_timeout: Duration::from_secs(5), http2: false };
+        let (upstream, servers) = (Arc::new(Upstream::new(&out, Arc::default()).unwrap()), Arc::<Servers>::default());
         let gate = Arc::new(Gate::new(Parts {
             holder: Arc::clone(&holder),
-            upstream: Upstream::new(&out, Arc::default()).unwrap(),
+            upstream: Arc::clone(&upstream),
+            servers: Arc::clone(&servers),
+            origins: Arc::default(),
             spool: spool.clone(),
             funds: Arc::clone(&funds),
             rates: Rates::local(tollgate_policy::rate::Share::WHOLE),
@@ -116,7 +122,8 @@ impl Stand {
         let listener = Listener::bind(any, None, 64, Duration::from_secs(5)).await.unwrap();
         let (address, stop) = (listener.address().unwrap(), CancellationToken::new());
         tasks.spawn(listener.serve(gate, stop.clone()));
-        Self { address, holder, key: token.expose().to_owned(), spool, funds, door: Some(door), seen, stop, tasks }
+        let (key, door) = (token.expose().to_owned(), Some(door));
+        Self { address, holder, key, spool, funds, servers, upstream, door, seen, stop, tasks }
     }
 
     async fn send(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Answered {

@@ -64,6 +64,12 @@ impl Servers {
         self.all.load().get(id).map(Arc::clone)
     }
 
+    /// All of them.
+    #[must_use]
+    pub(super) fn all(&self) -> Arc<HashMap<McpServerId, Arc<Server>>> {
+        self.all.load_full()
+    }
+
     /// Wakes when something else is offered.
     #[must_use]
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {

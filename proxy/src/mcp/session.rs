@@ -193,7 +193,7 @@ mod tests {
     const ULID: &str = "01k9zq3v5m8c4t2n7r6x0w1y9";
 
     fn pepper(byte: u8) -> Pepper {
-        Pepper::new(&[byte; 32]).unwrap()
+        Pepper::new(vec![byte; 32]).unwrap()
     }
 
     fn key(last: char) -> KeyId {

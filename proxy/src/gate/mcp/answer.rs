@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tollgate_mcp::{
     Id, Json, Members, Message, Method, Request, Revision, ServerName,
     capability::ClientCapabilities,
+    content::with_server,
     failure::{self, code},
     server_request, write,
 };
@@ -335,7 +336,8 @@ impl Relay {
             return Step::Back(write::response(&request.id, &Json::empty_object()));
         }
         let wrapped = server_request::wrap(&self.server, &request.id).ok();
-        let (Some(id), true) = (wrapped, self.client.answers(&method)) else {
+        let can = !self.revision.is_stateless() && self.client.answers(&method);
+        let (Some(id), true) = (wrapped, can) else {
             let sentence = "The client cannot answer this.";
             return Step::Back(failure::answer(Some(&request.id), code::METHOD_NOT_FOUND, sentence));
         };
@@ -371,7 +373,8 @@ impl Relay {
             result = shape::truncated(&result, self.result_bytes_max);
         }
         if self.is_joined {
-            result = shape::joined(result, &self.server, self.method);
+            let raw = super::read_again(&result);
+            result = with_server(&self.server, &raw).into_owned();
         }
         let result = shape::translated(result, self).ok_or(Unreached::Garbage)?;
         let is_error = self.method == Asked::Tool && is_error(&result);

@@ -228,7 +228,7 @@ fn written(
     let raw = read_again(params);
     let read = params_of(&raw);
     // A session of the replica's own is used by many clients, whose ids and tokens may be alike.
-    let is_shared = matches!(speech, Speech::Alone) && !link.revision.is_stateless();
+    let is_shared = matches!(speech, Speech::Alone(_)) && !link.revision.is_stateless();
     let sent = if is_shared {
         Id::of_text(&format!("tollgate-{}", ulid::Ulid::generate().to_string().to_ascii_lowercase()))
     } else {
@@ -237,7 +237,7 @@ fn written(
     let mut token = None;
     let params = match (speech, link.revision.is_stateless()) {
         (Speech::Session(_), true) => catalogue::with_meta(Some(params.clone()), ClientCapabilities::default()),
-        (Speech::Alone, false) => {
+        (Speech::Alone(_), false) => {
             token = read.meta_value(meta::PROGRESS_TOKEN).map(|raw| Json::from(raw).into_owned());
             let own = [meta::PROTOCOL_VERSION, meta::CLIENT_INFO, meta::CLIENT_CAPABILITIES, meta::LOG_LEVEL];
             let mut edits: Vec<Edit<'_>> = own.into_iter().map(Edit::Remove).collect();
@@ -274,7 +274,7 @@ async fn link(visit: &Visit<'_>, speech: &Speech, reached: &Reached, is_again: b
             servers.remember(session.number, id.clone(), link.clone());
             Ok(link)
         }
-        Speech::Alone => match reached.server.link().filter(|_| !is_again) {
+        Speech::Alone(_) => match reached.server.link().filter(|_| !is_again) {
             Some(link) => Ok(link),
             None => {
                 reached.server.doubt();
@@ -407,13 +407,16 @@ impl Speech {
     pub(super) fn session(&self) -> Option<&Session> {
         match self {
             Self::Session(session) => Some(session),
-            Self::Alone => None,
+            Self::Alone(_) => None,
         }
     }
 
-    // What servers may ask of the client while it waits for an answer.
+    // What servers may ask of the client.
     fn client(&self) -> ClientCapabilities {
-        self.session().map(|session| session.client).unwrap_or_default()
+        match self {
+            Self::Session(session) => session.client,
+            Self::Alone(client) => *client,
+        }
     }
 }
 

@@ -2,9 +2,8 @@
 //! refused here was not in the list, and what was in the list is not refused.
 
 use tollgate_mcp::{
-    Edit, Json, Method, Params, Target,
+    Json, Method, Params, Target,
     failure::{self, code},
-    name::{split, split_uri},
 };
 use tollgate_policy::{
     mcp::Offer,
@@ -46,24 +45,24 @@ impl View {
             }
         };
         let not_offered = || self.not_offered(offer, said);
-        let (reached, name) = self.holder(offer, said).ok_or_else(not_offered)?;
+        let (reached, name) = self.holder(&target, said).ok_or_else(not_offered)?;
         if !reached.policy.admits(offer, &name, &self.caller.key().tools) {
             return Err(not_offered());
         }
         if offer == Offer::Tool {
             self.ensure_approved(&reached, &name, said)?;
         }
-        let params = if self.only.is_some() { params.json().into_owned() } else { renamed(params, &target, &name) };
+        let params = if self.only.is_some() { params.json().into_owned() } else { method.renamed(params, &name) };
         Ok(Aimed { reached, name, params })
     }
 
     // The server that the name says, and the name behind it.
-    fn holder(&self, offer: Offer, said: &str) -> Option<(Reached, String)> {
+    fn holder(&self, target: &Target<'_>, said: &str) -> Option<(Reached, String)> {
         let mut reached = self.reached();
         if self.only.is_some() {
             return Some((reached.pop()?, said.to_owned()));
         }
-        let (server, name) = if offer == Offer::Resource { split_uri(said) } else { split(said) }?;
+        let (server, name) = target.at_server()?;
         let at = reached.iter().position(|reached| *reached.policy.name == *server)?;
         Some((reached.swap_remove(at), name.to_owned()))
     }
@@ -115,20 +114,4 @@ impl Astray {
 fn malformed(sentence: &str) -> Astray {
     let error = failure::error(code::INVALID_PARAMS, sentence, None);
     Astray { kind: RefusalKind::Malformed, error, reason: sentence.to_owned() }
-}
-
-fn renamed(params: &Params<'_>, target: &Target<'_>, name: &str) -> Json<'static> {
-    let name = Json::text(name);
-    let in_reference = |member: &'static str| {
-        let reference = params.object("ref").unwrap_or_default();
-        params.with("ref", &reference.edited(&[Edit::Set(member, name.clone())]))
-    };
-    let is_reference = params.get("ref").is_some() && params.get("name").is_none() && params.get("uri").is_none();
-    match target {
-        Target::Tool(_) => params.with("name", &name),
-        Target::Prompt(_) if is_reference => in_reference("name"),
-        Target::Prompt(_) => params.with("name", &name),
-        Target::Template(_) => in_reference("uri"),
-        _ => params.with("uri", &name),
-    }
 }

@@ -9,7 +9,7 @@ use tollgate_policy::{
 use super::*;
 
 // In two pieces, so that it is not taken for one here.
-const SECRET: &str = concat!("AK", "IAQYLPMN5HHHFPZAM2");
+pub(super) const SECRET: &str = concat!("AK", "IAQYLPMN5HHHFPZAM2");
 const PEM: &str = concat!(
     "-----BEGIN RSA PRIV",
     "ATE KEY-----\nMIIBOgIBAAJBAKj34GkxFhD90vcNLYLInFEX6Ppy1tPf9Cnzj4p4WGeKLs1Pt8Qu\nKUpRKfFLfRYC9AIKjbJTWit\
