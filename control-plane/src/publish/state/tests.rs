@@ -49,6 +49,7 @@ fn key(number: usize, revoked: bool) -> Key {
         tags: BTreeMap::new(),
         audit: AuditMode::Required,
         regions: vec![],
+        tools: vec![],
         prefix: String::new(),
         hash: KeyHash::new(hash),
         quota: Quota::default(),
@@ -98,6 +99,7 @@ fn changes(revision: i64) -> Changes {
         providers: vec![],
         routes: vec![],
         guardrails: vec![],
+        mcp_servers: vec![],
         models: vec![],
         token_keys: vec![],
         ended_sessions: vec![],
@@ -339,6 +341,8 @@ fn rules_waits_and_regions_are_told_only_where_there_are_some() {
     let plain = body(items::key(&key(1, false)));
     let bound = body(items::key(&Key { regions: regions(), ..key(1, false) }));
     assert_eq!(bound, [&plain[..], &[12 << 3 | 2, 2], b"eu"].concat());
+    let reaching = body(items::key(&Key { tools: vec!["a.*".to_owned()], ..key(1, false) }));
+    assert_eq!(reaching, [&plain[..], &[13 << 3 | 2, 3], b"a.*"].concat());
     let plain = body(items::team(&team()));
     let bound = body(items::team(&Team { regions: regions(), providers: vec![provider.clone()], ..team() }));
     let named = [&[5 << 3 | 2, 35], provider.as_str().as_bytes()].concat();
