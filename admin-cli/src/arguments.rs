@@ -69,7 +69,7 @@ pub(crate) struct Named {
 }
 
 /// Which objects are listed.
-#[derive(Args, Debug)]
+#[derive(Args, Debug, Default)]
 pub(crate) struct Listing {
     /// Terms field=value joined by ' AND '
     #[arg(long)]

@@ -3,6 +3,7 @@
 pub(crate) mod filter;
 pub(crate) mod names;
 pub(crate) mod quota;
+pub(crate) mod text;
 pub(crate) mod customer;
 pub(crate) mod team;
 pub(crate) mod user;
@@ -10,6 +11,8 @@ pub(crate) mod key;
 pub(crate) mod provider;
 pub(crate) mod route;
 pub(crate) mod guardrail;
+pub(crate) mod mcp_server;
+pub(crate) mod mcp_tool;
 pub(crate) mod model;
 pub(crate) mod budget;
 pub(crate) mod role;
@@ -67,6 +70,12 @@ pub(crate) enum Command {
     /// Guardrails: what is looked for in prompts and answers, what is done, and what was found
     #[command(subcommand)]
     Guardrail(guardrail::GuardrailCommand),
+    /// Servers of tools that agents reach by the Model Context Protocol (MCP)
+    #[command(subcommand)]
+    McpServer(mcp_server::McpServerCommand),
+    /// Tools of those servers, and the approval of their definitions
+    #[command(subcommand)]
+    McpTool(mcp_tool::McpToolCommand),
     /// Models and their prices
     #[command(subcommand)]
     Model(model::ModelCommand),
@@ -177,6 +186,8 @@ pub(crate) async fn run(cli: Cli, surroundings: &mut Surroundings<'_>) -> Result
             Declarative::None(Command::Audit(audit)) => Box::pin(audit.run(&context, surroundings)).await,
             // A text that is tried may come from standard input.
             Declarative::None(Command::Guardrail(command)) => Box::pin(command.run(&context, surroundings)).await,
+            // What is approved is shown before.
+            Declarative::None(Command::McpTool(command)) => Box::pin(command.run(&context, surroundings)).await,
             Declarative::None(command) => Box::pin(call(command, &context)).await,
         }
     };
@@ -200,6 +211,7 @@ async fn call(command: Command, context: &Context) -> Result<Answer, Failure> {
         Command::Key(command) => command.run(context).await,
         Command::Provider(command) => command.run(context).await,
         Command::Route(command) => command.run(context).await,
+        Command::McpServer(command) => command.run(context).await,
         Command::Model(command) => command.run(context).await,
         Command::Budget(command) => command.run(context).await,
         Command::Role(command) => command.run(context).await,
@@ -215,6 +227,7 @@ async fn call(command: Command, context: &Context) -> Result<Answer, Failure> {
         | Command::Diff(_)
         | Command::Audit(_)
         | Command::Guardrail(_)
+        | Command::McpTool(_)
         | Command::Completions(_)
         | Command::Version
         | Command::Login(_)

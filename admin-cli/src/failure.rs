@@ -177,6 +177,8 @@ fn not_found(resource_type: &str, name: &str) -> Failure {
         "provider",
         "model",
         "route",
+        "mcp-server",
+        "mcp-tool",
         "replica",
         "budget",
         "role",

@@ -4,6 +4,7 @@ pub(crate) mod audit;
 pub(crate) mod quota;
 pub(crate) mod route;
 pub(crate) mod guardrail;
+pub(crate) mod mcp;
 
 use std::{fmt, str::FromStr};
 

@@ -25,7 +25,7 @@ pub(crate) struct Answer {
     pub(crate) result: String,
     /// For standard error, one a line.
     pub(crate) notes: Vec<String>,
-    /// Failed only for `diff`, which finds differences.
+    /// Failed only for what asks a question: `diff`, which finds differences, and `mcp-server test`.
     pub(crate) exit: Exit,
 }
 

@@ -5,6 +5,7 @@ mod audit;
 mod authority;
 mod fake;
 mod guardrails;
+mod mcp;
 mod routes;
 pub(crate) mod sealed;
 mod sign_in;
@@ -181,13 +182,13 @@ async fn a_credential_moves_to_another_key_and_ends_in_one_apply() {
 
 #[tokio::test]
 async fn a_file_with_mistakes_changes_nothing_and_calls_nobody() {
-    let text = "customers: [{ name: Acme }]\nteams: [{ name: t, custmer: x }]\nmcp_servers: []\n";
+    let text = "customers: [{ name: Acme }]\nteams: [{ name: t, custmer: x }]\nmcp_server: []\n";
     let ran = tollgate_with(&[("TOLLGATE_SERVER", "http://127.0.0.1:1")], &["apply", "-f", "-"], text).await;
     assert_eq!((ran.code, ran.stdout.as_str()), (1, ""));
     for line in [
         "standard input:1:21: customers[0].name",
         "standard input:2:20: teams[0].custmer",
-        "standard input:3:1: mcp_servers: is not supported",
+        "standard input:3:1: mcp_server: there is no such field, did you mean mcp_servers?",
     ] {
         assert!(ran.stderr.contains(line), "{line}: {}", ran.stderr);
     }

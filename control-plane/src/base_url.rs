@@ -7,6 +7,9 @@ use http::Uri;
 /// The longest base URL, in bytes.
 pub const BASE_URL_BYTES_MAX: usize = 500;
 
+/// Where a cloud tells a machine its own credentials, by name. Its address is a link-local one.
+const METADATA_HOST: &str = "metadata.google.internal";
+
 /// Why a text is no base URL. Each continues the sentence `base_url ..`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum InvalidBaseUrl {
@@ -72,6 +75,39 @@ pub fn parse(text: &str, allow_private: bool) -> Result<String, InvalidBaseUrl> 
     Ok(format!("{scheme}://{}{path}", authority.as_str().to_ascii_lowercase()))
 }
 
+/// Reads the address of one place: a base URL that may have a query, and stays as it is written but for the host, which becomes lower
+/// case.
+///
+/// # Errors
+/// As [`parse`]; [`InvalidBaseUrl::Query`] for a fragment alone.
+pub fn endpoint(text: &str, allow_private: bool) -> Result<String, InvalidBaseUrl> {
+    let (place, query) = text.split_once('?').map_or((text, None), |(place, query)| (place, Some(query)));
+    if text.len() > BASE_URL_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(InvalidBaseUrl::Shape);
+    }
+    if text.contains('#') {
+        return Err(InvalidBaseUrl::Query);
+    }
+    let base = parse(place, allow_private)?;
+    let slash = if place.ends_with('/') { "/" } else { "" };
+    Ok(match query {
+        Some(query) => format!("{base}{slash}?{query}"),
+        None => format!("{base}{slash}"),
+    })
+}
+
+/// Whether two addresses that were read here are of one place: scheme, host and port.
+#[must_use]
+pub fn has_same_origin(one: &str, other: &str) -> bool {
+    let origin = |text: &str| {
+        let uri: Uri = text.parse().ok()?;
+        let (scheme, authority) = (uri.scheme_str()?.to_owned(), uri.authority()?);
+        let usual = if scheme == "http" { 80 } else { 443 };
+        Some((authority.host().to_ascii_lowercase(), authority.port_u16().unwrap_or(usual), scheme))
+    };
+    origin(one).is_some_and(|origin_of_one| Some(origin_of_one) == origin(other))
+}
+
 /// Whether an address is one that is not reachable over the public internet.
 #[must_use]
 pub fn is_private_address(address: IpAddr) -> bool {
@@ -91,7 +127,8 @@ pub fn is_private(host: &str) -> bool {
         Err(_) => {
             let last = bare.rsplit('.').next().unwrap_or_default();
             let numeric = last.bytes().all(|byte| byte.is_ascii_digit()) || last.to_ascii_lowercase().starts_with("0x");
-            numeric || bare.eq_ignore_ascii_case("localhost") || bare.to_ascii_lowercase().ends_with(".localhost")
+            let name = bare.to_ascii_lowercase();
+            numeric || name == "localhost" || name.ends_with(".localhost") || name == METADATA_HOST
         }
     }
 }
@@ -156,6 +193,7 @@ mod tests {
             ("https://host\\@evil", Err(Path)),
             ("https://localhost", Err(Private)),
             ("https://x.localhost.", Err(Private)),
+            ("https://metadata.google.internal", Err(Private)),
             ("https://127.0.0.1", Err(Private)),
             ("https://127.1", Err(Private)),
             ("https://2130706433", Err(Private)),
@@ -175,5 +213,44 @@ mod tests {
         }
         assert_eq!(parse("http://u@localhost", true), Err(UserInfo));
         assert_eq!(parse(&format!("https://h/{}", "x".repeat(500)), false), Err(Shape));
+    }
+
+    #[test]
+    fn an_endpoint_keeps_its_path_and_its_query() {
+        use InvalidBaseUrl::{Path, Plain, Private, Query, Shape, UserInfo};
+        for (text, expect) in [
+            ("https://MCP.example/mcp", Ok("https://mcp.example/mcp")),
+            ("https://mcp.example/MCP/", Ok("https://mcp.example/MCP/")),
+            ("https://mcp.example", Ok("https://mcp.example")),
+            ("https://mcp.example:8443/x?team=A%20b&y=/../", Ok("https://mcp.example:8443/x?team=A%20b&y=/../")),
+            ("https://mcp.example/?", Ok("https://mcp.example/?")),
+            ("https://mcp.example/x#y", Err(Query)),
+            ("https://mcp.example/x?a#y", Err(Query)),
+            ("https://mcp.example/x?a b", Err(Shape)),
+            ("https://mcp.example/../x", Err(Path)),
+            ("https://u:p@mcp.example/", Err(UserInfo)),
+            ("http://mcp.example/", Err(Plain)),
+            ("https://169.254.169.254/mcp", Err(Private)),
+            ("https://localhost/mcp", Err(Private)),
+            ("stdio:npx", Err(Shape)),
+            ("file:///bin/sh", Err(Shape)),
+            ("npx -y server", Err(Shape)),
+        ] {
+            assert_eq!(endpoint(text, false), expect.map(str::to_owned), "{text}");
+        }
+        assert_eq!(endpoint("http://127.0.0.1:9/mcp", true), Ok("http://127.0.0.1:9/mcp".to_owned()));
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        for (one, other, expect) in [
+            ("https://a/x", "https://a:443/y?z", true),
+            ("https://a", "http://a", false),
+            ("https://a", "https://b", false),
+            ("https://a:1", "https://a:2", false),
+            ("http://a:80", "http://a", true),
+        ] {
+            assert_eq!(has_same_origin(one, other), expect, "{one} {other}");
+        }
     }
 }

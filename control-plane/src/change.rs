@@ -32,6 +32,10 @@ pub struct Done<'a> {
     pub after: Option<Fields>,
     /// Why, when the caller said so.
     pub reason: &'a str,
+    /// What it is called; `None`: as the permission that the call declares.
+    pub action: Option<&'static str>,
+    /// What else the log is told.
+    pub told: Fields,
 }
 
 impl<'a> Change<'a> {
@@ -63,13 +67,14 @@ impl<'a> Change<'a> {
         Stamp { revision: self.revision, update_time: self.now, ..stamp }
     }
 
-    /// Writes the entry, under the permission that the call declares as its action, and commits.
+    /// Writes the entry and commits.
     ///
     /// # Errors
     /// When the entry or the commit fails: nothing has changed then.
     pub async fn finish(mut self, done: Done<'_>) -> Result<(), StoreError> {
-        let Done { target, before, after, reason } = done;
-        let mut detail = Fields::new();
+        let Done { target, before, after, reason, action, told } = done;
+        let action = action.unwrap_or(self.by.permission());
+        let mut detail = told;
         detail.insert("changed".into(), Value::Object(difference(before.as_ref(), after.as_ref())));
         detail.insert("revision".into(), Value::from(self.revision));
         detail.insert("call".into(), Value::from(self.by.call()));
@@ -85,7 +90,7 @@ impl<'a> Change<'a> {
             detail,
             ..Facts::default()
         };
-        audit::append(&mut self.txn, Entry::new(self.now, self.by.permission(), Outcome::Allowed, facts)).await?;
+        audit::append(&mut self.txn, Entry::new(self.now, action, Outcome::Allowed, facts)).await?;
         self.txn.commit().await
     }
 }

@@ -56,6 +56,10 @@ use crate::{
     store::{Store, StoreError, replicas::Replica},
 };
 
+mod calls;
+
+pub use self::calls::FleetCalls;
+
 /// The longest message of a replica, in bytes: a certificate request, a hello, or asks of 256 budgets.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 /// The most joins at a time. They are the only calls without a certificate, and each reads the database.
@@ -63,6 +67,8 @@ const JOINS_MAX: usize = 16;
 
 /// The longest report of usage, in bytes: 500 records of the longest that they may be.
 const REPORT_BYTES_MAX: usize = 8 << 20;
+/// The longest observation of a server of tools, in bytes: 2,000 tools of 4 KiB each, which is more than models are given.
+const OBSERVATION_BYTES_MAX: usize = 8 << 20;
 /// Calls at a time on one connection: a replica follows, reports, borrows, and renews.
 const STREAMS_PER_CONNECTION_MAX: usize = 16;
 /// Header bytes of one call.
@@ -183,8 +189,10 @@ impl Fleet {
 
     /// The service of the fleet listener.
     #[must_use]
-    pub fn service(&self) -> FleetServiceServer<FleetApi> {
-        FleetServiceServer::new(FleetApi::new(self.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX)
+    pub fn service(&self) -> FleetCalls {
+        let calls =
+            |bytes_max| FleetServiceServer::new(FleetApi::new(self.clone())).max_decoding_message_size(bytes_max);
+        FleetCalls { short: calls(MESSAGE_BYTES_MAX), long: self.identified(calls(OBSERVATION_BYTES_MAX)) }
     }
 
     /// The service of the admin listener that manages replicas.

@@ -5,7 +5,7 @@
 //! and [`private`], secrets at rest; [`audit`], the one writer of the log; [`keys`] and [`tokens`], what is minted and signed;
 //! [`administrators`], [`principals`] and [`refusals`], who may call and who was turned away;
 //! [`change`], the shape of every administrative change; [`authority`], [`publish`], [`roster`] and [`fleet`], the replicas and
-//! what they are told; [`api`], the services; [`intake`], what replicas report; [`books`], [`alerts`],
+//! what they are told; [`api`], the services; [`intake`], what replicas report; `observe`, what they find at servers of tools; [`books`], [`alerts`],
 //! [`recalls`], [`lend`] and [`webhooks`], the books of budgets and who is told of them; [`oidc`], [`sessions`] and
 //! [`oauth`], how people sign in and stay so; [`scim`], where users come from;
 //! [`catalogue`], models and prices; [`config`],
@@ -23,6 +23,8 @@ pub mod principals;
 pub mod refusals;
 pub mod change;
 pub mod base_url;
+mod definition;
+mod observe;
 pub mod authority;
 pub mod publish;
 pub mod books;

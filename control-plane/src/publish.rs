@@ -284,27 +284,28 @@ impl Publisher {
         self.latest.send_replace(Some(Arc::new(Latest { epoch, revision, step, secrets, signer })));
     }
 
-    // Of each enabled credential that is not a reference. A secret is sealed anew only with its provider.
+    // Of each enabled credential that is not a reference. A secret is sealed anew only with its provider or server.
     async fn read_literals(
         &self,
         txn: &mut Txn,
         changes: &Changes,
         same: bool,
     ) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>, PublishError> {
-        let untouched = changes.providers.is_empty() && changes.tombstones.is_empty();
+        let untouched = changes.providers.is_empty() && changes.mcp_servers.is_empty() && changes.tombstones.is_empty();
         if same && untouched {
             return Ok(self.literals.clone());
         }
+        let providers = self.state.providers_after(changes, same);
+        let mut ids = txn.mcp_literals().await?;
+        ids.extend(providers.into_iter().flat_map(literal_ids).map(str::to_owned));
         let mut literals = BTreeMap::new();
-        for provider in self.state.providers_after(changes, same) {
-            for id in literal_ids(provider) {
-                let place = Place { purpose: CREDENTIAL, id };
-                let Some(sealed) = txn.secret_get(place).await? else { continue };
-                match self.keyring.open(place, &sealed) {
-                    Ok(secret) => drop(literals.insert(id.to_owned(), secret)),
-                    // One credential that does not open must not keep a revocation from being published.
-                    Err(error) => tracing::error!(credential = id, %error, "secret of a credential does not open"),
-                }
+        for id in ids {
+            let place = Place { purpose: CREDENTIAL, id: &id };
+            let Some(sealed) = txn.secret_get(place).await? else { continue };
+            match self.keyring.open(place, &sealed) {
+                Ok(secret) => drop(literals.insert(id, secret)),
+                // One credential that does not open must not keep a revocation from being published.
+                Err(error) => tracing::error!(credential = id, %error, "secret of a credential does not open"),
             }
         }
         Ok(literals)

@@ -46,6 +46,7 @@ pub mod quotas;
 pub mod providers;
 pub mod routes;
 pub mod guardrails;
+pub mod mcp;
 pub mod keys;
 pub mod replicas;
 pub mod resting;

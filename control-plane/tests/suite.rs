@@ -27,6 +27,9 @@ mod routes;
 #[path = "suite/guardrails.rs"]
 mod guardrails;
 #[cfg(test)]
+#[path = "suite/mcp.rs"]
+mod mcp;
+#[cfg(test)]
 #[path = "suite/models.rs"]
 mod models;
 #[cfg(test)]

@@ -29,7 +29,7 @@ use tollgate_proto::{
     convert::fleet::item,
     fleet::v1::{
         Chunk, CustomerItem, FollowRequest, FollowResponse, Item, ItemKind, JoinRequest, JoinResponse, KeyItem,
-        Payload, Push, RenewRequest, RenewResponse, SigningKey, TeamItem, Welcome,
+        ObserveRequest, ObserveResponse, Payload, Push, RenewRequest, RenewResponse, SigningKey, TeamItem, Welcome,
         fleet_service_server::{FleetService, FleetServiceServer},
         follow_request::Message as Hear,
         follow_response::Message as Say,
@@ -176,6 +176,10 @@ impl FleetService for Service {
     }
 
     async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn observe(&self, _: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Status> {
         Err(Status::unimplemented("not here"))
     }
 

@@ -7,7 +7,6 @@
 
 mod filters;
 mod entry;
-mod text;
 mod lines;
 mod forth;
 mod list;

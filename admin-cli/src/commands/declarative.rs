@@ -35,10 +35,10 @@ switched on again only by `disabled: false` or `revoked: false`. The secret `sto
 pub(crate) const EXPORT_HELP: &str = "Example: tollgate export > tollgate.yaml
 
 References such as env://NAME are kept. A secret that the control plane stores is written as stored://FINGERPRINT, which apply
-reads as: keep it, if it is still this one.";
+reads as: keep it, if it is still this one; that of a server of tools as stored:// alone.";
 
 /// What an export writes.
-const EVERYTHING: [Kind; 11] = [
+const EVERYTHING: [Kind; 12] = [
     Kind::Customer,
     Kind::Team,
     Kind::User,
@@ -47,6 +47,7 @@ const EVERYTHING: [Kind; 11] = [
     Kind::Key,
     Kind::Route,
     Kind::Guardrail,
+    Kind::McpServer,
     Kind::Role,
     Kind::ServiceAccount,
     Kind::Binding,
@@ -218,7 +219,7 @@ fn needs(document: &Document) -> Vec<Kind> {
             Kind::Binding => &[Kind::Role, Kind::ServiceAccount, Kind::User, Kind::Team, Kind::Customer],
             Kind::Team => &[Kind::Customer],
             Kind::User => &[Kind::Team],
-            Kind::Guardrail => &[Kind::Customer, Kind::Team],
+            Kind::Guardrail | Kind::McpServer => &[Kind::Customer, Kind::Team],
             Kind::Key => &[Kind::Team, Kind::User, Kind::Provider],
             Kind::Route => &[Kind::Provider, Kind::Customer, Kind::Team, Kind::Key],
         });
@@ -256,6 +257,9 @@ async fn lists(context: &Context, needs: &[Kind], declared: &[Model]) -> Result<
     }
     if needs.contains(&Kind::Guardrail) {
         lists.guardrails = super::guardrail::all(context, None, String::new()).await?;
+    }
+    if needs.contains(&Kind::McpServer) {
+        lists.mcp_servers = super::mcp_server::all(context, None, String::new()).await?;
     }
     if needs.contains(&Kind::Role) {
         lists.roles = super::role::all(context, None, String::new()).await?;
@@ -307,6 +311,7 @@ mod tests {
         check(&[Kind::User], &[Kind::Customer, Kind::Team, Kind::User]);
         check(&[Kind::Route], &[Kind::Provider, Kind::Customer, Kind::Team, Kind::Key, Kind::Route]);
         check(&[Kind::Guardrail], &[Kind::Customer, Kind::Team, Kind::Guardrail]);
+        check(&[Kind::McpServer], &[Kind::Customer, Kind::Team, Kind::McpServer]);
         check(&[Kind::Key], &[Kind::Provider, Kind::Customer, Kind::Team, Kind::User, Kind::Key]);
     }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     arguments::{Deletion, Listing, Named, NewName},
     failure::Failure,
-    literals::{Expiry, Tag, audit::Audit, name, pattern, reference, to_wire},
+    literals::{Expiry, Tag, audit::Audit, mcp::access, name, pattern, reference, to_wire},
     output::Answer,
 };
 use view::{KeyView, SecretView};
@@ -94,6 +94,9 @@ pub(crate) struct Limits {
     /// A region in which requests may be received and answered, as replicas and providers say where they are; '*' stands for any run of characters, a leading '!' denies [may be repeated; none: everywhere]
     #[arg(long = "region", value_name = "PATTERN", value_parser = pattern)]
     regions: Vec<String>,
+    /// A tool that may be used, as SERVER.TOOL, or prompt:SERVER.PROMPT, resource:SERVER.URI, or without a dot a tool of the agent's own; '*' stands for any run of characters, a leading '!' denies [may be repeated; none: every tool]
+    #[arg(long = "tool", value_name = "PATTERN", value_parser = access)]
+    tools: Vec<String>,
     /// When the key ends: a duration such as 30d, an instant in RFC 3339, a day, or never
     #[arg(long, value_name = "WHEN")]
     expires: Option<Expiry>,
@@ -158,6 +161,7 @@ enum Clearable {
     Providers,
     Credentials,
     Regions,
+    Tools,
     Tags,
     Budgets,
     Limits,
@@ -210,7 +214,8 @@ impl KeyCommand {
 impl Create {
     fn key(self, now: Timestamp) -> Result<v1::Key, Failure> {
         let Self { name, team, user, limits } = self;
-        let Limits { display_name, models, providers, credentials, regions, expires, tags, audit, quota } = limits;
+        let Limits { display_name, models, providers, credentials, regions, tools, expires, tags, audit, quota } =
+            limits;
         let Quota { budgets, limits, session_limit } = quota.new_quota()?;
         Ok(v1::Key {
             name: name.into_name(),
@@ -222,6 +227,7 @@ impl Create {
             providers,
             credentials,
             regions,
+            tools,
             tags: tags.into_iter().map(|tag| (tag.name, tag.value)).collect(),
             budgets,
             limits,
@@ -236,7 +242,8 @@ impl Update {
     /// Which key, its new values, and the fields that change.
     fn change(self, now: Timestamp) -> Result<(String, v1::Key, prost_types::FieldMask), Failure> {
         let Self { key, name, user, limits, clear } = self;
-        let Limits { display_name, models, providers, credentials, regions, expires, tags, audit, quota } = limits;
+        let Limits { display_name, models, providers, credentials, regions, tools, expires, tags, audit, quota } =
+            limits;
         let cleared = |field| clear.contains(&field);
         let text = |value: Option<String>, field| if cleared(field) { Some(String::new()) } else { value };
         let list = |values: Vec<String>, field| (!values.is_empty() || cleared(field)).then_some(values);
@@ -247,6 +254,7 @@ impl Update {
             (Clearable::Providers, !providers.is_empty()),
             (Clearable::Credentials, !credentials.is_empty()),
             (Clearable::Regions, !regions.is_empty()),
+            (Clearable::Tools, !tools.is_empty()),
             (Clearable::Tags, !tags.is_empty()),
         ];
         if set.into_iter().any(|(field, set)| set && cleared(field)) {
@@ -266,6 +274,7 @@ impl Update {
             providers: changed.field("providers", list(providers, Clearable::Providers)),
             credentials: changed.field("credentials", list(credentials, Clearable::Credentials)),
             regions: changed.field("regions", list(regions, Clearable::Regions)),
+            tools: changed.field("tools", list(tools, Clearable::Tools)),
             tags: changed.field("tags", tags).into_iter().map(|tag| (tag.name, tag.value)).collect(),
             budgets,
             limits,
@@ -417,6 +426,8 @@ mod tests {
             (&["--audit", "best-effort"], &["audit"]),
             (&["--region", "eu-*", "--region", "!eu-south-*"], &["regions"]),
             (&["--clear", "regions"], &["regions"]),
+            (&["--tool", "github.*", "--tool", "!github.delete_*"], &["tools"]),
+            (&["--clear", "tools"], &["tools"]),
             (&["--clear", "session_limit", "--budget", "5 USD/1d"], &["budgets", "session_limit"]),
             (&["--display-name", "", "--name", "n", "--tag", "a=b"], &["name", "display_name", "tags"]),
         ] {
@@ -439,6 +450,7 @@ mod tests {
             &["--clear", "models", "--model", "x"],
             &["--clear", "limits", "--limit", "10 parallel"],
             &["--clear", "regions", "--region", "eu-*"],
+            &["--clear", "tools", "--tool", "github.*"],
             &["--expires", "2020-01-01"],
         ] {
             assert_eq!(changed(line).unwrap_err().exit, Exit::Usage, "{line:?}");

@@ -71,6 +71,7 @@ impl Progress {
                 let (name, remarks) = access::guardrail(client, write).await?;
                 self.remarks.extend(remarks.into_iter().map(|remark| format!("guardrail {name}: {remark}")));
             }
+            Call::McpServer(write) => return access::mcp_server(client, write).await,
             Call::Role(write) => access::role(client, write).await?,
             Call::ServiceAccount(write) => access::service_account(client, write).await?,
             Call::Binding { ends, begins } => access::binding(client, ends, begins).await?,

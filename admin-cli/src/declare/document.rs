@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod guardrail;
+pub(crate) mod mcp;
 pub(crate) mod quota;
 pub(crate) mod route;
 
@@ -16,6 +17,7 @@ use super::tree::Place;
 use crate::literals::{audit::Audit, is_reference};
 use access::{Binding, Role, SelfServed, ServiceAccount};
 use guardrail::Guardrail;
+use mcp::McpServer;
 use quota::Quota;
 use route::Route;
 
@@ -34,6 +36,7 @@ pub(crate) enum Kind {
     Key,
     Route,
     Guardrail,
+    McpServer,
     Role,
     ServiceAccount,
     Binding,
@@ -58,6 +61,8 @@ pub(crate) struct Document {
     pub(crate) routes: Vec<Route>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) guardrails: Vec<Guardrail>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) mcp_servers: Vec<McpServer>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) roles: Vec<Role>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -145,6 +150,8 @@ pub(crate) struct Key {
     pub(crate) credentials: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) regions: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tools: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expires: Option<Expires>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -309,6 +316,7 @@ impl Kind {
             Self::Key => "keys",
             Self::Route => "routes",
             Self::Guardrail => "guardrails",
+            Self::McpServer => "mcp_servers",
             Self::Role => "roles",
             Self::ServiceAccount => "service_accounts",
             Self::Binding => "bindings",
@@ -326,6 +334,7 @@ impl Kind {
             Self::Key => "key",
             Self::Route => "route",
             Self::Guardrail => "guardrail",
+            Self::McpServer => "mcp-server",
             Self::Role => "role",
             Self::ServiceAccount => "service-account",
             Self::Binding => "binding",

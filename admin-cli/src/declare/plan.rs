@@ -3,6 +3,7 @@
 mod access;
 mod credentials;
 mod guardrail;
+mod mcp;
 mod resolve;
 mod route;
 mod wire;
@@ -79,6 +80,7 @@ pub(crate) enum Call {
     ModelReset(String),
     Route(Write<v1::Route>),
     Guardrail(Write<v1::Guardrail>),
+    McpServer(Write<v1::McpServer>),
     Role(Write<v1::Role>),
     ServiceAccount(Write<v1::ServiceAccount>),
     /// The id and etag of the binding that ends, and the one that takes its place.
@@ -132,6 +134,7 @@ pub(crate) fn plan(state: &State, document: &Document, prune: bool) -> Result<Pl
     drafting.keys();
     drafting.routes();
     drafting.guardrails();
+    drafting.mcp_servers();
     drafting.roles();
     drafting.service_accounts();
     drafting.bindings();
@@ -167,6 +170,7 @@ impl fmt::Debug for Call {
             Self::Key { .. } => "Key",
             Self::Route(_) => "Route",
             Self::Guardrail(_) => "Guardrail",
+            Self::McpServer(_) => "McpServer",
             Self::Role(_) => "Role",
             Self::ServiceAccount(_) => "ServiceAccount",
             Self::Binding { .. } => "Binding",
@@ -305,12 +309,13 @@ impl Drafting<'_> {
         }
     }
 
-    // Bindings, routes, guardrails and keys first and providers last: what refers goes before what is referred to.
+    // Bindings, routes, guardrails, servers of tools and keys first and providers last: what refers goes before what is referred to.
     fn prune(&mut self) {
         self.prune_bindings();
         self.prune_access();
         self.prune_routes();
         self.prune_guardrails();
+        self.prune_mcp_servers();
         let (state, document) = (self.state, self.document);
         let sections = &document.sections;
         let gone = |kind: Kind, names: Vec<&String>, declared: Vec<&String>| -> Vec<String> {
@@ -380,6 +385,7 @@ impl Drafting<'_> {
                 | Call::Model(_, true)
                 | Call::Route(Write::Create(_))
                 | Call::Guardrail(Write::Create(_))
+                | Call::McpServer(Write::Create(_))
                 | Call::Key { write: Some(Write::Create(_)), .. }
         ) || access::creates(&call);
         let action = if created { Action::Create } else { Action::Update };

@@ -3,6 +3,7 @@
 mod access;
 mod fields;
 mod guardrail;
+mod mcp;
 mod provider;
 mod quota;
 mod route;
@@ -45,6 +46,7 @@ fn add(document: &mut Document, tree: &Node, mistakes: &mut Vec<Mistake>) {
     document.providers.extend(section(&mut fields, Kind::Provider, &mut document.sections, provider::provider));
     document.routes.extend(section(&mut fields, Kind::Route, &mut document.sections, route::route));
     document.guardrails.extend(section(&mut fields, Kind::Guardrail, &mut document.sections, guardrail::guardrail));
+    document.mcp_servers.extend(section(&mut fields, Kind::McpServer, &mut document.sections, mcp::server));
     document.roles.extend(section(&mut fields, Kind::Role, &mut document.sections, access::role));
     document.service_accounts.extend(section(
         &mut fields,
@@ -123,6 +125,7 @@ fn key(mut fields: Fields<'_, '_>) -> Key {
         providers: fields.list("providers", literals::reference),
         credentials: fields.list("credentials", literals::reference),
         regions: fields.list("regions", literals::pattern),
+        tools: fields.list("tools", literals::mcp::access),
         expires: fields.parsed("expires", expires),
         tags: tags(&mut fields),
         audit: fields.parsed("audit", literals::audit::audit),
@@ -234,6 +237,7 @@ fn repeated(document: &Document, mistakes: &mut Vec<Mistake>) {
         keys,
         routes,
         guardrails,
+        mcp_servers,
         roles,
         service_accounts,
         bindings,
@@ -250,6 +254,7 @@ fn repeated(document: &Document, mistakes: &mut Vec<Mistake>) {
     unique(Kind::Binding, titles.iter().map(|each| (each.0.as_str(), each.1)), mistakes);
     unique(Kind::Route, routes.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
     unique(Kind::Guardrail, guardrails.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
+    unique(Kind::McpServer, mcp_servers.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
     unique(Kind::Key, keys.iter().map(|each| (each.name.as_str(), each.place)), mistakes);
 }
 

@@ -2,6 +2,7 @@
 
 mod access;
 mod guardrail;
+mod mcp;
 mod route;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use super::document::{
     User,
     access::{Binding, SelfServed, ServiceAccount},
     guardrail::Guardrail,
+    mcp::McpServer,
     quota::Quota,
     route::Route,
 };
@@ -39,6 +41,7 @@ pub(crate) struct Lists {
     pub(crate) keys: Vec<v1::Key>,
     pub(crate) routes: Vec<v1::Route>,
     pub(crate) guardrails: Vec<v1::Guardrail>,
+    pub(crate) mcp_servers: Vec<v1::McpServer>,
     pub(crate) roles: Vec<v1::Role>,
     pub(crate) service_accounts: Vec<v1::ServiceAccount>,
     pub(crate) bindings: Vec<v1::Binding>,
@@ -55,6 +58,7 @@ pub(crate) struct State {
     pub(crate) keys: BTreeMap<String, Existing<Key>>,
     pub(crate) routes: BTreeMap<String, Existing<Route>>,
     pub(crate) guardrails: BTreeMap<String, Existing<Guardrail>>,
+    pub(crate) mcp_servers: BTreeMap<String, Existing<McpServer>>,
     pub(crate) roles: BTreeMap<String, ExistingRole>,
     pub(crate) service_accounts: BTreeMap<String, Existing<ServiceAccount>>,
     /// By what tells them apart, as people read it.
@@ -91,6 +95,7 @@ impl State {
             keys,
             routes,
             guardrails,
+            mcp_servers,
             roles,
             service_accounts,
             bindings,
@@ -119,6 +124,8 @@ impl State {
         state.routes = routes.into_iter().map(|each| (each.name.clone(), state.existing_route(each))).collect();
         state.guardrails =
             guardrails.into_iter().map(|each| (each.name.clone(), state.existing_guardrail(each))).collect();
+        state.mcp_servers =
+            mcp_servers.into_iter().map(|each| (each.name.clone(), state.existing_mcp_server(each))).collect();
         state.keys = keys.into_iter().map(|each| (each.name.clone(), state.existing_key(each))).collect();
         state
     }
@@ -171,6 +178,7 @@ impl State {
                 .map(|each| Key {
                     revoked: braked(each.revoked),
                     regions: narrowed(&each.regions),
+                    tools: narrowed(&each.tools),
                     quota: each.quota.clone().braking(),
                     ..each.clone()
                 })
@@ -179,6 +187,7 @@ impl State {
                 .map(|each| Route { disabled: braked(each.disabled), ..each.clone() }.telling())
                 .collect(),
             guardrails: values(&self.guardrails).cloned().map(Guardrail::telling).collect(),
+            mcp_servers: values(&self.mcp_servers).cloned().map(McpServer::telling).collect(),
             roles: self.roles.values().filter(|each| !each.system).map(|each| each.held.value.clone()).collect(),
             service_accounts: values(&self.service_accounts)
                 .map(|each| ServiceAccount { disabled: braked(each.disabled), ..each.clone() })
@@ -303,6 +312,7 @@ impl State {
             session_limit,
             audit: _,
             regions,
+            tools,
         } = key;
         let named =
             |references: Vec<String>| ordered(references.iter().map(|reference| self.name_of(reference)).collect());
@@ -315,6 +325,7 @@ impl State {
             providers: Some(named(providers)),
             credentials: Some(named(credentials)),
             regions: Some(ordered(regions)),
+            tools: Some(ordered(tools)),
             expires: Some(from_wire(expire_time.as_ref()).map_or(Expires::Never, Expires::At)),
             tags: Some(tags.into_iter().collect()),
             audit: Some(audit),

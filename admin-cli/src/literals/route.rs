@@ -200,7 +200,8 @@ pub(crate) fn deadline(text: &str) -> Result<prost_types::Duration, String> {
     wait(text, DEADLINE_MIN, DEADLINE_MAX).ok_or_else(|| "must be 1s to 24h, such as 10m".to_owned())
 }
 
-fn wait(text: &str, least: Duration, most: Duration) -> Option<prost_types::Duration> {
+/// Parses a wait within bounds, in whole milliseconds.
+pub(super) fn wait(text: &str, least: Duration, most: Duration) -> Option<prost_types::Duration> {
     let wait = Duration::try_from(duration(text).ok()?).ok()?;
     let is_good = (least..=most).contains(&wait) && wait.subsec_nanos() % 1_000_000 == 0;
     prost_types::Duration::try_from(wait).ok().filter(|_| is_good)

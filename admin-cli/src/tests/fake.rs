@@ -5,6 +5,7 @@ mod access;
 mod audit_log;
 mod guardrails;
 mod keys;
+mod mcp;
 mod quota;
 mod routes;
 
@@ -48,6 +49,8 @@ struct World {
     providers: Vec<Provider>,
     routes: Vec<Route>,
     guardrails: Vec<Guardrail>,
+    mcp_servers: Vec<McpServer>,
+    mcp_tools: Vec<McpTool>,
     models: Vec<Model>,
     roles: Vec<Role>,
     bindings: Vec<Binding>,
@@ -97,6 +100,7 @@ impl Fake {
             .add_service(provider_service_server::ProviderServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(route_service_server::RouteServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(guardrail_service_server::GuardrailServiceServer::with_interceptor(plane.clone(), authorize))
+            .add_service(mcp_service_server::McpServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(model_service_server::ModelServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(budget_service_server::BudgetServiceServer::with_interceptor(plane.clone(), authorize))
             .add_service(role_service_server::RoleServiceServer::with_interceptor(plane.clone(), authorize))

@@ -13,6 +13,7 @@ use super::{
     filter::Filter,
     guardrails,
     mask::Mask,
+    mcp,
     page::Page,
     quotas::{self, Asked},
     routes,
@@ -179,6 +180,7 @@ impl Admin {
         let named = format!("customer '{}'", customer.name);
         routes::ensure_unnamed(&mut change.txn, customer.id.as_str(), &named, &target).await?;
         guardrails::ensure_unnamed(&mut change.txn, customer.id.as_str(), &named, &target).await?;
+        mcp::ensure_unnamed(&mut change.txn, customer.id.as_str(), &named, &target).await?;
         change.txn.customer_delete(&customer.id, change.revision).await?;
         change.finish(Done { target: &target, before: Some(fields_of(&customer)), ..Done::default() }).await?;
         Ok(())

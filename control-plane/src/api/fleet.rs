@@ -1,4 +1,4 @@
-//! FleetService: joining, renewing, and the Follow stream.
+//! FleetService: joining, renewing, the Follow stream, and what is observed of servers of tools.
 
 use std::{pin::Pin, time::Duration};
 
@@ -8,18 +8,21 @@ use tollgate_policy::{id::ReplicaId, name::Name};
 use tollgate_proto::{
     convert::fleet::TEXT_BYTES_MAX,
     fleet::v1::{
-        FollowRequest, FollowResponse, Hello, JoinRequest, JoinResponse, RenewRequest, RenewResponse,
-        fleet_service_server::FleetService, follow_request::Message as Hear,
+        FollowRequest, FollowResponse, Hello, JoinRequest, JoinResponse, ObserveRequest, ObserveResponse, RenewRequest,
+        RenewResponse, fleet_service_server::FleetService, follow_request::Message as Hear,
     },
     push::SILENCE_SECONDS_MAX,
 };
 use tonic::{Request, Response, Status, Streaming};
 
 use self::follower::Follower;
+use super::failure::Failure;
 use crate::{
     authority::{self, AuthorityError},
     clock,
     fleet::{Fleet, unavailable},
+    intake::Reporter,
+    observe::{self, read::Observation},
     store::{StoreError, replicas::Replica},
 };
 
@@ -113,6 +116,14 @@ impl FleetService for FleetApi {
         let follower = Follower::new(&self.fleet, replica.id, region, hello, send);
         self.fleet.parts.streams.spawn(follower.run(requests));
         Ok(Response::new(Box::pin(ReceiverStream::new(receive))))
+    }
+
+    async fn observe(&self, request: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Status> {
+        let reporter = request.extensions().get::<Reporter>().cloned();
+        let Reporter(replica) = reporter.ok_or_else(|| Status::unauthenticated("only a replica may observe"))?;
+        let found = Observation::read(request.into_inner())?;
+        observe::take(&self.fleet.parts.store, &replica, &found).await.map_err(Failure::from)?;
+        Ok(Response::new(ObserveResponse {}))
     }
 }
 

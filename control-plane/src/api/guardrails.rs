@@ -18,8 +18,8 @@ use self::{
     written::{fields_of, written},
 };
 use super::{
-    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, page::Page, violations::Violations,
-    wire,
+    Admin, authorize::Authorized, failure::Failure, filter::Filter, mask::Mask, owners, page::Page,
+    violations::Violations, wire,
 };
 use crate::{
     change::{Change, Done},
@@ -125,7 +125,7 @@ impl Admin {
         let draft = Draft::read(&wire, &mut violations);
         let remarks = rules::checked(draft.as_ref(), &mut violations).await?;
         let mut change = Change::begin(&self.store, by).await?;
-        let owners = fields::owners(&mut change.txn, &wire, &mut violations).await?;
+        let owners = owners::read(&mut change.txn, &wire.customers, &wire.teams, &mut violations).await?;
         let draft = violations.finish(draft)?;
         ensure_free(&mut change.txn, &draft.name, None).await?;
         ensure_room(&mut change.txn).await?;
@@ -183,7 +183,9 @@ impl Admin {
         if find(&mut change.txn, old.id.as_str()).await?.stamp != old.stamp {
             return Err(Failure::Stale { kind: GuardrailId::NOUN, name: old.name.to_string() });
         }
-        let owners = fields::merged_owners(&mut change.txn, &old, &wire, &mask, &mut violations).await?;
+        let owners =
+            owners::merged(&mut change.txn, &old.owners, (&wire.customers, &wire.teams), &mask, &mut violations)
+                .await?;
         let new = violations.finish(draft)?.guardrail(old.id.clone(), owners, old.stamp);
         if new == old {
             return Ok((old, remarks));

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-const CHANGEABLE: [&str; 13] = [
+const CHANGEABLE: [&str; 14] = [
     "name",
     "display_name",
     "user",
@@ -33,6 +33,7 @@ const CHANGEABLE: [&str; 13] = [
     "tags",
     "audit",
     "regions",
+    "tools",
     "budgets",
     "limits",
     "session_limit",
@@ -126,6 +127,7 @@ impl Admin {
             tags: plain.tags,
             audit: plain.audit,
             regions: plain.regions,
+            tools: plain.tools,
             prefix: token.public_prefix().to_owned(),
             hash,
             quota,
@@ -231,7 +233,7 @@ impl Admin {
         let new = Key { stamp: change.updated(old.stamp), ..new };
         change.txn.key_update(&new).await?;
         let (before, after) = (Some(fields_of(old)), Some(fields_of(&new)));
-        change.finish(Done { target: &target(&new), before, after, reason }).await?;
+        change.finish(Done { target: &target(&new), before, after, reason, ..Done::default() }).await?;
         Ok(new)
     }
 }

@@ -1,6 +1,6 @@
 //! ProviderService.
 
-mod credentials;
+pub(super) mod credentials;
 mod health;
 mod references;
 

@@ -99,7 +99,15 @@ impl Admin {
         }
         let ended = |ended: bool| Some(wire::fields([("ended", json!(ended)), ("user", json!(old.user.as_str()))]));
         let target = format!("{}/{}", SessionId::NOUN, old.id);
-        change.finish(Done { target: &target, before: ended(false), after: ended(true), reason: &reason }).await?;
+        change
+            .finish(Done {
+                target: &target,
+                before: ended(false),
+                after: ended(true),
+                reason: &reason,
+                ..Done::default()
+            })
+            .await?;
         Ok(Session { ended: true, ..old })
     }
 

@@ -20,6 +20,7 @@ use super::{
     filter::Filter,
     guardrails,
     mask::Mask,
+    mcp,
     page::Page,
     providers,
     quotas::{self, Asked},
@@ -229,6 +230,7 @@ impl Admin {
         let named = format!("team '{}'", team.name);
         routes::ensure_unnamed(&mut change.txn, team.id.as_str(), &named, &target).await?;
         guardrails::ensure_unnamed(&mut change.txn, team.id.as_str(), &named, &target).await?;
+        mcp::ensure_unnamed(&mut change.txn, team.id.as_str(), &named, &target).await?;
         change.txn.team_delete(&team.id, change.revision).await?;
         change.finish(Done { target: &target, before: Some(fields_of(&team)), ..Done::default() }).await?;
         Ok(())

@@ -6,10 +6,11 @@ use tollgate_proto::{
         binding_service_server::BindingServiceServer, budget_service_server::BudgetServiceServer,
         customer_service_server::CustomerServiceServer, guardrail_service_server::GuardrailServiceServer,
         identity_service_server::IdentityServiceServer, key_service_server::KeyServiceServer,
-        model_service_server::ModelServiceServer, provider_service_server::ProviderServiceServer,
-        role_service_server::RoleServiceServer, route_service_server::RouteServiceServer,
-        service_account_service_server::ServiceAccountServiceServer, session_service_server::SessionServiceServer,
-        team_service_server::TeamServiceServer, user_service_server::UserServiceServer,
+        mcp_service_server::McpServiceServer, model_service_server::ModelServiceServer,
+        provider_service_server::ProviderServiceServer, role_service_server::RoleServiceServer,
+        route_service_server::RouteServiceServer, service_account_service_server::ServiceAccountServiceServer,
+        session_service_server::SessionServiceServer, team_service_server::TeamServiceServer,
+        user_service_server::UserServiceServer,
     },
     audit::v1::audit_service_server::AuditServiceServer,
     usage::v1::usage_service_server::UsageServiceServer,
@@ -37,6 +38,7 @@ pub(super) async fn added(
     health.set_serving::<ProviderServiceServer<Admin>>().await;
     health.set_serving::<RouteServiceServer<Admin>>().await;
     health.set_serving::<GuardrailServiceServer<Admin>>().await;
+    health.set_serving::<McpServiceServer<Admin>>().await;
     health.set_serving::<ModelServiceServer<Admin>>().await;
     health.set_serving::<BudgetServiceServer<Admin>>().await;
     health.set_serving::<IdentityServiceServer<Admin>>().await;
@@ -57,6 +59,7 @@ pub(super) async fn added(
         .add_service(ProviderServiceServer::new(api.clone()))
         .add_service(RouteServiceServer::new(api.clone()))
         .add_service(GuardrailServiceServer::new(api.clone()))
+        .add_service(McpServiceServer::new(api.clone()))
         .add_service(ModelServiceServer::new(api.clone()))
         .add_service(BudgetServiceServer::new(api.clone()))
         .add_service(fleet.replica_service())

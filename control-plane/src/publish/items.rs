@@ -6,6 +6,7 @@ use tollgate_policy::{
     credential::TokenKey,
     guardrail::{Allowed, Directions, RuleSource},
     id::{CustomerId, KeyId, ProviderId, TeamId},
+    mcp::{CALL_BYTES_DEFAULT, McpAuth, Pinning, TIMEOUT_DEFAULT, Transport},
     route::{Balance, Scope},
     snapshot::{EndedSession, Model, Object, ObjectRef},
     time::UnixMillis,
@@ -14,7 +15,8 @@ use tollgate_proto::{
     convert::fleet::{InvalidItem, audit_word, item},
     fleet::v1::{
         AllowedItem, CredentialItem, CustomerItem, EndedSessionItem, ExpressionItem, GuardrailItem, Item, ItemKind,
-        KeyItem, ModelItem, ProviderItem, RouteItem, RouteTierItem, TeamItem, TokenKeyItem, UserItem,
+        KeyItem, McpPriceItem, McpServerItem, ModelItem, PinItem, ProviderItem, RouteItem, RouteTierItem, TeamItem,
+        TokenKeyItem, UserItem,
     },
     push,
 };
@@ -22,6 +24,7 @@ use tollgate_proto::{
 use crate::store::{
     guardrails::{self, Allowance, Guardrail, Owners},
     keys::Key,
+    mcp::{McpServer, PinnedServer, Priced, ServerCredential},
     organisation::{Customer, Team, User},
     providers::{Credential, Provider},
     routes::Route,
@@ -76,6 +79,7 @@ pub(crate) fn key(row: &Key) -> Item {
         tags: _,
         audit,
         regions,
+        tools,
         prefix: _,
         hash,
         quota,
@@ -94,7 +98,7 @@ pub(crate) fn key(row: &Key) -> Item {
         quota: quota::item(quota),
         audit: audit_word(*audit).to_owned(),
         regions: regions.clone(),
-        tools: Vec::new(),
+        tools: tools.clone(),
     };
     item(ItemKind::Key, id.to_string(), &body)
 }
@@ -223,6 +227,74 @@ pub(crate) fn guardrail(row: &Guardrail) -> Item {
 fn allowed_item(row: &Allowance) -> AllowedItem {
     let Allowance { fingerprint, until_ms, reason: _ } = row;
     AllowedItem::from(&Allowed { fingerprint: *fingerprint, until: until_ms.map(UnixMillis::new) })
+}
+
+pub(crate) fn mcp_server(row: &PinnedServer) -> Item {
+    let PinnedServer { server, pins } = row;
+    let McpServer {
+        id,
+        name,
+        disabled,
+        url,
+        allow_private,
+        transport,
+        auth,
+        credential,
+        owners: Owners { customers, teams },
+        keys,
+        tools,
+        prompts,
+        resources,
+        prices,
+        timeout_ms,
+        parallel,
+        arguments_bytes,
+        result_bytes,
+        truncate,
+        record_arguments,
+        pinning,
+        stamp: _,
+    } = server;
+    let (credential, reference) = match credential {
+        Some(ServerCredential { id, reference, fingerprint: _ }) => (id.to_string(), reference.clone()),
+        None => (String::new(), None),
+    };
+    let price = |Priced { tools, call }: &Priced| McpPriceItem { tools: tools.clone(), call: call.get() };
+    let body = McpServerItem {
+        name: name.to_string(),
+        disabled: *disabled,
+        url: url.clone(),
+        allow_private: *allow_private,
+        transport: unusual(*transport, Transport::word),
+        auth: if *auth == McpAuth::Nothing { String::new() } else { auth.text() },
+        credential,
+        reference: reference.unwrap_or_default(),
+        customers: customers.iter().map(CustomerId::to_string).collect(),
+        teams: teams.iter().map(TeamId::to_string).collect(),
+        keys: keys.clone(),
+        tools: tools.clone(),
+        prompts: prompts.clone(),
+        resources: resources.clone(),
+        prices: prices.iter().map(price).collect(),
+        timeout_ms: or_usual(*timeout_ms, TIMEOUT_DEFAULT.as_millis()),
+        parallel: *parallel,
+        arguments_bytes: or_usual(*arguments_bytes, CALL_BYTES_DEFAULT.into()),
+        result_bytes: or_usual(*result_bytes, CALL_BYTES_DEFAULT.into()),
+        truncate: *truncate,
+        record_arguments: *record_arguments,
+        pinning: unusual(*pinning, Pinning::word),
+        pins: pins.iter().map(PinItem::from).collect(),
+    };
+    item(ItemKind::McpServer, id.to_string(), &body)
+}
+
+// What is usual has one encoding: none.
+fn unusual<T: Copy + Default + PartialEq>(value: T, word: fn(T) -> &'static str) -> String {
+    if value == T::default() { String::new() } else { word(value).to_owned() }
+}
+
+fn or_usual(number: i64, usual: u128) -> i64 {
+    if u128::try_from(number) == Ok(usual) { 0 } else { number }
 }
 
 pub(crate) fn model(row: &Model) -> Item {

@@ -129,6 +129,7 @@ impl State {
             providers,
             routes,
             guardrails,
+            mcp_servers,
             models,
             token_keys,
             ended_sessions,
@@ -142,6 +143,7 @@ impl State {
         names.extend(keys.iter().map(|row| name(ItemKind::Key, &row.id)));
         names.extend(routes.iter().map(|row| name(ItemKind::Route, &row.id)));
         names.extend(guardrails.iter().map(|row| name(ItemKind::Guardrail, &row.id)));
+        names.extend(mcp_servers.iter().map(|row| name(ItemKind::McpServer, &row.server.id)));
         names.extend(models.iter().map(|row| name(ItemKind::Model, &push::model_id(&row.vendor, &row.name))));
         names.extend(token_keys.iter().map(|row| name(ItemKind::TokenKey, &row.id())));
         names.extend(ended_sessions.iter().map(|row| name(ItemKind::EndedSession, &row.id)));
@@ -223,6 +225,7 @@ impl State {
             providers,
             routes,
             guardrails,
+            mcp_servers,
             models,
             token_keys,
             ended_sessions,
@@ -240,6 +243,7 @@ impl State {
         let plain = plain.chain(ended_sessions.iter().map(items::ended_session));
         let plain = plain.chain(routes.iter().map(items::route));
         let plain = plain.chain(guardrails.iter().map(items::guardrail));
+        let plain = plain.chain(mcp_servers.iter().map(items::mcp_server));
         for item in plain.chain(models.iter().map(items::model)) {
             names.insert(self.put(item));
         }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tollgate_policy::{
     credential::TokenKey,
-    id::{CustomerId, GuardrailId, KeyId, ProviderId, RouteId, SessionId, TeamId, UserId},
+    id::{CustomerId, GuardrailId, KeyId, McpServerId, ProviderId, RouteId, SessionId, TeamId, UserId},
     snapshot::{EndedSession, Model, ObjectRef},
 };
 
@@ -12,6 +12,7 @@ use super::{
     Row, Store, StoreError, Txn,
     guardrails::Guardrail,
     keys::Key,
+    mcp::PinnedServer,
     organisation::{Customer, Team, User},
     providers::{Credential, Provider},
     routes::Route,
@@ -38,6 +39,8 @@ pub struct Changes {
     pub routes: Vec<Route>,
     /// Guardrails.
     pub guardrails: Vec<Guardrail>,
+    /// Servers of tools, each with what was approved of it.
+    pub mcp_servers: Vec<PinnedServer>,
     /// Models of the catalogue, with the price that holds.
     pub models: Vec<Model>,
     /// Keys that sign developers' credentials.
@@ -78,6 +81,7 @@ impl Txn {
             providers: self.changed_providers(after).await?,
             routes: self.routes_changed(after).await?,
             guardrails: self.guardrails_changed(after).await?,
+            mcp_servers: self.mcp_servers_changed(after).await?,
             models: self.models_changed(after).await?,
             token_keys: self.token_keys_changed(after).await?,
             ended_sessions: self.sessions_ended(after).await?,
@@ -138,6 +142,7 @@ fn tombstone(row: &Row) -> Result<ObjectRef, StoreError> {
         ProviderId::NOUN => ObjectRef::Provider(row.parsed("id", ProviderId::parse)?),
         RouteId::NOUN => ObjectRef::Route(row.parsed("id", RouteId::parse)?),
         GuardrailId::NOUN => ObjectRef::Guardrail(row.parsed("id", GuardrailId::parse)?),
+        McpServerId::NOUN => ObjectRef::McpServer(row.parsed("id", McpServerId::parse)?),
         SessionId::NOUN => ObjectRef::EndedSession(row.parsed("id", SessionId::parse)?),
         TOKEN_KEY => ObjectRef::TokenKey(row.text("id")?.into()),
         MODEL => row.parsed("id", |id| match id.split_once('/') {

@@ -43,6 +43,8 @@ pub struct Key {
     pub audit: AuditMode,
     /// Where its requests may be received and answered, as patterns; empty: everywhere.
     pub regions: Vec<String>,
+    /// The tools that it may use, as patterns; empty: all.
+    pub tools: Vec<String>,
     /// The public beginning of its secret.
     pub prefix: String,
     /// HMAC-SHA256 of its secret under the pepper.
@@ -106,8 +108,9 @@ impl Txn {
     pub async fn key_insert(&mut self, key: &Key) -> Result<(), StoreError> {
         let insert = sql!(
             "INSERT INTO keys (id, name, display_name, team, user_id, revoked, expire_time, models, providers, credentials,
-             tags, prefix, hash, limits, session_limit, audit, regions, create_time, update_time, created, revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+             tags, prefix, hash, limits, session_limit, audit, regions, tools, create_time, update_time, created,
+             revision)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
             key.id.as_str(),
             key.name.as_str(),
             &key.display_name,
@@ -125,6 +128,7 @@ impl Txn {
             key.quota.session_text()?,
             key.audit.word(),
             statement::list(&key.regions),
+            statement::list(&key.tools),
         );
         self.execute(key.stamp.bind(insert)).await?;
         self.budgets_put(KeyId::NOUN, key.id.as_str(), &key.quota.budgets).await?;
@@ -136,7 +140,7 @@ impl Txn {
         let update = sql!(
             "UPDATE keys SET name = $1, display_name = $2, user_id = $3, revoked = $4, expire_time = $5, models = $6,
              providers = $7, credentials = $8, tags = $9, hash = $10, prefix = $11, limits = $12,
-             session_limit = $13, audit = $14, regions = $15, update_time = $16, revision = $17 WHERE id = $18",
+             session_limit = $13, audit = $14, regions = $15, tools = $16, update_time = $17, revision = $18 WHERE id = $19",
             key.name.as_str(),
             &key.display_name,
             key.user.as_ref().map(UserId::as_str),
@@ -152,6 +156,7 @@ impl Txn {
             key.quota.session_text()?,
             key.audit.word(),
             statement::list(&key.regions),
+            statement::list(&key.tools),
             key.stamp.update_time,
             key.stamp.revision,
             key.id.as_str(),
@@ -207,6 +212,7 @@ impl Key {
             tags: row.parsed("tags", |text| serde_json::from_str(text))?,
             audit: row.parsed("audit", audit)?,
             regions: row.list("regions")?,
+            tools: row.list("tools")?,
             prefix: row.text("prefix")?,
             hash: hash(row)?,
             quota,

@@ -59,7 +59,7 @@ pub(crate) struct Follower {
     hear: Streaming<FollowResponse>,
     keys: Vec<SigningKey>,
     pepper: Vec<u8>,
-    secrets: HashMap<String, Vec<u8>>,
+    pub(crate) secrets: HashMap<String, Vec<u8>>,
     share: Option<Share>,
     has: State,
 }
@@ -98,6 +98,11 @@ fn channel(world: std::net::SocketAddr, authority: &str, identity: Option<(&str,
     Endpoint::from_shared(format!("https://{world}")).unwrap().tls_config(tls).unwrap().connect_lazy()
 }
 
+/// A connection of somebody who trusts the fleet's authority, and is no replica.
+pub(crate) async fn stranger(world: &World) -> Channel {
+    channel(world.fleet, &authority_of(&join_token(world).await.token), None)
+}
+
 impl Member {
     pub(crate) async fn join(world: &World, name: &str) -> Self {
         let token = join_token(world).await.token;
@@ -130,7 +135,7 @@ impl Member {
         channel(self.world, &self.authority, Some((&self.chain, &self.key)))
     }
 
-    fn client(&self) -> FleetServiceClient<Channel> {
+    pub(crate) fn client(&self) -> FleetServiceClient<Channel> {
         FleetServiceClient::new(self.channel()).max_decoding_message_size(push::MESSAGE_BYTES_MAX)
     }
 

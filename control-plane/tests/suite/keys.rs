@@ -29,6 +29,8 @@ over_both! {
     who_merely_owns_a_key_cannot_take_it_from_the_audit_log
     where_a_key_may_be_used_is_kept_checked_and_published
     who_merely_owns_a_key_cannot_say_where_it_may_be_used
+    which_tools_a_key_may_use_is_kept_in_one_order_checked_and_published
+    who_merely_owns_a_key_cannot_say_which_tools_it_may_use
     keys_are_listed_by_team_user_and_state
 }
 
@@ -361,6 +363,81 @@ async fn who_merely_owns_a_key_cannot_take_it_from_the_audit_log(place: Place) {
     let loose = v1::Key { id: key.id, audit: v1::KeyAudit::BestEffort.into(), ..Default::default() };
     let request = v1::UpdateKeyRequest { key: Some(loose), update_mask: mask(&["audit"]) };
     assert_eq!(code(ada.keys().update_key(request).await), Code::PermissionDenied);
+    world.stop().await;
+}
+
+async fn which_tools_a_key_may_use_is_kept_in_one_order_checked_and_published(place: Place) {
+    let world = World::start(&place).await;
+    let plain = world.any_key("plain").await.key.unwrap();
+    assert_eq!(plain.tools, Vec::<String>::new());
+    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let asked = v1::Key {
+        name: "bound".into(),
+        team: "plain-team".into(),
+        tools: texts(&["!WebFetch", "resource:github.file:*", "github.*", "!prompt:github.x", "prompt:github.*"]),
+        ..Default::default()
+    };
+    let bound = world.key(asked.clone()).await.unwrap().key.unwrap();
+    let kept = ["github.*", "!WebFetch", "prompt:github.*", "!prompt:github.x", "resource:github.file:*"];
+    assert_eq!(bound.tools, kept);
+    let get = v1::GetKeyRequest { key: "bound".into() };
+    assert_eq!(world.keys().get_key(get).await.unwrap().into_inner(), bound);
+    let bad = v1::Key { name: "bad".into(), tools: texts(&["a.*", "a b", "!prompt:", "resource:"]), ..asked.clone() };
+    let refused = world.key(bad).await;
+    assert_eq!(violations(refused), ["tools[1]"]);
+    let bad = v1::Key { name: "bad".into(), tools: texts(&["a.*", "!prompt:", "resource:"]), ..asked.clone() };
+    assert_eq!(violations(world.key(bad).await), ["tools[1]", "tools[2]"]);
+    let many = v1::Key { name: "bad".into(), tools: vec!["x".into(); 201], ..asked };
+    assert_eq!(violations(world.key(many).await), ["tools"]);
+    let update = async |tools: &[&str], paths: &[&str]| {
+        let key = v1::Key { id: bound.id.clone(), tools: texts(tools), ..Default::default() };
+        let request = v1::UpdateKeyRequest { key: Some(key), update_mask: mask(paths) };
+        world.keys().update_key(request).await.map(tonic::Response::into_inner)
+    };
+    assert_eq!(violations(update(&["a b"], &["tools"]).await), ["tools[0]"]);
+    // What is not in the mask stays, and so does what is only in another order.
+    assert_eq!(update(&[], &["models"]).await.unwrap(), bound);
+    assert_eq!(
+        update(&["prompt:github.*", "!prompt:github.x", kept[0], kept[1], kept[4]], &["tools"]).await.unwrap(),
+        bound
+    );
+    assert_eq!(update(&["!jira.*"], &["tools"]).await.unwrap().tools, ["!jira.*"]);
+    let entry = world.log("action=key.update").await.pop().unwrap();
+    let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap();
+    assert_eq!(detail["changed"], serde_json::json!({"tools": {"before": kept, "after": ["!jira.*"]}}));
+    let told = crate::fleet::told(&world).await.into_iter();
+    let tools = told.filter_map(|object| match object {
+        Object::Key(key) => Some(format!("{}: {}", key.name, key.tools.texts().join(" "))),
+        _ => None,
+    });
+    let mut tools: Vec<_> = tools.collect();
+    tools.sort();
+    assert_eq!(tools, ["bound: !jira.*", "plain: "]);
+    assert_eq!(update(&[], &["tools"]).await.unwrap().tools, Vec::<String>::new());
+    world.stop().await;
+}
+
+async fn who_merely_owns_a_key_cannot_say_which_tools_it_may_use(place: Place) {
+    let world = World::start(&place).await;
+    let ada = developer(&world).await;
+    let create = async |tools: &[&str]| {
+        let tools = tools.iter().map(|text| (*text).to_owned()).collect();
+        let key =
+            v1::Key { name: "mine".into(), team: "platform".into(), user: "ada".into(), tools, ..Default::default() };
+        ada.keys().create_key(v1::CreateKeyRequest { key: Some(key) }).await.map(tonic::Response::into_inner)
+    };
+    assert_eq!(violations(create(&["*"]).await), ["tools"]);
+    let key = create(&[]).await.unwrap().key.unwrap();
+    let bound = |tools: Vec<String>| {
+        let key = v1::Key { id: key.id.clone(), tools, ..Default::default() };
+        v1::UpdateKeyRequest { key: Some(key), update_mask: mask(&["tools"]) }
+    };
+    world.keys().update_key(bound(vec!["github.*".into()])).await.unwrap();
+    assert_eq!(code(ada.keys().update_key(bound(vec![])).await), Code::PermissionDenied);
+    // What they may change leaves it as it is.
+    let named = v1::Key { id: key.id.clone(), display_name: "Mine".into(), ..Default::default() };
+    let request = v1::UpdateKeyRequest { key: Some(named), update_mask: mask(&["display_name"]) };
+    assert_eq!(ada.keys().update_key(request).await.unwrap().into_inner().tools, ["github.*"]);
     world.stop().await;
 }
 

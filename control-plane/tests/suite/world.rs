@@ -22,9 +22,10 @@ use tollgate_proto::{
     admin::v1::{
         self, budget_service_client::BudgetServiceClient, customer_service_client::CustomerServiceClient,
         guardrail_service_client::GuardrailServiceClient, identity_service_client::IdentityServiceClient,
-        key_service_client::KeyServiceClient, provider_service_client::ProviderServiceClient,
-        replica_service_client::ReplicaServiceClient, route_service_client::RouteServiceClient,
-        team_service_client::TeamServiceClient, user_service_client::UserServiceClient,
+        key_service_client::KeyServiceClient, mcp_service_client::McpServiceClient,
+        provider_service_client::ProviderServiceClient, replica_service_client::ReplicaServiceClient,
+        route_service_client::RouteServiceClient, team_service_client::TeamServiceClient,
+        user_service_client::UserServiceClient,
     },
     audit::v1::{self as audit_v1, audit_service_client::AuditServiceClient},
     usage::v1::usage_service_client::UsageServiceClient,
@@ -229,6 +230,10 @@ impl World {
 
     pub(crate) fn guardrails(&self) -> GuardrailServiceClient<Authorised> {
         GuardrailServiceClient::new(self.authorised())
+    }
+
+    pub(crate) fn mcp(&self) -> McpServiceClient<Authorised> {
+        McpServiceClient::new(self.authorised())
     }
 
     pub(crate) fn budgets(&self) -> BudgetServiceClient<Authorised> {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_stream::{Stream, wrappers::TcpListenerStream};
 use tollgate_proto::fleet::v1::{
-    FollowRequest, FollowResponse, JoinResponse, RenewResponse,
+    FollowRequest, FollowResponse, JoinResponse, ObserveRequest, ObserveResponse, RenewResponse,
     fleet_service_server::{FleetService, FleetServiceServer},
 };
 use tonic::{
@@ -94,6 +94,10 @@ impl FleetService for Service {
         }
         let certificate_chain = self.0.certify(&request.into_inner().certificate_request, REPLICA);
         Ok(Response::new(RenewResponse { certificate_chain }))
+    }
+
+    async fn observe(&self, _: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Status> {
+        Err(Status::unimplemented("not here"))
     }
 
     type FollowStream = Pin<Box<dyn Stream<Item = Result<FollowResponse, Status>> + Send>>;

@@ -20,7 +20,8 @@ use tollgate_proto::{
     fleet::v1::{
         Checkpoint, Chunk, CredentialItem, CredentialSecret, Credentials, CustomerItem, Directive, ExpressionItem,
         FollowRequest, FollowResponse, GuardrailItem, Heartbeat, Hello, Item, ItemKind, ItemRef, JoinRequest,
-        JoinResponse, KeyItem, Payload, ProviderItem, Push, RenewRequest, RenewResponse, SigningKey, TeamItem, Welcome,
+        JoinResponse, KeyItem, ObserveRequest, ObserveResponse, Payload, ProviderItem, Push, RenewRequest,
+        RenewResponse, SigningKey, TeamItem, Welcome,
         fleet_service_server::{FleetService, FleetServiceServer},
         follow_request::Message as Hear,
         follow_response::Message as Say,
@@ -61,6 +62,10 @@ impl FleetService for Service {
     }
 
     async fn renew(&self, _: Request<RenewRequest>) -> Result<Response<RenewResponse>, Refusal> {
+        Err(Refusal::unimplemented("not here"))
+    }
+
+    async fn observe(&self, _: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Refusal> {
         Err(Refusal::unimplemented("not here"))
     }
 

@@ -3,8 +3,7 @@
 use serde::Serialize;
 use tollgate_proto::audit::v1;
 
-use super::text;
-use crate::{literals::printed, output::View};
+use crate::{commands::text, literals::printed, output::View};
 
 /// An entry for people and for programs.
 #[derive(Debug, Serialize)]

@@ -6,9 +6,9 @@ use serde_json::Value;
 use tollgate_policy::money::NanoUsd;
 use tollgate_proto::audit::v1;
 
-use super::{entry::EntryView, text};
+use super::entry::EntryView;
 use crate::{
-    commands::{Context, filter::Filter, pages},
+    commands::{Context, filter::Filter, pages, text},
     failure::Failure,
     output::{Answer, Format, bare_table},
 };

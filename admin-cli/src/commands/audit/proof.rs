@@ -306,7 +306,7 @@ impl View for Checked {
             ("signed at", self.signed_at.clone().unwrap_or_default()),
             ("witnessed", if self.witnessed == 0 { String::new() } else { self.witnessed.to_string() }),
             ("key", self.key.to_string()),
-            ("entry", super::text::for_terminal(&entry)),
+            ("entry", crate::commands::text::for_terminal(&entry)),
         ]
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use tollgate_proto::audit::v1;
 
-use super::{entry::EntryView, filters::Filters, forth::Forth, sink::Sink, text};
+use super::{entry::EntryView, filters::Filters, forth::Forth, sink::Sink};
 use crate::{
-    commands::{Context, pages},
+    commands::{Context, pages, text},
     failure::Failure,
     output::{Answer, Format},
     surroundings::Surroundings,

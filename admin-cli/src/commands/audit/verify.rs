@@ -340,7 +340,7 @@ impl View for TamperedView {
     const LISTED: &'static [&'static str] = &["file", "sound", "index", "fault"];
 
     fn fields(&self) -> Vec<(&'static str, String)> {
-        let fault = super::text::for_terminal(&self.fault);
+        let fault = crate::commands::text::for_terminal(&self.fault);
         vec![
             ("sound", "no".to_owned()),
             ("file", self.file.clone()),

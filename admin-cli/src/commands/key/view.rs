@@ -31,6 +31,7 @@ pub(super) struct KeyView {
     credentials: Vec<String>,
     credential_names: Vec<String>,
     regions: Vec<String>,
+    tools: Vec<String>,
     tags: BTreeMap<String, String>,
     audit: Audit,
     #[serde(flatten)]
@@ -89,6 +90,7 @@ impl KeyView {
             session_limit,
             audit: _,
             regions,
+            tools,
         } = key;
         let named = |ids: &[String]| ids.iter().map(|id| names.of(id)).collect();
         Self {
@@ -113,6 +115,7 @@ impl KeyView {
             providers,
             credentials,
             regions,
+            tools,
             prefix,
             etag,
         }
@@ -144,6 +147,7 @@ impl View for KeyView {
             ("providers", some_or_all(&self.provider_names)),
             ("credentials", some_or_all(&self.credential_names)),
             ("regions", some_or_all(&self.regions)),
+            ("tools", some_or_all(&self.tools)),
             ("expires", self.expire_time.clone().unwrap_or_else(|| "never".to_owned())),
             ("tags", tags.join(" ")),
             ("audit", self.audit.word().to_owned()),

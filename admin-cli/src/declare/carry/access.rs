@@ -1,4 +1,4 @@
-//! Carries out what is planned of routes, guardrails, roles, service accounts and bindings.
+//! Carries out what is planned of routes, guardrails, servers of tools, roles, service accounts and bindings.
 
 use tollgate_proto::admin::v1;
 
@@ -41,6 +41,26 @@ pub(super) async fn guardrail(client: &Client, write: Write<v1::Guardrail>) -> R
         }
     };
     Ok((written.unwrap_or_default().name, remarks))
+}
+
+/// Returns whether something became another: the etag stays where a literal secret is the one that was there.
+pub(super) async fn mcp_server(client: &Client, write: Write<v1::McpServer>) -> Result<bool, Failure> {
+    let mut servers = client.mcp();
+    match write {
+        Write::Create(server) => {
+            servers.create_mcp_server(v1::CreateMcpServerRequest { mcp_server: Some(server) }).await?;
+            Ok(true)
+        }
+        Write::Update(server, mask) => {
+            let before = server.etag.clone();
+            let request = v1::UpdateMcpServerRequest { mcp_server: Some(server), update_mask: paths(mask) };
+            Ok(servers.update_mcp_server(request).await?.into_inner().etag != before)
+        }
+        Write::Delete { id, etag } => {
+            servers.delete_mcp_server(v1::DeleteMcpServerRequest { mcp_server: id, etag }).await?;
+            Ok(true)
+        }
+    }
 }
 
 pub(super) async fn role(client: &Client, write: Write<v1::Role>) -> Result<(), Failure> {

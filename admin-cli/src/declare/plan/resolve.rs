@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::declare::{
-    document::{Document, Key, Kind, access::Binding, guardrail::Guardrail, quota::Quota, route::Route},
+    document::{
+        Document, Key, Kind, access::Binding, guardrail::Guardrail, mcp::McpServer, quota::Quota, route::Route,
+    },
     state::State,
     tree::{Mistake, Place},
 };
@@ -66,6 +68,9 @@ pub(super) fn resolve(state: &State, document: &Document, prune: bool) -> Result
     }
     for guardrail in &mut document.guardrails {
         known.guardrail(state, guardrail);
+    }
+    for server in &mut document.mcp_servers {
+        known.mcp_server(state, server);
     }
     for role in &mut document.roles {
         role.permissions = role.permissions.take().map(ordered);
@@ -135,7 +140,7 @@ impl Known {
     }
 
     fn key(&mut self, state: &State, key: &mut Key) {
-        let Key { name, team, user, models, providers, credentials, regions, quota, place, .. } = key;
+        let Key { name, team, user, models, providers, credentials, regions, tools, quota, place, .. } = key;
         self.quota(state, quota, (Kind::Key, name, *place));
         self.one(state, team.as_mut(), (Kind::Key, name, *place), Kind::Team);
         self.one(state, user.as_mut(), (Kind::Key, name, *place), Kind::User);
@@ -144,6 +149,7 @@ impl Known {
         }
         *models = models.take().map(ordered);
         *regions = regions.take().map(ordered);
+        *tools = tools.take().map(ordered);
         *providers = providers.take().map(ordered);
         // Without a list of its own the key keeps the providers that it has.
         let held = state.keys.get(name).and_then(|held| held.value.providers.clone());
@@ -173,14 +179,29 @@ impl Known {
     }
 
     fn guardrail(&mut self, state: &State, guardrail: &mut Guardrail) {
-        let (name, place) = (guardrail.name.clone(), guardrail.place);
-        let Guardrail { customers, teams, .. } = guardrail;
+        let Guardrail { name, customers, teams, place, .. } = guardrail;
+        self.owners(state, customers, teams, (Kind::Guardrail, name, *place));
+        *guardrail = std::mem::take(guardrail).in_order();
+    }
+
+    fn mcp_server(&mut self, state: &State, server: &mut McpServer) {
+        let McpServer { name, customers, teams, place, .. } = server;
+        self.owners(state, customers, teams, (Kind::McpServer, name, *place));
+        *server = std::mem::take(server).in_order();
+    }
+
+    fn owners(
+        &mut self,
+        state: &State,
+        customers: &mut Option<Vec<String>>,
+        teams: &mut Option<Vec<String>>,
+        about: (Kind, &str, Place),
+    ) {
         for (list, kind) in [(customers, Kind::Customer), (teams, Kind::Team)] {
             for named in list.iter_mut().flatten() {
-                self.one(state, Some(named), (Kind::Guardrail, &name, place), kind);
+                self.one(state, Some(named), about, kind);
             }
         }
-        *guardrail = std::mem::take(guardrail).in_order();
     }
 
     fn binding(&mut self, state: &State, binding: &mut Binding) {
@@ -238,7 +259,9 @@ impl Known {
             Kind::Role => &self.roles,
             Kind::ServiceAccount => &self.service_accounts,
             Kind::Key => &self.keys,
-            Kind::Provider | Kind::Model | Kind::Route | Kind::Guardrail | Kind::Binding => &self.providers,
+            Kind::Provider | Kind::Model | Kind::Route | Kind::Guardrail | Kind::McpServer | Kind::Binding => {
+                &self.providers
+            }
         };
         if !known.contains(reference) {
             let (from, name, place) = about;

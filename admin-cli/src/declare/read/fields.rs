@@ -2,8 +2,6 @@
 
 use crate::declare::tree::{Mistake, Node, Place, Value};
 
-/// Words of the file that later versions know.
-const LATER: &[&str] = &["mcp_servers", "tools"];
 /// In how many letters a mistyped name may differ from the field that was meant.
 const EDITS_MAX: usize = 3;
 
@@ -232,13 +230,9 @@ impl<'n, 'm> Fields<'n, 'm> {
     pub(super) fn close(mut self) {
         let known = self.known.join(", ");
         for (place, name, _) in std::mem::take(&mut self.entries) {
-            if LATER.contains(&name) {
-                self.mistake(place, name, "is not supported by this version of tollgate");
-            } else {
-                let meant = self.nearest(name).map(|meant| format!(", did you mean {meant}?")).unwrap_or_default();
-                let joint = if meant.is_empty() { "; there" } else { " There" };
-                self.mistake(place, name, &format!("there is no such field{meant}{joint} are {known}"));
-            }
+            let meant = self.nearest(name).map(|meant| format!(", did you mean {meant}?")).unwrap_or_default();
+            let joint = if meant.is_empty() { "; there" } else { " There" };
+            self.mistake(place, name, &format!("there is no such field{meant}{joint} are {known}"));
         }
     }
 

@@ -78,25 +78,6 @@ fn three_mistakes_are_reported_together() {
 }
 
 #[test]
-fn what_belongs_to_a_later_version_is_refused_by_name_and_line() {
-    let text =
-        "customers:\n  - { name: acme }\nmcp_servers: []\nkeys:\n  - name: k\n    team: t\n    tools: [\"github.*\"]\n";
-    assert_eq!(
-        mistakes(text),
-        [
-            "3:1: mcp_servers: is not supported by this version of tollgate",
-            "7:5: keys[0].tools: is not supported by this version of tollgate",
-        ]
-    );
-    for word in ["mcp_servers", "tools"] {
-        assert_eq!(
-            mistakes(&format!("{word}: []\n")),
-            [format!("1:1: {word}: is not supported by this version of tollgate")]
-        );
-    }
-}
-
-#[test]
 fn each_field_says_what_it_must_be() {
     let check = |text: &str, expect: &str| {
         let found = mistakes(text);
@@ -126,6 +107,26 @@ fn each_field_says_what_it_must_be() {
         "allowed[0].fingerprint: must be 32",
     );
     check("guardrails: [{ name: g, expressions: [{ id: a }] }]", "expressions[0].regex: is required");
+    check("keys: [{ name: k, tools: ['prompt:'] }]", "keys[0].tools[0]: pattern");
+    check("mcp_servers: [{ name: Git }]", "mcp_servers[0].name: must be 1 to 32");
+    check("mcp_servers: [{ name: s, url: 'https://u:p@x' }]", "mcp_servers[0].url: must be https://");
+    check("mcp_servers: [{ name: s, transport: stdio }]", "must be streamable_http or sse");
+    check("mcp_servers: [{ name: s, auth: bearer }]", "mcp_servers[0].auth: must be a table of fields");
+    for auth in ["{}", "{ header: x-key }", "{ secret: x }", "{ bearer: x, header: x-key, secret: y }"] {
+        check(
+            &format!("mcp_servers: [{{ name: s, auth: {auth} }}]"),
+            "mcp_servers[0].auth: must be { bearer: SECRET }",
+        );
+    }
+    check("mcp_servers: [{ name: s, auth: { header: host, secret: x } }]", "auth.header: must be the name of a header");
+    check("mcp_servers: [{ name: s, auth: { bearer: 'stored://ab' } }]", "auth.bearer: must be stored:// alone");
+    check("mcp_servers: [{ name: s, prices: [{ tools: '!x', call: 1 }] }]", "prices[0].tools: must say which tools");
+    check("mcp_servers: [{ name: s, prices: [{ tools: x, call: free }] }]", "prices[0].call: must be an amount");
+    check("mcp_servers: [{ name: s, timeout: 2h }]", "timeout: must be at most 1h");
+    check("mcp_servers: [{ name: s, parallel: -1 }]", "parallel: must be a whole number");
+    check("mcp_servers: [{ name: s, result_max: 33MiB }]", "result_max: must be a size of at most 32MiB");
+    check("mcp_servers: [{ name: s, pinning: never }]", "pinning: must be one of first_use, approval, off");
+    check("mcp_servers: [{ name: s }, { name: s }]", "the mcp-server \"s\" is declared already");
     check("keys: [{ name: k, models: [1] }]", "keys[0].models[0]: must be a text, not a number");
     check("keys: [{ name: k, models: }]", "has no value");
     check("keys: [{ name: k, revoked: yes please }]", "must be true or false");

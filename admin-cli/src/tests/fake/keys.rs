@@ -70,6 +70,7 @@ impl key_service_server::KeyService for Plane {
                     "providers" => key.providers = wanted.providers.clone(),
                     "credentials" => key.credentials = wanted.credentials.clone(),
                     "regions" => key.regions = wanted.regions.clone(),
+                    "tools" => key.tools = wanted.tools.clone(),
                     "tags" => key.tags = wanted.tags.clone(),
                     "budgets" => key.budgets = wanted.budgets.clone(),
                     "limits" => key.limits = wanted.limits.clone(),

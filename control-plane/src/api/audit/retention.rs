@@ -83,7 +83,7 @@ impl Admin {
         let found = change.txn.audit_holds().await?.into_iter().find(|hold| hold.name == name);
         let hold = found.ok_or(Failure::NotFound { kind: KIND, name })?;
         change.txn.audit_hold_delete(&hold.name).await?;
-        let done = Done { target: &target(&hold), before: Some(fields_of(&hold)), after: None, reason: &reason };
+        let done = Done { target: &target(&hold), before: Some(fields_of(&hold)), reason: &reason, ..Done::default() };
         Ok(change.finish(done).await?)
     }
 }

@@ -82,7 +82,13 @@ impl Admin {
             ("window_ms", json!(window.start)),
             ("request_id", json!(request_id)),
         ]);
-        let done = Done { target: &target, before: Some(before), after: Some(after), reason: &adjustment.reason };
+        let done = Done {
+            target: &target,
+            before: Some(before),
+            after: Some(after),
+            reason: &adjustment.reason,
+            ..Done::default()
+        };
         change.finish(done).await?;
         alerts.told(passed.len());
         Ok(status)
@@ -139,7 +145,7 @@ impl Admin {
             ("released_nano_usd", json!(released.get())),
             ("through_incarnation", json!(first_alive.saturating_sub(1))),
         ]);
-        change.finish(Done { target: &target, before: None, after: Some(after), reason: &reason }).await?;
+        change.finish(Done { target: &target, after: Some(after), reason: &reason, ..Done::default() }).await?;
         let leases = i32::try_from(freed.len()).unwrap_or(i32::MAX);
         Ok(v1::ReleaseLeasesResponse { leases, released_nano_usd: released.get() })
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tollgate_policy::{
     guardrail::{
         ALLOWED_MAX, Action, Direction, Directions, EXPRESSION_BYTES_MAX, EXPRESSIONS_MAX, Expression,
-        FINGERPRINT_BYTES, RULE_FILE_BYTES_MAX, RuleSource, SCOPE_MAX, WORDS_MAX,
+        FINGERPRINT_BYTES, RULE_FILE_BYTES_MAX, RuleSource, WORDS_MAX,
     },
-    id::{CustomerId, GuardrailId, TeamId},
+    id::GuardrailId,
     name::Name,
 };
 use tollgate_proto::admin::v1;
@@ -17,7 +17,6 @@ use super::{
     written::written,
 };
 use crate::store::{
-    StoreError, Txn,
     guardrails::{Allowance, EXPRESSIONS, Guardrail, KINDS, Owners, SECRETS, WORDS},
     organisation::Stamp,
 };
@@ -256,58 +255,4 @@ fn allowed(list: &[v1::AllowedFinding], violations: &mut Violations) -> Option<V
     }
     read.sort_unstable_by_key(|allowance| allowance.fingerprint);
     Some(read)
-}
-
-/// Finds whom a guardrail is for. One that is named twice is so once.
-pub(super) async fn owners(
-    txn: &mut Txn,
-    wire: &v1::Guardrail,
-    violations: &mut Violations,
-) -> Result<Owners, StoreError> {
-    let v1::Guardrail { customers, teams, .. } = wire;
-    let mut owners = Owners::default();
-    if customers.len() + teams.len() > SCOPE_MAX {
-        let field = if teams.is_empty() { "customers" } else { "teams" };
-        violations.add(field, format!("must be at most {SCOPE_MAX}, customers and teams together"));
-        return Ok(owners);
-    }
-    for (at, named) in customers.iter().enumerate() {
-        let found = txn.customer_find(named).await?.map(|customer| customer.id);
-        put(&mut owners.customers, found, (&format!("customers[{at}]"), CustomerId::NOUN), violations);
-    }
-    for (at, named) in teams.iter().enumerate() {
-        let found = txn.team_find(named).await?.map(|team| team.id);
-        put(&mut owners.teams, found, (&format!("teams[{at}]"), TeamId::NOUN), violations);
-    }
-    Ok(owners)
-}
-
-/// Whom a guardrail is for, with the masked lists changed. References that stay are not looked up again.
-pub(super) async fn merged_owners(
-    txn: &mut Txn,
-    old: &Guardrail,
-    new: &v1::Guardrail,
-    mask: &Mask,
-    violations: &mut Violations,
-) -> Result<Owners, StoreError> {
-    let asked = |field: &'static str, list: &[String]| if mask.has(field) { list.to_vec() } else { Vec::new() };
-    let named = v1::Guardrail {
-        customers: asked("customers", &new.customers),
-        teams: asked("teams", &new.teams),
-        ..v1::Guardrail::default()
-    };
-    let Owners { customers, teams } = owners(txn, &named, violations).await?;
-    let owners = Owners {
-        customers: if mask.has("customers") { customers } else { old.owners.customers.clone() },
-        teams: if mask.has("teams") { teams } else { old.owners.teams.clone() },
-    };
-    if owners.customers.len() + owners.teams.len() > SCOPE_MAX {
-        violations.add("teams", format!("must be at most {SCOPE_MAX}, customers and teams together"));
-    }
-    Ok(owners)
-}
-
-fn put<T: PartialEq>(list: &mut Vec<T>, found: Option<T>, (field, noun): (&str, &str), violations: &mut Violations) {
-    let found = found.ok_or_else(|| format!("is not the id or the name of a {noun}"));
-    list.extend(violations.take(field, found).filter(|found| !list.contains(found)));
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 use tollgate_audit::Fields;
 use tollgate_policy::{
     id::{CredentialId, KeyId, ProviderId, TeamId, UserId},
+    mcp::Access,
     name::Name,
     rbac::{Place, Reach},
     snapshot::AuditMode,
@@ -42,6 +43,7 @@ pub(super) struct Plain {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) audit: AuditMode,
     pub(super) regions: Vec<String>,
+    pub(super) tools: Vec<String>,
 }
 
 /// The fields that name other objects, as they were written.
@@ -69,6 +71,7 @@ impl Plain {
         let tags = wire::tags(&wire.tags, violations);
         let audit = read_audit(wire, violations);
         let regions = wire::patterns("regions", &wire.regions, violations);
+        let tools = read_tools(&wire.tools, violations);
         Some(Self {
             name: name?,
             display_name: display_name?,
@@ -77,6 +80,7 @@ impl Plain {
             tags: tags?,
             audit: audit?,
             regions: regions?,
+            tools: tools?,
         })
     }
 }
@@ -130,6 +134,9 @@ pub(super) async fn merged(
     }
     if let Some(regions) = mask.of("regions", || wire::patterns("regions", &wire.regions, violations)) {
         new.regions = regions;
+    }
+    if let Some(tools) = mask.of("tools", || read_tools(&wire.tools, violations)) {
+        new.tools = tools;
     }
     if mask.has("user") {
         let by = change.by();
@@ -241,6 +248,20 @@ fn ensure_reachable(providers: &[ProviderId], credentials: &[(CredentialId, Prov
     }
 }
 
+// In the one order in which replicas read them.
+fn read_tools(list: &[String], violations: &mut Violations) -> Option<Vec<String>> {
+    let list = wire::patterns("tools", list, violations)?;
+    // What is no pattern only without its `prompt:` or `resource:`.
+    let wrong = list.iter().enumerate().filter(|(_, text)| Access::parse(std::slice::from_ref(text)).is_err());
+    let mut sound = true;
+    for (at, _) in wrong {
+        sound = false;
+        violations.add(format!("tools[{at}]"), "must have a pattern behind 'prompt:' or 'resource:'");
+    }
+    let access = if sound { violations.take("tools", Access::parse(&list)) } else { None };
+    access.map(|access| access.texts())
+}
+
 fn read_audit(wire: &v1::Key, violations: &mut Violations) -> Option<AuditMode> {
     let audit = match v1::KeyAudit::try_from(wire.audit) {
         Ok(v1::KeyAudit::Unspecified | v1::KeyAudit::Required) => Ok(AuditMode::Required),
@@ -278,6 +299,7 @@ pub(super) fn fields_of(key: &Key) -> Fields {
         tags,
         audit,
         regions,
+        tools,
         prefix,
         hash,
         quota,
@@ -297,6 +319,7 @@ pub(super) fn fields_of(key: &Key) -> Fields {
         ("tags", json!(tags)),
         ("audit", json!(audit.word())),
         ("regions", json!(regions)),
+        ("tools", json!(tools)),
         ("prefix", json!(prefix)),
         ("fingerprint", json!(fingerprint)),
     ]);
@@ -319,6 +342,7 @@ pub(super) fn written(key: &Key) -> v1::Key {
         tags,
         audit,
         regions,
+        tools,
         prefix,
         hash: _,
         quota,
@@ -327,7 +351,6 @@ pub(super) fn written(key: &Key) -> v1::Key {
     let (budgets, limits, session_limit) = quotas::written(quota);
     let state = if *revoked { v1::KeyState::Revoked } else { v1::KeyState::Active };
     v1::Key {
-        tools: Vec::new(),
         id: id.to_string(),
         name: name.to_string(),
         display_name: display_name.clone(),
@@ -348,5 +371,6 @@ pub(super) fn written(key: &Key) -> v1::Key {
         session_limit,
         audit: written_audit(*audit).into(),
         regions: regions.clone(),
+        tools: tools.clone(),
     }
 }

@@ -50,6 +50,8 @@ pub(super) async fn constrain(
         ("audit", plain.audit != AuditMode::default()),
         // Where their data may go is not theirs to say.
         ("regions", !wire.regions.is_empty()),
+        // Nor what may act for them.
+        ("tools", !wire.tools.is_empty()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
         violations.add(field, "is not for the owner of a key to set: leave it empty");

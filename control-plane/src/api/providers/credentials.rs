@@ -21,14 +21,14 @@ use crate::{
 /// The most credentials of one provider: a choice among more is a load balancer's.
 const CREDENTIALS_MAX: usize = 32;
 /// The longest literal secret, in bytes: it travels in a header.
-const SECRET_BYTES_MAX: usize = 4 * 1024;
+pub(in crate::api) const SECRET_BYTES_MAX: usize = 4 * 1024;
 /// Before a secret it says that the secret is sent as `authorization: Bearer`.
-const BEARER_PREFIX: &str = "Bearer ";
+pub(in crate::api) const BEARER_PREFIX: &str = "Bearer ";
 const WEIGHT_MAX: i32 = 1_000;
 
 /// What to seal when the change is made, and what to forget.
 #[derive(Debug, Default)]
-pub(super) struct Secrets {
+pub(in crate::api) struct Secrets {
     literal: Vec<(CredentialId, Secret)>,
     replaced: Vec<CredentialId>,
 }
@@ -43,12 +43,23 @@ enum Written {
 // === impl Secrets ===
 
 impl Secrets {
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(in crate::api) const fn is_empty(&self) -> bool {
         self.literal.is_empty() && self.replaced.is_empty()
     }
 
+    /// Has the secret of a credential forgotten, if one is sealed.
+    pub(in crate::api) fn forget(&mut self, id: &CredentialId) {
+        self.replaced.push(id.clone());
+    }
+
+    /// Has a secret sealed in the place of what was there.
+    pub(in crate::api) fn put(&mut self, id: &CredentialId, secret: Secret) {
+        self.forget(id);
+        self.literal.push((id.clone(), secret));
+    }
+
     /// Seals what is new in the transaction of the change.
-    pub(super) async fn store(&self, txn: &mut Txn, keyring: &Keyring) -> Result<(), Failure> {
+    pub(in crate::api) async fn store(&self, txn: &mut Txn, keyring: &Keyring) -> Result<(), Failure> {
         for id in &self.replaced {
             txn.secret_delete(place(id)).await?;
         }
@@ -117,7 +128,7 @@ fn read_one(
         Written::Kept => known.map(|known| (known.reference.clone(), known.fingerprint.clone())).unwrap_or_default(),
         Written::Reference(reference) => {
             if known.is_some_and(|known| known.reference.is_none()) {
-                secrets.replaced.push(id.clone());
+                secrets.forget(&id);
             }
             (Some(reference), String::new())
         }
@@ -125,8 +136,7 @@ fn read_one(
             let fingerprint = minter.fingerprint(secret.expose());
             // The same secret again is no change: a declarative file may be applied any number of times.
             if known.is_none_or(|known| known.fingerprint != fingerprint) {
-                secrets.replaced.push(id.clone());
-                secrets.literal.push((id.clone(), secret));
+                secrets.put(&id, secret);
             }
             (None, fingerprint)
         }
@@ -161,7 +171,8 @@ fn read_secret(text: &str, field: &str, violations: &mut Violations) -> Option<W
     }
 }
 
-fn looks_like_a_reference(text: &str) -> bool {
+/// Whether a text would be a reference, if there were such references.
+pub(in crate::api) fn looks_like_a_reference(text: &str) -> bool {
     text.split_once("://").is_some_and(|(scheme, _)| {
         !scheme.is_empty()
             && scheme.len() <= 16
@@ -170,7 +181,7 @@ fn looks_like_a_reference(text: &str) -> bool {
 }
 
 /// Where a credential's secret is sealed.
-pub(super) fn place(id: &CredentialId) -> Place<'_> {
+pub(in crate::api) fn place(id: &CredentialId) -> Place<'_> {
     Place { purpose: CREDENTIAL, id: id.as_str() }
 }
 

@@ -2,20 +2,24 @@ use std::collections::HashMap;
 
 use prost::Message as _;
 use tollgate_policy::{
-    id::{CredentialId, CustomerId, KeyId, RouteId, TeamId},
+    id::{CredentialId, CustomerId, KeyId, McpServerId, RouteId, TeamId},
+    mcp::{McpAuth, PIN_BYTES, Pin, Pinning, Transport},
+    money::NanoUsd,
     name::Name as ObjectName,
     provider::Auth,
     route::{Balance, Conditions, RouteTarget, Scope, Tier},
     snapshot::{AuditMode, Dialect, Model, Object, ObjectRef},
     token::KeyHash,
 };
-use tollgate_proto::fleet::v1::{KeyItem, Payload, ProviderItem};
+use tollgate_proto::fleet::v1::{KeyItem, McpServerItem, Payload, ProviderItem};
 
 use super::*;
 use crate::{
     publish::encode::{Encoded, encode},
     store::{
+        guardrails::Owners,
         keys::Key,
+        mcp::{McpServer, PinnedServer, Priced, ServerCredential},
         organisation::{Customer, Stamp, Team},
         quotas::Quota,
         routes::Route,
@@ -49,6 +53,7 @@ fn key(number: usize, revoked: bool) -> Key {
         tags: BTreeMap::new(),
         audit: AuditMode::Required,
         regions: vec![],
+        tools: vec![],
         prefix: String::new(),
         hash: KeyHash::new(hash),
         quota: Quota::default(),
@@ -98,6 +103,7 @@ fn changes(revision: i64) -> Changes {
         providers: vec![],
         routes: vec![],
         guardrails: vec![],
+        mcp_servers: vec![],
         models: vec![],
         token_keys: vec![],
         ended_sessions: vec![],
@@ -339,8 +345,102 @@ fn rules_waits_and_regions_are_told_only_where_there_are_some() {
     let plain = body(items::key(&key(1, false)));
     let bound = body(items::key(&Key { regions: regions(), ..key(1, false) }));
     assert_eq!(bound, [&plain[..], &[12 << 3 | 2, 2], b"eu"].concat());
+    let reaching = body(items::key(&Key { tools: vec!["a.*".to_owned()], ..key(1, false) }));
+    assert_eq!(reaching, [&plain[..], &[13 << 3 | 2, 3], b"a.*"].concat());
     let plain = body(items::team(&team()));
     let bound = body(items::team(&Team { regions: regions(), providers: vec![provider.clone()], ..team() }));
     let named = [&[5 << 3 | 2, 35], provider.as_str().as_bytes()].concat();
     assert_eq!(bound, [&plain[..], &named, &[6 << 3 | 2, 2], b"eu"].concat());
+}
+
+fn server() -> McpServer {
+    McpServer {
+        id: McpServerId::from_ulid(&ulid(1)).unwrap(),
+        name: name("github"),
+        disabled: false,
+        url: "https://mcp.example/mcp?x=1".into(),
+        allow_private: false,
+        transport: Transport::StreamableHttp,
+        auth: McpAuth::Nothing,
+        credential: None,
+        owners: Owners::default(),
+        keys: vec![],
+        tools: vec![],
+        prompts: vec![],
+        resources: vec![],
+        prices: vec![],
+        timeout_ms: 60_000,
+        parallel: 0,
+        arguments_bytes: 4 << 20,
+        result_bytes: 4 << 20,
+        truncate: false,
+        record_arguments: false,
+        pinning: Pinning::FirstUse,
+        stamp: STAMP,
+    }
+}
+
+#[test]
+fn a_server_of_tools_is_told_as_replicas_write_it_themselves() {
+    let pin = |tool: &str, first| Pin { tool: tool.into(), hash: [first; PIN_BYTES] };
+    let full = McpServer {
+        disabled: true,
+        allow_private: true,
+        transport: Transport::Sse,
+        auth: McpAuth::Header("x-key".into()),
+        credential: Some(ServerCredential {
+            id: CredentialId::from_ulid(&ulid(2)).unwrap(),
+            reference: Some("env://X".into()),
+            fingerprint: "nobody's business".into(),
+        }),
+        owners: Owners {
+            customers: vec![CustomerId::from_ulid(&ulid(3)).unwrap()],
+            teams: vec![TeamId::from_ulid(&ulid(4)).unwrap()],
+        },
+        keys: vec!["dev-*".into()],
+        tools: vec!["a*".into(), "!delete_*".into()],
+        prompts: vec!["p".into()],
+        resources: vec!["file:*".into()],
+        prices: vec![Priced { tools: "search".into(), call: NanoUsd::new(7) }],
+        timeout_ms: 5,
+        parallel: 3,
+        arguments_bytes: 1,
+        result_bytes: 2,
+        truncate: true,
+        record_arguments: true,
+        pinning: Pinning::Approval,
+        ..server()
+    };
+    for (server, pins) in [(server(), vec![]), (full, vec![pin("a", 1), pin("a", 2), pin("b", 1)])] {
+        let item = items::checked(items::mcp_server(&PinnedServer { server, pins: pins.clone() })).unwrap();
+        let Ok(Object::McpServer(read)) = Object::try_from(&item) else { panic!("{item:?}") };
+        assert_eq!(&*read.pins, pins);
+        assert_eq!(McpServerItem::from(&read).encode_to_vec(), item.body, "byte for byte");
+    }
+    // What is usual is not told.
+    let usual = items::mcp_server(&PinnedServer { server: server(), pins: vec![] }).body;
+    let bare = McpServerItem { name: "github".into(), url: server().url, ..McpServerItem::default() };
+    assert_eq!(usual, bare.encode_to_vec());
+}
+
+#[test]
+fn an_approval_is_a_change_of_its_server_and_a_deleted_one_is_gone() {
+    let signer = Signer::of_seeds([1; 32], [2; 32]);
+    let mut state = begun(0);
+    let before = state.digest();
+    let pinned = |pins: Vec<Pin>| vec![PinnedServer { server: server(), pins }];
+    state.take(&Changes { mcp_servers: pinned(vec![]), ..changes(11) }, false);
+    let pin = Pin { tool: "read".into(), hash: [1; PIN_BYTES] };
+    state.take(&Changes { mcp_servers: pinned(vec![pin]), ..changes(12) }, false);
+    let sent = payload(&state.delta(11, &signer).unwrap());
+    assert_eq!((sent.upserts.len(), sent.upserts[0].kind), (1, i32::from(ItemKind::McpServer)));
+    assert_eq!(McpServerItem::decode(sent.upserts[0].body.clone()).unwrap().pins.len(), 1);
+    state.take(&Changes { tombstones: vec![ObjectRef::McpServer(server().id)], ..changes(13) }, false);
+    assert_eq!(payload(&state.delta(12, &signer).unwrap()).deletes.len(), 1);
+    assert_eq!(state.digest(), before);
+    // Who starts here remembers what changed lately.
+    let mut fresh = begun(0);
+    fresh.take(&Changes { mcp_servers: pinned(vec![]), ..changes(11) }, true);
+    fresh.remember(10, &Changes { mcp_servers: pinned(vec![]), ..changes(11) });
+    assert_eq!(payload(&fresh.delta(10, &signer).unwrap()).upserts.len(), 1);
 }

@@ -112,13 +112,13 @@ prop_compose! {
         name in Just(name), display_name in prose(), revoked in any::<bool>(), expires in option::of(0..4_102_444_800_000_i64),
         models in collection::vec("!?[a-z*]{1,6}", 0..3), tags in collection::btree_map("[a-z0-9./_-]{1,8}", prose(), 0..3),
         user in any::<bool>(), provider in any::<bool>(), credential in any::<bool>(), audit in 0..3,
-        regions in collection::vec("!?[a-z*-]{1,6}", 0..3)
+        regions in collection::vec("!?[a-z*-]{1,6}", 0..3), tools in collection::vec("!?(prompt:|resource:)?[a-zA-Z*._-]{1,6}", 0..3)
     ) -> (v1::Key, bool, bool, bool) {
         let state = if revoked { v1::KeyState::Revoked } else { v1::KeyState::Active };
         let expire_time = expires.map(|ms| crate::literals::to_wire(jiff::Timestamp::from_millisecond(ms).unwrap()));
         let key = v1::Key {
             id: format!("key-{name}"), name, display_name, team: "team-0".into(), state: state.into(), expire_time, models,
-            tags: tags.into_iter().collect(), audit, regions, ..Default::default()
+            tags: tags.into_iter().collect(), audit, regions, tools, ..Default::default()
         };
         (key, user, provider, credential)
     }
@@ -200,6 +200,29 @@ prop_compose! {
     }
 }
 
+// With what is usual said or not, and what a secret leaves of itself: a reference, or nothing.
+prop_compose! {
+    fn mcp_server(at: usize)(
+        flags in any::<(bool, bool, bool, bool, bool, bool)>(), url in "http://[a-z]{1,4}(/[a-zA-Z/]{1,4})?([?][a-z=]{1,4})?",
+        auth in prop_oneof![Just("none"), Just("bearer"), Just("header:x-api-key"), Just("")], reference in "(env://[A-Z]{1,8})?",
+        lists in proptest::array::uniform4(collection::vec("!?[a-z*:./-]{1,6}", 0..3)), prices in collection::vec(("[a-z*_]{1,6}", 0..i64::MAX), 0..3),
+        timeout in option::of(1..=3_600_000_u64), parallel in 0..i32::MAX, sizes in proptest::array::uniform2(0..=33_554_432_i64),
+        words in (prop_oneof![Just(""), Just("streamable_http"), Just("sse")], prop_oneof![Just(""), Just("first_use"), Just("approval"), Just("off")])
+    ) -> v1::McpServer {
+        let (allow_private, customers, teams, truncate, record_arguments, disabled) = flags;
+        let owner = |named: bool, id: &str| named.then(|| id.to_owned()).into_iter().collect();
+        let [keys, tools, prompts, resources] = lists;
+        let price = |(tools, call_nano_usd)| v1::ToolPrice { tools, call_nano_usd };
+        v1::McpServer {
+            id: format!("mcp-server-{at}"), name: format!("s{at}"), disabled, url, allow_private, transport: words.0.into(), auth: auth.into(),
+            reference: if auth == "none" { String::new() } else { reference }, keys, tools, prompts, resources,
+            customers: owner(customers, "customer-0"), teams: owner(teams, "team-0"), prices: prices.into_iter().map(price).collect(),
+            timeout: timeout.map(|millis| prost_types::Duration::try_from(std::time::Duration::from_millis(millis)).unwrap()),
+            parallel, arguments_bytes: sizes[0], result_bytes: sizes[1], truncate, record_arguments, pinning: words.1.into(), ..Default::default()
+        }
+    }
+}
+
 type Access = (Vec<v1::Role>, Vec<v1::ServiceAccount>, Vec<v1::Binding>);
 
 // Each subject gets the role in each scope at most once, as the control plane keeps it.
@@ -261,7 +284,7 @@ prop_compose! {
     )(
         customers in Just(customers), teams in Just(teams), users in Just(users), text in Just(text), disabled in Just(disabled), quotas in Just(quotas),
         self_service in Just(self_service), access in Just(access), reach in Just(reach),
-        keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1)), routes in (route(0), route(1)), guardrails in (guardrail(0), guardrail(1))
+        keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1)), routes in (route(0), route(1)), guardrails in (guardrail(0), guardrail(1)), mcp_servers in (mcp_server(0), mcp_server(1))
     ) -> Lists {
         let [customer, team, user, owner] = quotas;
         let providers = vec![providers.0, providers.1];
@@ -291,7 +314,7 @@ prop_compose! {
                 budgets: user.0.clone(), limits: user.1.clone(), session_limit: user.2, ..Default::default()
             }).collect(),
             models: vec![models.0, models.1],
-            routes: vec![routes.0, routes.1], guardrails: vec![guardrails.0, guardrails.1], providers, keys, roles: access.0, service_accounts: access.1, bindings: access.2,
+            routes: vec![routes.0, routes.1], guardrails: vec![guardrails.0, guardrails.1], mcp_servers: vec![mcp_servers.0, mcp_servers.1], providers, keys, roles: access.0, service_accounts: access.1, bindings: access.2,
         }
     }
 }
