@@ -38,11 +38,13 @@ pub(super) fn enclose<'a>(seal: &'a Signature<'_>) -> Cow<'a, str> {
     }
 }
 
-/// What to write into `redactedContent` for a client to keep.
+/// What to write into `redactedContent` for a client to keep: base64, as which clients and [`read_redacted`] take it. What some vendor sealed
+/// otherwise goes in an envelope.
 pub(super) fn enclose_redacted<'a>(seal: &'a Signature<'_>) -> Cow<'a, str> {
     match enclose(seal) {
         enclosed if enclosed.starts_with(ENVELOPE) => STANDARD.encode(&*enclosed).into(),
-        seal => seal,
+        kept if STANDARD.decode(&*kept).is_ok() => kept,
+        kept => STANDARD.encode([ENVELOPE, seal.dialect.word(), ".", &*kept].concat()).into(),
     }
 }
 
@@ -77,6 +79,20 @@ mod tests {
             assert_eq!(read, Signature::new(Dialect::BedrockConverse, seal));
             assert_eq!((for_provider(&read), read.for_provider(Dialect::Anthropic)), (Some(seal), None));
             assert_eq!(enclose(&read), seal);
+        }
+    }
+
+    #[test]
+    fn what_is_no_base64_is_kept_in_an_envelope_where_the_field_is_binary() {
+        let like_anthropics = format!("EmwK{}", ")".repeat(60));
+        for made in [
+            Signature::new(Dialect::Anthropic, like_anthropics.as_str()),
+            Signature::new(Dialect::BedrockConverse, ")))"),
+            Signature::new(Dialect::Gemini, ")))"),
+        ] {
+            let binary = enclose_redacted(&made).into_owned();
+            assert!(STANDARD.decode(&binary).is_ok(), "{binary}");
+            assert_eq!(read_redacted(Text::from(binary)), made);
         }
     }
 
