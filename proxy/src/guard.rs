@@ -10,6 +10,7 @@ mod sealed;
 mod report;
 mod screen;
 mod filter;
+mod tools;
 
 use std::{
     fmt,
@@ -28,6 +29,7 @@ use self::engine::Engine;
 pub(crate) use self::{
     filter::{Filter, Passed},
     screen::restored,
+    tools::ToolRule,
 };
 pub use self::{
     report::Report,

@@ -64,6 +64,12 @@ impl<'a> Object<'a> {
         self.members.iter().rev().find(|member| &*member.name == name).map(|member| member.value)
     }
 
+    /// Whether it has no member.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// The object with these changes.
     #[must_use]
     pub fn edited(&self, edits: &[Edit<'_>]) -> Vec<u8> {

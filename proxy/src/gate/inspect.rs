@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tollgate_dialect::{Dialect, hub::Block, offered};
 use tollgate_policy::{
     guardrail::{Asker, Direction},
     refusal::{Refusal, RefusalKind},
@@ -16,7 +17,10 @@ use super::{
     parse::{self, Outgoing},
     ticket::Verdict,
 };
-use crate::guard::{Filter, Report, Screened, Watch, restored, screen};
+use crate::{
+    guard::{Filter, Report, Screened, ToolRule, Watch, restored, screen},
+    upstream::speech::Question,
+};
 
 // What every virtual key begins with.
 const KEY_PREFIX: &str = "tg_";
@@ -34,10 +38,11 @@ pub(super) struct Cleared {
 pub(super) struct Guarding {
     watch: Option<Watch>,
     vault: Arc<Vault>,
+    tools: Option<ToolRule>,
 }
 
 /// Looks at what is about to leave.
-pub(super) async fn inspect(granted: Granted) -> Verdict<Cleared> {
+pub(super) async fn inspect(mut granted: Granted) -> Verdict<Cleared> {
     if carries_a_key(&granted.request) {
         return Err(granted.ticket.refuse(Refusal::new(
             RefusalKind::Malformed,
@@ -45,13 +50,19 @@ pub(super) async fn inspect(granted: Granted) -> Verdict<Cleared> {
              \"Authorization: Bearer <key>\" or \"x-api-key: <key>\".",
         )));
     }
+    let tools = tools(&granted);
+    if let Some(tools) = &tools
+        && let Err(error) = withdraw(&mut granted, tools)
+    {
+        return Err(granted.ticket.refuse(Refusal::new(RefusalKind::Malformed, error.to_string())));
+    }
     let (request, response) = (watch(&granted, Direction::Request), watch(&granted, Direction::Response));
     let vault = vault(&granted);
     let Some(watch) = request else {
-        return Ok(Cleared { granted, guarding: Guarding { watch: response, vault: Arc::new(vault) } });
+        return Ok(Cleared { granted, guarding: Guarding { watch: response, vault: Arc::new(vault), tools } });
     };
     let (granted, vault) = look(granted, watch, vault).await?;
-    Ok(Cleared { granted, guarding: Guarding { watch: response, vault: Arc::new(vault) } })
+    Ok(Cleared { granted, guarding: Guarding { watch: response, vault: Arc::new(vault), tools } })
 }
 
 impl Cleared {
@@ -66,22 +77,40 @@ impl Cleared {
 impl Guarding {
     /// With these eyes, and what was put in the place of secrets.
     pub(super) fn new(watch: Option<Watch>, vault: Vault) -> Self {
-        Self { watch, vault: Arc::new(vault) }
+        Self { watch, vault: Arc::new(vault), tools: None }
     }
 
     /// Whether the answer has to be read.
     pub(super) fn is_active(&self) -> bool {
-        self.watch.is_some() || !self.vault.is_empty()
+        self.watch.is_some() || !self.vault.is_empty() || self.tools.is_some()
     }
 
     /// Whether an answer that cannot be read must not pass.
     pub(super) fn is_strict(&self) -> bool {
-        self.watch.is_some()
+        self.watch.is_some() || self.tools.is_some()
     }
 
     /// What looks at a stream.
     pub(super) fn filter(&self) -> Option<Filter> {
-        Filter::new(self.watch.clone(), Arc::clone(&self.vault))
+        Filter::new(self.watch.clone(), Arc::clone(&self.vault), self.tools.clone())
+    }
+
+    /// Looks which tools an answer calls.
+    ///
+    /// # Errors
+    /// Refuses one that calls a tool which the caller may not use, or that cannot be read.
+    pub(super) fn calls(&self, dialect: Dialect, body: &[u8]) -> Result<(), Refusal> {
+        let Some(tools) = &self.tools else { return Ok(()) };
+        let unreadable = || {
+            let sentence = "The model provider answered with something that cannot be read, and this key may not use every tool.";
+            Refusal::new(RefusalKind::UpstreamInvalid, sentence)
+        };
+        let answer = dialect.decode_answer(body).map_err(|_| unreadable())?;
+        let denied = answer.blocks.iter().find_map(|block| match block {
+            Block::ToolUse(call) if !tools.admits(&call.name) => Some(ToolRule::refusal(&call.name)),
+            _ => None,
+        });
+        denied.map_or(Ok(()), Err)
     }
 
     /// Looks at an answer that is whole: what takes its place, if anything does. `nested` are its members whose text is JSON again.
@@ -102,6 +131,26 @@ impl Guarding {
         }
         Ok(restored(changed.as_deref().unwrap_or(body), &self.vault, nested).or(changed))
     }
+}
+
+fn tools(granted: &Granted) -> Option<ToolRule> {
+    let rule = || ToolRule::of(&granted.caller.key().tools, granted.current.snapshot.mcp_servers());
+    (granted.ticket.operation.question() == Some(Question::Answer)).then(rule).flatten()
+}
+
+// Takes the tools out of a request that the caller may not use: the model does not know of them.
+fn withdraw(granted: &mut Granted, tools: &ToolRule) -> Result<(), tollgate_dialect::DecodeError> {
+    let request = &mut granted.request;
+    let Some(left) = offered::without(request.dialect, &request.body, |name| tools.admits(name))? else { return Ok(()) };
+    granted.weight = parse::weigh(&request.call, &left)?;
+    request.body = left.into();
+    // The same body as it came from a cloud's client.
+    if let Some(enclosed) = &mut request.enclosed
+        && let Some(left) = offered::without(request.dialect, &enclosed.body, |name| tools.admits(name))?
+    {
+        enclosed.body = left.into();
+    }
+    Ok(())
 }
 
 fn watch(granted: &Granted, direction: Direction) -> Option<Watch> {

@@ -160,7 +160,8 @@ fn guarded(bytes: Bytes, ticket: &mut Ticket, guarding: &Guarding) -> Result<Byt
         Dialect::OpenAiChat | Dialect::OpenAiResponses => &["arguments"],
         Dialect::Anthropic | Dialect::Gemini | Dialect::BedrockConverse => &[],
     };
-    match guarding.whole(&bytes, nested, &mut ticket.circumstances) {
+    let looked = guarding.calls(ticket.passage.provider, &bytes);
+    match looked.and_then(|()| guarding.whole(&bytes, nested, &mut ticket.circumstances)) {
         Ok(changed) => Ok(changed.map_or(bytes, Bytes::from)),
         Err(refusal) => {
             if ticket.metered.is_none() {

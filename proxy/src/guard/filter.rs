@@ -13,6 +13,7 @@ use tollgate_scan::{Form, Piece, Restorer, Stream, Vault, json::Place};
 use super::{
     report::Report,
     screen::{screen, stand_in},
+    tools::ToolRule,
     watch::{Blocked, Watch},
 };
 
@@ -23,6 +24,7 @@ const CALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub(crate) struct Filter {
     watch: Option<Watch>,
     vault: Arc<Vault>,
+    tools: Option<ToolRule>,
     block: Block,
     index: usize,
     report: Report,
@@ -73,9 +75,9 @@ enum Block {
 
 impl Filter {
     /// A filter for one answer; `None` where nothing is to be done.
-    pub(crate) fn new(watch: Option<Watch>, vault: Arc<Vault>) -> Option<Self> {
-        let is_needed = watch.is_some() || !vault.is_empty();
-        is_needed.then(|| Self { watch, vault, block: Block::None, index: 0, report: Report::default() })
+    pub(crate) fn new(watch: Option<Watch>, vault: Arc<Vault>, tools: Option<ToolRule>) -> Option<Self> {
+        let is_needed = watch.is_some() || !vault.is_empty() || tools.is_some();
+        is_needed.then(|| Self { watch, vault, tools, block: Block::None, index: 0, report: Report::default() })
     }
 
     /// What was found so far.
@@ -110,6 +112,12 @@ impl Filter {
     }
 
     fn begin(&mut self, begin: &Begin<'_>, sink: &mut dyn FnMut(&Event<'_>)) -> Passed {
+        // Of a call that is not admitted not even the beginning goes on.
+        if let (Begin::ToolUse { name, .. }, Some(tools)) = (begin, &self.tools)
+            && !tools.admits(name)
+        {
+            return Passed::Blocked(Blocked::call(ToolRule::refusal(name)), false);
+        }
         self.block = match begin {
             Begin::Text => Block::Text { stages: self.stages(), restorer: Restorer::new(Form::Text), tail: Vec::new() },
             Begin::Thinking => Block::Thinking { stages: self.stages(), tail: Vec::new() },

@@ -82,7 +82,7 @@ fn wherever_a_stream_is_cut_nothing_of_a_secret_passes() {
     let (block, redact) = (guards(vec![secrets(Action::Block)]), guards(vec![secrets(Action::Redact)]));
     let text = format!("é before {SECRET} behind ü");
     let json = format!("{{\"a\":\"before {SECRET} behind\"}}");
-    let filter = |guards| Filter::new(Some(watch(guards, &keys, Direction::Response)), Arc::new(vault(&keys))).unwrap();
+    let filter = |guards| Filter::new(Some(watch(guards, &keys, Direction::Response)), Arc::new(vault(&keys)), None).unwrap();
     let bounds = |text: &str| (0..=text.len()).filter(|at| text.is_char_boundary(*at)).collect::<Vec<_>>();
     for cut in bounds(&text) {
         let (one, two) = text.split_at(cut);
@@ -110,7 +110,7 @@ fn a_secret_that_is_longer_than_a_match_is_replaced_to_its_end() {
     let own = Expression { id: "own".into(), regex: "begin[a-z]+".into() };
     let guardrail = guardrail("own", RuleSource::Expressions([own].into()), Action::Redact);
     let (guards, keys) = (guards(vec![guardrail]), keys());
-    let mut filter = Filter::new(Some(watch(&guards, &keys, Direction::Response)), Arc::new(vault(&keys))).unwrap();
+    let mut filter = Filter::new(Some(watch(&guards, &keys, Direction::Response)), Arc::new(vault(&keys)), None).unwrap();
     let pieces: Vec<String> =
         ["a begin"].iter().map(|it| (*it).to_owned()).chain((0..900).map(|_| "secretword".to_owned())).collect();
     let pieces: Vec<&str> = pieces.iter().map(String::as_str).chain([" b"]).collect();
@@ -127,12 +127,12 @@ fn placeholders_are_taken_back_wherever_a_stream_is_cut() {
     let vault = Arc::new(vault);
     let text = format!("é {token} ü");
     for cut in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
-        let mut filter = Filter::new(None, Arc::clone(&vault)).unwrap();
+        let mut filter = Filter::new(None, Arc::clone(&vault), None).unwrap();
         let (one, two) = text.split_at(cut);
         assert_eq!(passed(&mut filter, Begin::Text, &[one, two]).0, "é line \"1\"\nü ü", "{cut}");
         assert_eq!(passed(&mut filter, tool(), &[one, two]).0, "é line \\\"1\\\"\\nü ü", "{cut}");
     }
-    assert!(Filter::new(None, Arc::new(self::vault(&keys))).is_none(), "there is nothing to do");
+    assert!(Filter::new(None, Arc::new(self::vault(&keys)), None).is_none(), "there is nothing to do");
     let nested = format!(r#"{{"arguments":"{{\"a\":\"{token}\"}}","other":"{token}"}}"#);
     let back = String::from_utf8(restored(nested.as_bytes(), &vault, &["arguments"]).unwrap()).unwrap();
     assert_eq!(back, r#"{"arguments":"{\"a\":\"line \\\"1\\\"\\nü\"}","other":"line \"1\"\nü"}"#);

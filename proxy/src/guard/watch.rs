@@ -39,6 +39,8 @@ pub struct Blocked {
     fingerprint: Option<Fingerprint>,
     direction: Direction,
     place: String,
+    // Another refusal than that of a guardrail.
+    refusal: Option<Refusal>,
 }
 
 // === impl Watch ===
@@ -113,7 +115,8 @@ impl Watch {
             None => "a text that takes too much work to be looked at".to_owned(),
         };
         let guardrail = Arc::clone(&guardrail.name);
-        Some(Blocked { guardrail, what, fingerprint: None, direction: self.direction, place: String::new() })
+        let (direction, place) = (self.direction, String::new());
+        Some(Blocked { guardrail, what, fingerprint: None, direction, place, refusal: None })
     }
 }
 
@@ -156,17 +159,30 @@ impl Blocked {
         let Decided { guardrail, rule, what, .. } = decided;
         let what = if what.is_empty() { format!("what the rule {rule} finds") } else { format!("{what} ({rule})") };
         let fingerprint = Some(finding.fingerprint);
-        Self { guardrail: Arc::clone(guardrail), what, fingerprint, direction, place: place.path }
+        let guardrail = Arc::clone(guardrail);
+        Self { guardrail, what, fingerprint, direction, place: place.path, refusal: None }
+    }
+
+    /// A call of a tool that the caller may not use.
+    pub(super) fn call(refusal: Refusal) -> Self {
+        let (guardrail, what, place) = (Arc::default(), String::new(), String::new());
+        Self { guardrail, what, fingerprint: None, direction: Direction::Response, place, refusal: Some(refusal) }
     }
 
     /// What the client is told: which rule, where, and how to go on; never the value.
     pub(crate) fn refusal(&self) -> Refusal {
+        if let Some(refusal) = &self.refusal {
+            return refusal.clone();
+        }
         Refusal::new(RefusalKind::Guardrail, self.sentence())
     }
 
     /// The sentence of [`Self::refusal`].
     pub(crate) fn sentence(&self) -> String {
-        let Self { guardrail, what, fingerprint, direction, place } = self;
+        if let Some(refusal) = &self.refusal {
+            return refusal.public().to_owned();
+        }
+        let Self { guardrail, what, fingerprint, direction, place, refusal: _ } = self;
         let place = if place.is_empty() { String::new() } else { format!(" in {place}") };
         let known =
             fingerprint.map(|it| format!(" If it is no secret, your platform team can allow its fingerprint {it}."));

@@ -15,6 +15,7 @@ use crate::mcp::Keeper;
 mod calls;
 mod fake;
 mod sessions;
+mod traffic;
 
 const ACCEPT: (&str, &str) = ("accept", "application/json, text/event-stream");
 const JSON_BODY: (&str, &str) = ("content-type", "application/json");

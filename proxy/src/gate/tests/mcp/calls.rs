@@ -59,7 +59,9 @@ async fn a_denied_tool_is_neither_listed_nor_called() {
             assert!(!list.to_string().contains("delete_all") && list.to_string().contains(&format!("{prefix}echo")), "{list}");
             for name in ["delete_all", "Delete_All", "nothing", "delete_all\u{200b}"] {
                 let said = ask("tools/call", json!({"name": format!("{prefix}{name}"), "arguments": {}})).await;
-                assert_eq!(said["error"]["code"], -32_602, "{path} {name} {said}");
+                // No header can bear what cannot be seen.
+                let code = if is_alone && !name.is_ascii() { -32_020 } else { -32_602 };
+                assert_eq!(said["error"]["code"], code, "{path} {name} {said}");
             }
         }
     }
