@@ -193,6 +193,24 @@ mod tests {
         }
     }
 
+    // Its value would be taken for both.
+    #[test]
+    fn no_command_takes_an_option_that_every_command_has() {
+        fn check(command: &clap::Command, taken: &[String], path: &str) {
+            for argument in command.get_arguments().filter(|argument| !argument.is_global_set()) {
+                assert!(!taken.contains(&argument.get_id().to_string()), "{path} {}", argument.get_id());
+            }
+            for subcommand in command.get_subcommands() {
+                check(subcommand, taken, &format!("{path} {}", subcommand.get_name()));
+            }
+        }
+        let command = Cli::command();
+        let globals = command.get_arguments().filter(|argument| argument.is_global_set());
+        let taken: Vec<_> = globals.map(|argument| argument.get_id().to_string()).collect();
+        assert!(taken.contains(&"server".to_owned()), "{taken:?}");
+        check(&command, &taken, "tollgate");
+    }
+
     #[test]
     fn json_is_recognised_before_parsing() {
         let asks = |line: &str| asks_for_json(&line.split(' ').map(OsString::from).collect::<Vec<_>>());

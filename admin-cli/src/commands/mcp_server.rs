@@ -162,9 +162,10 @@ impl McpServerCommand {
                 return context.format.list(&views(context, found).await);
             }
             Self::Update(update) => {
-                update.check()?;
-                let id = get(context, update.named().to_owned()).await?.id;
-                client.update_mcp_server(update.request(id)?).await?.into_inner()
+                let (named, wanted, update_mask) = update.change()?;
+                let wanted = v1::McpServer { id: get(context, named).await?.id, ..wanted };
+                let request = v1::UpdateMcpServerRequest { mcp_server: Some(wanted), update_mask: Some(update_mask) };
+                client.update_mcp_server(request).await?.into_inner()
             }
             Self::Delete(Deletion { name, etag }) => {
                 let request = v1::DeleteMcpServerRequest { mcp_server: name.clone(), etag: etag.unwrap_or_default() };

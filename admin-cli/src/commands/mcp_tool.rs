@@ -21,7 +21,7 @@ use view::ToolView;
 #[derive(Debug, Subcommand)]
 pub(crate) enum McpToolCommand {
     /// List tools, by server and name
-    #[command(after_help = "Example: tollgate mcp-tool list --server github --state pending")]
+    #[command(after_help = "Example: tollgate mcp-tool list --mcp-server github --state pending")]
     List(List),
     /// Show one tool, with its definition or how that differs from the approved one
     #[command(after_help = "Example: tollgate mcp-tool get github.create_issue\n\
@@ -42,8 +42,8 @@ pub(crate) enum McpToolCommand {
 #[derive(Args, Debug)]
 pub(crate) struct List {
     /// Only tools of this server, by id or name
-    #[arg(long, value_parser = reference)]
-    server: Option<String>,
+    #[arg(long, value_name = "SERVER", value_parser = reference)]
+    mcp_server: Option<String>,
     /// Only tools in this state
     #[arg(long)]
     state: Option<State>,
@@ -80,7 +80,7 @@ pub(crate) enum State {
 impl McpToolCommand {
     pub(crate) async fn run(self, context: &Context, surroundings: &mut Surroundings<'_>) -> Result<Answer, Failure> {
         match self {
-            Self::List(List { server, state, listing }) => list(context, server, state, listing).await,
+            Self::List(List { mcp_server, state, listing }) => list(context, mcp_server, state, listing).await,
             Self::Get(which) => {
                 let tool = get(context, which.parts()?).await?;
                 let answer = context.format.item(&tool)?;

@@ -215,15 +215,15 @@ async fn a_tool_is_listed_looked_at_and_blocked() {
     let id = tollgate(&fake, &["mcp-server", "get", "github", "-o", "json"], "").await.json()["id"].clone();
     for (line, expect) in [
         (&["mcp-tool", "list"][..], &["create_issue", "issues.list", "search", "read"][..]),
-        (&["mcp-tool", "list", "--server", id.as_str().unwrap()], &["create_issue", "issues.list", "search"]),
-        (&["mcp-tool", "list", "--server", "github", "--state", "pending"], &["create_issue", "issues.list"]),
+        (&["mcp-tool", "list", "--mcp-server", id.as_str().unwrap()], &["create_issue", "issues.list", "search"]),
+        (&["mcp-tool", "list", "--mcp-server", "github", "--state", "pending"], &["create_issue", "issues.list"]),
         (&["mcp-server", "tools", "other"], &["read"]),
     ] {
         assert_eq!(names(tollgate(&fake, &[line, &["-o", "json"]].concat(), "").await.json()), expect, "{line:?}");
     }
     let table = tollgate(&fake, &["mcp-server", "tools", "github"], "").await.stdout;
     assert!(table.contains("changed") && table.contains("hidden characters in description"), "{table}");
-    assert_eq!(tollgate(&fake, &["mcp-tool", "list", "--server", "nobody"], "").await.code, 1);
+    assert_eq!(tollgate(&fake, &["mcp-tool", "list", "--mcp-server", "nobody"], "").await.code, 1);
     let shown = tollgate(&fake, &["mcp-tool", "get", "github.create_issue"], "").await.stdout;
     assert!(shown.contains("definition:\n  {") && shown.contains("Reads\\u{202e} it"), "{shown}");
     let shown = tollgate(&fake, &["mcp-tool", "get", "github", "search"], "").await.stdout;

@@ -1,6 +1,7 @@
 //! A change of a server of tools.
 
 use clap::{Args, ValueEnum};
+use prost_types::FieldMask;
 use tollgate_proto::admin::v1;
 
 use super::Rest;
@@ -64,13 +65,18 @@ enum Clearable {
 }
 
 impl Update {
-    /// Which server.
-    pub(super) fn named(&self) -> &str {
-        &self.mcp_server
+    /// Which server, its new values, and the fields that change.
+    ///
+    /// # Errors
+    /// What can be refused without asking anybody.
+    pub(super) fn change(self) -> Result<(String, v1::McpServer, FieldMask), Failure> {
+        self.check()?;
+        let mut changed = Changed::default();
+        let (named, wanted) = self.wanted(&mut changed);
+        Ok((named, wanted, changed.mask()?))
     }
 
-    /// Refuses what can be refused without asking anybody.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    fn check(&self) -> Result<(), Failure> {
         let rest = &self.rest;
         let set = [
             (Clearable::Auth, rest.bearer.is_some() || rest.header.is_some()),
@@ -91,8 +97,9 @@ impl Update {
         Ok(())
     }
 
-    pub(super) fn request(self, id: String) -> Result<v1::UpdateMcpServerRequest, Failure> {
-        let Self { mcp_server: _, name, url, allow_private, truncate, record_arguments, rest, clear, switch } = self;
+    fn wanted(self, changed: &mut Changed) -> (String, v1::McpServer) {
+        let Self { mcp_server: named, name, url, allow_private, truncate, record_arguments, rest, clear, switch } =
+            self;
         let cleared = |field| clear.contains(&field);
         let (auth, secret) = match rest.auth() {
             Some((auth, secret)) => (Some(auth), Some(secret)),
@@ -120,9 +127,7 @@ impl Update {
         // In the mask and unset, or nothing, means: as is usual.
         let size = |value: Option<i64>, field| value.or(cleared(field).then_some(0));
         let timeout = (timeout.is_some() || cleared(Clearable::Timeout)).then_some(timeout);
-        let mut changed = Changed::default();
         let wanted = v1::McpServer {
-            id,
             name: changed.field("name", name),
             disabled: changed.field("disabled", switch.disabled()),
             url: changed.field("url", url),
@@ -146,7 +151,7 @@ impl Update {
             pinning: changed.field("pinning", pinning),
             ..v1::McpServer::default()
         };
-        Ok(v1::UpdateMcpServerRequest { mcp_server: Some(wanted), update_mask: Some(changed.mask()?) })
+        (named, wanted)
     }
 }
 
@@ -165,9 +170,9 @@ mod tests {
         let Command::McpServer(McpServerCommand::Update(update)) = Cli::try_parse_from(line).unwrap().command else {
             panic!()
         };
-        update.check()?;
-        let request = update.request("mcp-server-1".into())?;
-        Ok((request.mcp_server.unwrap(), request.update_mask.unwrap().paths))
+        let (named, wanted, mask) = update.change()?;
+        assert_eq!(named, "s");
+        Ok((wanted, mask.paths))
     }
 
     #[test]

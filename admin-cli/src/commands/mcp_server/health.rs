@@ -106,7 +106,7 @@ impl Trial {
         }
         if *pending > 0 {
             advice.push(format!(
-                "{pending} of its tools wait for an approval: `tollgate mcp-tool list --server {name} --state pending`"
+                "{pending} of its tools wait for an approval: `tollgate mcp-tool list --mcp-server {name} --state pending`"
             ));
         }
         advice

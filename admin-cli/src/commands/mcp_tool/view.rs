@@ -68,7 +68,7 @@ impl ToolView {
     }
 
     /// What a person looks at before approving: what looks suspicious, and how the definition differs from the approved one, or all of it
-    /// where none was approved.
+    /// where there is none to compare with.
     pub(super) fn shown(&self) -> String {
         let mut shown = String::new();
         let mut part = |title: &str, lines: &[String]| {
@@ -82,7 +82,7 @@ impl ToolView {
             }
         };
         part("flags", &self.flags);
-        if self.approved_hash.is_empty() {
+        if self.difference.is_empty() {
             part("definition", &lines(&self.definition));
         } else {
             part("difference", &self.difference);

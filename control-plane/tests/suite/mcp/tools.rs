@@ -481,7 +481,7 @@ async fn a_server_cannot_fill_the_database_with_versions(place: Place) {
     let known = txn.mcp_tools_known(&id).await.unwrap().remove("read").unwrap();
     txn.end().await.unwrap();
     assert_eq!(known.definitions.len(), 9, "eight, and the one that is approved");
-    assert_eq!(known.approved, [first.hash.clone()]);
+    assert_eq!(known.approved, [first.hash.as_str()]);
     let changed = tool(&world, "a", "read").await.unwrap();
     assert!(changed.difference.iter().any(|line| line.contains("Version 19.")), "{:?}", changed.difference);
     assert_eq!(changed.approved_hash, first.hash);

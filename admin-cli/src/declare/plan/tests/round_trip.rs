@@ -284,7 +284,7 @@ prop_compose! {
     )(
         customers in Just(customers), teams in Just(teams), users in Just(users), text in Just(text), disabled in Just(disabled), quotas in Just(quotas),
         self_service in Just(self_service), access in Just(access), reach in Just(reach),
-        keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1)), routes in (route(0), route(1)), guardrails in (guardrail(0), guardrail(1)), mcp_servers in (mcp_server(0), mcp_server(1))
+        keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1)), routes in (route(0), route(1)), guardrails in (guardrail(0), guardrail(1)), mcp_servers in (mcp_server(0).boxed(), mcp_server(1).boxed())
     ) -> Lists {
         let [customer, team, user, owner] = quotas;
         let providers = vec![providers.0, providers.1];
