@@ -9,6 +9,7 @@ mod promises {
     mod passage;
     mod dialects;
     mod routing;
+    mod mcp;
     mod refusals;
     mod faults;
     mod ledger;

@@ -19,6 +19,7 @@ use crate::{
     gate::{self, Gate, Lingerer, SessionBook, Settler},
     health::Health,
     listen::{self, Listener, TlsError},
+    mcp::{Keeper, Observer, Servers},
     membership::{self, Link, MembershipError},
     metrics::Metrics,
     rates::{Courier, InvalidRedis, Rates},
@@ -26,7 +27,6 @@ use crate::{
     spool::{self, Durability, Spool, SpoolError},
     status::{Status, Watched},
     sync::{self, Sync},
-    mcp::{Keeper, Observer, Servers},
     upstream::{self, Upstream},
     witness::{self, Watch, Witness},
 };

@@ -223,9 +223,16 @@ mod tests {
              join_token = \"env://NOT_SET\"\nlog_format = \"xml\"\ntrace_ratio = 2.0\nmcp_origins = \"inspector.example\"\n",
         )
         .unwrap_err();
-        for name in
-            ["listen", "spool_durability", "listen_adress", "tls_cert", "join_token", "log_format", "trace_ratio", "mcp_origins"]
-        {
+        for name in [
+            "listen",
+            "spool_durability",
+            "listen_adress",
+            "tls_cert",
+            "join_token",
+            "log_format",
+            "trace_ratio",
+            "mcp_origins",
+        ] {
             assert!(problems.iter().any(|problem| problem == name), "{name} is not in {problems:?}");
         }
         assert_eq!(problems.len(), 8, "{problems:?}");

@@ -1,10 +1,11 @@
 //! Servers of tools, as this replica knows them: what each offers, and how it is spoken to.
 //!
-//! Reading order: [`wire`], one message and what comes back; [`catalogue`], what a server offers; [`servers`], all of them; [`keeper`], who asks them
+//! Reading order: [`wire`], one message and what comes back, `sse` for servers of the oldest transport; [`catalogue`], what a server offers; [`servers`], all of them; [`keeper`], who asks them
 //! again and again, off the way of requests, and `observer`, who tells the control plane; [`session`], what a client's session carries from replica to replica. The way of a client's message is
 //! [`gate::mcp`](crate::gate).
 
 pub(crate) mod wire;
+mod sse;
 pub(crate) mod catalogue;
 pub(crate) mod servers;
 pub(crate) mod keeper;

@@ -191,7 +191,9 @@ pub(crate) const fn rpc_code(kind: RefusalKind) -> i64 {
         | RefusalKind::RateLimited
         | RefusalKind::ParallelLimited
         | RefusalKind::SessionLimited => code::LIMITED,
-        RefusalKind::UpstreamUnavailable | RefusalKind::UpstreamTimeout | RefusalKind::UpstreamInvalid => code::UPSTREAM,
+        RefusalKind::UpstreamUnavailable | RefusalKind::UpstreamTimeout | RefusalKind::UpstreamInvalid => {
+            code::UPSTREAM
+        }
         RefusalKind::Timeout | RefusalKind::NotReady | RefusalKind::Backlog => code::INTERNAL_ERROR,
         RefusalKind::Unauthenticated
         | RefusalKind::KeyRevoked
@@ -207,12 +209,7 @@ pub(crate) const fn rpc_code(kind: RefusalKind) -> i64 {
 
 /// The answer to a refused request, in the dialect that the client speaks: a status, headers and a JSON body, never a stream.
 #[must_use]
-pub(crate) fn answer(
-    shape: impl Into<Shape>,
-    refusal: &Refusal,
-    detail: Detail,
-    request_id: &str,
-) -> Response<Bytes> {
+pub(crate) fn answer(shape: impl Into<Shape>, refusal: &Refusal, detail: Detail, request_id: &str) -> Response<Bytes> {
     let (kind, shape) = (refusal.kind(), shape.into());
     let body = match shape {
         Shape::Of(dialect) => dialect.encode_error(class(kind), refusal.public(), request_id),

@@ -206,11 +206,17 @@ impl McpServer {
         priced.map_or(NanoUsd::ZERO, |price| price.call)
     }
 
-    /// The name under which budgets, limits, records and metrics have a tool, where they have a model otherwise.
+    /// The name under which budgets, limits, records and metrics have one of its tools.
     #[must_use]
     pub fn billed_as(&self, tool: &str) -> Arc<str> {
-        ["mcp:", &*self.name, ".", tool].concat().into()
+        billed_as(&self.name, tool)
     }
+}
+
+/// The name under which budgets, limits, records and metrics have a tool, where they have a model otherwise.
+#[must_use]
+pub fn billed_as(server: &str, tool: &str) -> Arc<str> {
+    ["mcp:", server, ".", tool].concat().into()
 }
 
 /// Whether a text is a server's name.

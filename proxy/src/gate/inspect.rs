@@ -101,13 +101,15 @@ impl Guarding {
     /// Refuses one that calls a tool which the caller may not use, or that cannot be read.
     pub(super) fn calls(&self, dialect: Dialect, body: &[u8]) -> Result<(), Refusal> {
         let Some(tools) = &self.tools else { return Ok(()) };
-        let unreadable = || {
-            let sentence = "The model provider answered with something that cannot be read, and this key may not use every tool.";
-            Refusal::new(RefusalKind::UpstreamInvalid, sentence)
-        };
-        let answer = dialect.decode_answer(body).map_err(|_| unreadable())?;
+        let answer = dialect.decode_answer(body).map_err(|_| ToolRule::unreadable())?;
         let denied = answer.blocks.iter().find_map(|block| match block {
             Block::ToolUse(call) if !tools.admits(&call.name) => Some(ToolRule::refusal(&call.name)),
+            // What a provider runs by itself.
+            Block::Other { kind, json } if kind.contains("tool_use") => {
+                let value: serde_json::Value = serde_json::from_str(json.get()).unwrap_or_default();
+                let name = value.get("name").and_then(serde_json::Value::as_str).unwrap_or_default();
+                (!tools.admits(name)).then(|| ToolRule::refusal(name))
+            }
             _ => None,
         });
         denied.map_or(Ok(()), Err)
@@ -141,7 +143,9 @@ fn tools(granted: &Granted) -> Option<ToolRule> {
 // Takes the tools out of a request that the caller may not use: the model does not know of them.
 fn withdraw(granted: &mut Granted, tools: &ToolRule) -> Result<(), tollgate_dialect::DecodeError> {
     let request = &mut granted.request;
-    let Some(left) = offered::without(request.dialect, &request.body, |name| tools.admits(name))? else { return Ok(()) };
+    let Some(left) = offered::without(request.dialect, &request.body, |name| tools.admits(name))? else {
+        return Ok(());
+    };
     granted.weight = parse::weigh(&request.call, &left)?;
     request.body = left.into();
     // The same body as it came from a cloud's client.

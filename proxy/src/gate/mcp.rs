@@ -422,7 +422,9 @@ fn named(current: &Current, name: &str) -> Result<Arc<McpServer>, Refusal> {
 fn absent(name: &str) -> Refusal {
     Refusal::new(
         RefusalKind::UnknownRoute,
-        format!("There is no MCP server \"{name}\" for this Tollgate key. `/mcp` has all that it may use; ask your platform team for others."),
+        format!(
+            "There is no MCP server \"{name}\" for this Tollgate key. `/mcp` has all that it may use; ask your platform team for others."
+        ),
     )
 }
 

@@ -60,7 +60,8 @@ pub(super) struct Message {
 /// Receives a request.
 pub(super) fn receive(gate: &Gate, mut ticket: Box<Ticket>, request: Request<Incoming>) -> Verdict<Received> {
     let (head, body) = request.into_parts();
-    let mut message = Message { method: head.method.clone(), headers: head.headers, uri: head.uri, body, call: Call::default() };
+    let mut message =
+        Message { method: head.method.clone(), headers: head.headers, uri: head.uri, body, call: Call::default() };
     // The credential leaves the headers before anything is done that could print them.
     let lifted = credential::lift(&mut message.headers);
     if let Some(agent) = message.headers.get(USER_AGENT) {

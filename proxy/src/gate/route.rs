@@ -315,10 +315,7 @@ mod tests {
             ("/v1beta/models/:generateContent", None),
             ("/v1beta/models/a/b:generateContent", None),
             ("/v1beta/models/g:predict", None),
-            (
-                "/mcp/github",
-                Some(Call { operation: Operation::Mcp, model: Some("github".into()), stream: None }),
-            ),
+            ("/mcp/github", Some(Call { operation: Operation::Mcp, model: Some("github".into()), stream: None })),
             ("/model/m/apply", None),
             ("/model/%20/converse", None),
         ] {

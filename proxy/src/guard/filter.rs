@@ -87,7 +87,9 @@ impl Filter {
 
     /// Why something does not go on that cannot be read; `None`: it may.
     pub(crate) fn unread(&self) -> Option<Blocked> {
-        self.watch.as_ref().and_then(Watch::too_long)
+        // It could be a call.
+        let calls = || self.tools.as_ref().map(|_| Blocked::call(ToolRule::unreadable()));
+        self.watch.as_ref().and_then(Watch::too_long).or_else(calls)
     }
 
     /// Takes an event, and hands out what goes on.
@@ -113,10 +115,15 @@ impl Filter {
 
     fn begin(&mut self, begin: &Begin<'_>, sink: &mut dyn FnMut(&Event<'_>)) -> Passed {
         // Of a call that is not admitted not even the beginning goes on.
-        if let (Begin::ToolUse { name, .. }, Some(tools)) = (begin, &self.tools)
-            && !tools.admits(name)
-        {
-            return Passed::Blocked(Blocked::call(ToolRule::refusal(name)), false);
+        if let Some(tools) = &self.tools {
+            let name = match begin {
+                Begin::ToolUse { name, .. } => Some(name.to_string()),
+                Begin::Other { kind, json } if kind.contains("tool_use") => Some(name_of(json)),
+                _ => None,
+            };
+            if let Some(name) = name.filter(|name| !tools.admits(name)) {
+                return Passed::Blocked(Blocked::call(ToolRule::refusal(&name)), false);
+            }
         }
         self.block = match begin {
             Begin::Text => Block::Text { stages: self.stages(), restorer: Restorer::new(Form::Text), tail: Vec::new() },
@@ -187,7 +194,7 @@ impl Filter {
 
     // A call is too long to be held: the answer ends, or where nothing would be done about it, the call goes on unseen.
     fn release(&mut self, sink: &mut dyn FnMut(&Event<'_>)) -> Passed {
-        if let Some(blocked) = self.unread() {
+        if let Some(blocked) = self.watch.as_ref().and_then(Watch::too_long) {
             return Passed::Blocked(blocked, false);
         }
         let mut restorer = Restorer::new(Form::JsonString);
@@ -365,4 +372,11 @@ fn say<'a>(bytes: Vec<u8>, delta: fn(Text<'a>) -> Delta<'a>, sink: &mut dyn FnMu
     if !bytes.is_empty() {
         sink(&Event::Delta(delta(Text::from(String::from_utf8_lossy(&bytes).into_owned()))));
     }
+}
+
+// The name of a call that came as something else: within the event or the block that it is.
+fn name_of(json: &Json<'_>) -> String {
+    let value: serde_json::Value = serde_json::from_str(json.get()).unwrap_or_default();
+    let block = value.get("content_block").unwrap_or(&value);
+    block.get("name").and_then(serde_json::Value::as_str).unwrap_or_default().to_owned()
 }

@@ -82,7 +82,8 @@ fn wherever_a_stream_is_cut_nothing_of_a_secret_passes() {
     let (block, redact) = (guards(vec![secrets(Action::Block)]), guards(vec![secrets(Action::Redact)]));
     let text = format!("é before {SECRET} behind ü");
     let json = format!("{{\"a\":\"before {SECRET} behind\"}}");
-    let filter = |guards| Filter::new(Some(watch(guards, &keys, Direction::Response)), Arc::new(vault(&keys)), None).unwrap();
+    let filter =
+        |guards| Filter::new(Some(watch(guards, &keys, Direction::Response)), Arc::new(vault(&keys)), None).unwrap();
     let bounds = |text: &str| (0..=text.len()).filter(|at| text.is_char_boundary(*at)).collect::<Vec<_>>();
     for cut in bounds(&text) {
         let (one, two) = text.split_at(cut);
@@ -110,7 +111,8 @@ fn a_secret_that_is_longer_than_a_match_is_replaced_to_its_end() {
     let own = Expression { id: "own".into(), regex: "begin[a-z]+".into() };
     let guardrail = guardrail("own", RuleSource::Expressions([own].into()), Action::Redact);
     let (guards, keys) = (guards(vec![guardrail]), keys());
-    let mut filter = Filter::new(Some(watch(&guards, &keys, Direction::Response)), Arc::new(vault(&keys)), None).unwrap();
+    let mut filter =
+        Filter::new(Some(watch(&guards, &keys, Direction::Response)), Arc::new(vault(&keys)), None).unwrap();
     let pieces: Vec<String> =
         ["a begin"].iter().map(|it| (*it).to_owned()).chain((0..900).map(|_| "secretword".to_owned())).collect();
     let pieces: Vec<&str> = pieces.iter().map(String::as_str).chain([" b"]).collect();

@@ -32,6 +32,13 @@ impl ToolRule {
         }
     }
 
+    /// Why an answer does not go on of which nobody can say what it calls.
+    pub(crate) fn unreadable() -> Refusal {
+        let sentence =
+            "The model provider answered with something that cannot be read, and this key may not use every tool.";
+        Refusal::new(RefusalKind::UpstreamInvalid, sentence)
+    }
+
     /// Why an answer does not go on that calls one which is not.
     pub(crate) fn refusal(name: &str) -> Refusal {
         let name = tollgate_mcp::character::shown(name, 120);

@@ -167,11 +167,8 @@ pub(crate) async fn ask(
     method: &str,
     params: Option<Json<'static>>,
 ) -> Result<Bytes, Unreached> {
-    let params = if link.revision.is_stateless() {
-        Some(with_meta(params, ClientCapabilities::default()))
-    } else {
-        params
-    };
+    let params =
+        if link.revision.is_stateless() { Some(with_meta(params, ClientCapabilities::default())) } else { params };
     question(line, link, method, params).await.map(|(message, _)| message)
 }
 
@@ -196,11 +193,7 @@ pub(crate) fn with_meta(params: Option<Json<'static>>, client: ClientCapabilitie
     let read = |json: &Json<'static>| serde_json::from_str::<Box<serde_json::value::RawValue>>(json.as_str()).ok();
     let raw = read(&params);
     let members = Params::from(raw.as_deref().and_then(Members::read));
-    let (revision, us, client) = (
-        Json::text(Revision::LATEST.word()),
-        US.json(),
-        client.json(Revision::LATEST),
-    );
+    let (revision, us, client) = (Json::text(Revision::LATEST.word()), US.json(), client.json(Revision::LATEST));
     members.with_meta(&[
         Edit::Set(meta::PROTOCOL_VERSION, revision),
         Edit::Set(meta::CLIENT_INFO, us),
@@ -227,7 +220,12 @@ async fn discover(line: Line<'_>) -> Result<Option<Told>, Unreached> {
             let result = Members::read(response.result).unwrap_or_default();
             let supported = result.list("supportedVersions").unwrap_or_default();
             let speaks = supported.iter().any(|raw| raw.get().trim_matches('"') == Revision::LATEST.word());
-            Ok(speaks.then(|| Told::of(&result, &result.object("_meta").and_then(|meta| meta.object(meta::SERVER_INFO)).unwrap_or_default())))
+            Ok(speaks.then(|| {
+                Told::of(
+                    &result,
+                    &result.object("_meta").and_then(|meta| meta.object(meta::SERVER_INFO)).unwrap_or_default(),
+                )
+            }))
         }
         Ok(Message::Failure(failure)) if failure.code == code::UNSUPPORTED_PROTOCOL_VERSION => Ok(None),
         _ => Ok(None),
@@ -293,9 +291,8 @@ async fn question(
 ) -> Result<(Bytes, Option<Arc<str>>), Unreached> {
     // A session with a server is used by many: ids are texts that no client's are like.
     let id = Id::of_text(&format!("tollgate-{}", ulid::Ulid::generate().to_string().to_ascii_lowercase()));
-    let raw = params.as_ref().and_then(|json| {
-        serde_json::from_str::<Box<serde_json::value::RawValue>>(json.as_str()).ok()
-    });
+    let raw =
+        params.as_ref().and_then(|json| serde_json::from_str::<Box<serde_json::value::RawValue>>(json.as_str()).ok());
     let members = Params::from(raw.as_deref().and_then(Members::read));
     let head = Head { session: link.session.clone(), headers: route::outgoing(link.revision, method, &members, None) };
     let body = Bytes::from(write::request(&id, method, params.as_ref()));

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tollgate_mcp::{Json, Message, Method, Revision, route};
 use tollgate_policy::{
     id::McpServerId,
-    mcp::{McpAuth, McpServer},
+    mcp::{McpAuth, McpServer, Transport},
 };
 
 use super::{
@@ -54,6 +54,7 @@ struct Place {
     name: Arc<str>,
     url: Arc<str>,
     allow_private: bool,
+    transport: Transport,
     auth: McpAuth,
     secret: Option<String>,
 }
@@ -112,7 +113,8 @@ impl Keeper {
             });
             let one = same.or_else(|| {
                 let server = Arc::new(Server::new(policy, Address::of(policy, current))?);
-                let (upstream, servers, told) = (Arc::clone(&self.upstream), Arc::clone(&self.servers), self.told.clone());
+                let (upstream, servers, told) =
+                    (Arc::clone(&self.upstream), Arc::clone(&self.servers), self.told.clone());
                 let asking = asking.spawn(keep(upstream, servers, Arc::clone(&server), told));
                 Some(Kept { place, server, asking })
             });
@@ -139,6 +141,7 @@ impl Place {
             name: Arc::clone(&policy.name),
             url: Arc::clone(&policy.url),
             allow_private: policy.allow_private,
+            transport: policy.transport,
             auth: policy.auth.clone(),
             secret: secret.map(|secret| secret.expose().to_owned()),
         }

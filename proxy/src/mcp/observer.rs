@@ -80,7 +80,11 @@ impl Observer {
             match self.send(found).await {
                 Ok(()) => drop(self.told.insert(id.clone(), (digest, Instant::now()))),
                 Err(problem) => {
-                    tracing::debug!(server = server.name.as_str(), problem, "what was found at a server of tools was not told");
+                    tracing::debug!(
+                        server = server.name.as_str(),
+                        problem,
+                        "what was found at a server of tools was not told"
+                    );
                     is_told = false;
                 }
             }
@@ -115,6 +119,7 @@ fn found(id: &McpServerId, server: &Server) -> Option<ObserveRequest> {
     }
     let mut found = ObserveRequest {
         server: id.to_string(),
+        url: server.url.to_string(),
         problem: problem.map(|problem| problem.to_string()).unwrap_or_default(),
         ..ObserveRequest::default()
     };

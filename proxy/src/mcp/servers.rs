@@ -35,6 +35,8 @@ pub(crate) struct Servers {
 pub(crate) struct Server {
     /// Its name, for prefixes.
     pub(crate) name: ServerName,
+    /// Where policy has it.
+    pub(super) url: Arc<str>,
     /// Where it is; or why nobody can say.
     pub(crate) address: Result<Address, Unreached>,
     catalogue: ArcSwapOption<Catalogue>,
@@ -124,6 +126,7 @@ impl Server {
     pub(super) fn new(policy: &McpServer, address: Result<Address, Unreached>) -> Option<Self> {
         Some(Self {
             name: ServerName::parse(&policy.name).ok()?,
+            url: Arc::clone(&policy.url),
             address,
             catalogue: ArcSwapOption::empty(),
             link: Mutex::default(),

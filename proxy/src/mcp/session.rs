@@ -84,7 +84,8 @@ impl Session {
         loop {
             let text = serde_json::to_vec(&written).unwrap_or_default();
             // Base64 makes four characters of three bytes.
-            if (NONCE_LEN + text.len() + AES_256_GCM.tag_len()).div_ceil(3) * 4 <= ID_BYTES_MAX || written.l.is_empty() {
+            if (NONCE_LEN + text.len() + AES_256_GCM.tag_len()).div_ceil(3) * 4 <= ID_BYTES_MAX || written.l.is_empty()
+            {
                 return sealed(pepper, key, text);
             }
             written.l.pop();
@@ -210,7 +211,10 @@ mod tests {
             Session::begin(Some(server('a')), Revision::V2025_06_18, client, UnixMillis::new(1_000)).unwrap();
         let link = |at: usize| {
             let session = (at % 2 == 0).then(|| "s".repeat(500).into());
-            (server(char::from(b'a' + u8::try_from(at % 20).unwrap())), Link { revision: Revision::V2025_11_25, session })
+            (
+                server(char::from(b'a' + u8::try_from(at % 20).unwrap())),
+                Link { revision: Revision::V2025_11_25, session },
+            )
         };
         begun.links = (0..links).map(link).collect();
         begun

@@ -16,9 +16,10 @@ use tollgate_dialect::sse::Splitter;
 use tollgate_mcp::Message;
 use tollgate_policy::{
     lease::Hold,
-    mcp::{McpAuth, McpServer},
+    mcp::{McpAuth, McpServer, Transport},
 };
 
+use super::sse;
 use crate::{
     current::{Current, Secret},
     upstream::{Upstream, destination},
@@ -40,6 +41,7 @@ const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 pub(crate) struct Address {
     uri: Uri,
     is_private: bool,
+    transport: Transport,
     shown: Option<(HeaderName, HeaderValue)>,
 }
 
@@ -87,6 +89,7 @@ pub(crate) struct Events {
     splitter: Splitter,
     ready: VecDeque<Result<Bytes, Unreached>>,
     bytes_max: usize,
+    endpoint: Option<String>,
 }
 
 /// Why a server gave no answer. The texts name nothing that it said.
@@ -150,7 +153,7 @@ impl Address {
         };
         let uri = destination::whole(&server.url, server.allow_private);
         let uri = uri.map_err(|error| Unreached::Address(error.to_string()))?;
-        Ok(Self { uri, is_private: server.allow_private, shown })
+        Ok(Self { uri, is_private: server.allow_private, transport: server.transport, shown })
     }
 
     /// Sends a message.
@@ -165,6 +168,10 @@ impl Address {
         body: Bytes,
         bounds: Bounds,
     ) -> Result<Reply, Unreached> {
+        if self.transport == Transport::Sse {
+            // In a future of its own, since most servers need none of it.
+            return Box::pin(sse::exchange(self, upstream, hold, body, bounds)).await;
+        }
         let mut request = self.request(Method::POST, head, Full::new(body), &ACCEPTED)?;
         request.headers_mut().insert(CONTENT_TYPE, JSON);
         let sending = upstream.send(hold, self.is_private, request);
@@ -197,6 +204,36 @@ impl Address {
             },
         };
         Ok(Reply { session, said })
+    }
+
+    /// The same server, at another address of it.
+    pub(super) fn at(&self, uri: Uri) -> Self {
+        Self { uri, ..self.clone() }
+    }
+
+    pub(super) const fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// Sends a message whose answer, if there is one, comes elsewhere.
+    ///
+    /// # Errors
+    /// When it was not taken.
+    pub(super) async fn say(
+        &self,
+        upstream: &Upstream,
+        hold: &Hold,
+        body: Bytes,
+        bounds: Bounds,
+    ) -> Result<(), Unreached> {
+        let mut request = self.request(Method::POST, &Head::default(), Full::new(body), &ACCEPTED)?;
+        request.headers_mut().insert(CONTENT_TYPE, JSON);
+        match timeout_at(bounds.until, upstream.send(hold, self.is_private, request)).await {
+            Ok(Ok(response)) if response.status().is_success() => Ok(()),
+            Ok(Ok(response)) => Err(Unreached::Status(response.status().as_u16())),
+            Ok(Err(_)) => Err(Unreached::Connect),
+            Err(_) => Err(Unreached::Late),
+        }
     }
 
     /// Opens the standing stream of a session; `None`: the server has none.
@@ -267,7 +304,22 @@ impl fmt::Debug for Address {
 
 impl Events {
     fn new(body: Incoming, bytes_max: usize) -> Self {
-        Self { body, splitter: Splitter::new(bytes_max), ready: VecDeque::new(), bytes_max }
+        Self { body, splitter: Splitter::new(bytes_max), ready: VecDeque::new(), bytes_max, endpoint: None }
+    }
+
+    /// Where messages go, as a stream of 2024-11-05 begins. It is read off once.
+    ///
+    /// # Errors
+    /// When the stream ends before it says so.
+    pub(super) async fn endpoint(&mut self) -> Result<String, Unreached> {
+        loop {
+            if let Some(endpoint) = self.endpoint.take() {
+                return Ok(endpoint);
+            }
+            if !self.read().await? {
+                return Err(Unreached::Broken);
+            }
+        }
     }
 
     /// The next message; `None`: the stream has ended. Nothing is lost when it is dropped before it gives one.
@@ -279,21 +331,31 @@ impl Events {
             if let Some(ready) = self.ready.pop_front() {
                 return ready.map(Some);
             }
-            let data = match self.body.frame().await {
-                Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-                Some(Err(_)) => return Err(Unreached::Broken),
-                None => return Ok(None),
-            };
-            let (ready, bytes_max) = (&mut self.ready, self.bytes_max);
-            self.splitter.push(&data, |event| {
-                // Streams begin with an event without a message, so that they can be taken up again: which nobody here does.
-                if event.oversized {
-                    ready.push_back(Err(Unreached::Long(bytes_max)));
-                } else if !event.data.is_empty() && matches!(event.name, b"" | b"message") {
-                    ready.push_back(Ok(Bytes::copy_from_slice(event.data)));
-                }
-            });
+            if !self.read().await? {
+                return Ok(None);
+            }
         }
+    }
+
+    // Takes what arrives; false: nothing more does.
+    async fn read(&mut self) -> Result<bool, Unreached> {
+        let data = match self.body.frame().await {
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+            Some(Err(_)) => return Err(Unreached::Broken),
+            None => return Ok(false),
+        };
+        let (ready, endpoint, bytes_max) = (&mut self.ready, &mut self.endpoint, self.bytes_max);
+        self.splitter.push(&data, |event| {
+            // Streams begin with an event without a message, so that they can be taken up again: which nobody here does.
+            if event.oversized {
+                ready.push_back(Err(Unreached::Long(bytes_max)));
+            } else if !event.data.is_empty() && matches!(event.name, b"" | b"message") {
+                ready.push_back(Ok(Bytes::copy_from_slice(event.data)));
+            } else if event.name == b"endpoint" && endpoint.is_none() {
+                *endpoint = std::str::from_utf8(event.data).ok().map(str::to_owned);
+            }
+        });
+        Ok(true)
     }
 }
 
@@ -358,8 +420,7 @@ fn media(value: Option<&HeaderValue>) -> String {
 }
 
 fn value(prefix: &str, secret: &Secret) -> Result<HeaderValue, Unreached> {
-    let mut value =
-        HeaderValue::try_from([prefix, secret.expose()].concat()).map_err(|_| Unreached::NoCredential)?;
+    let mut value = HeaderValue::try_from([prefix, secret.expose()].concat()).map_err(|_| Unreached::NoCredential)?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -380,7 +441,9 @@ mod tests {
 
     #[test]
     fn a_session_id_is_visible_and_bounded() {
-        for (text, expect) in [("0b4c-1", true), ("", false), ("a b", false), (&"x".repeat(512), true), (&"x".repeat(513), false)] {
+        for (text, expect) in
+            [("0b4c-1", true), ("", false), ("a b", false), (&"x".repeat(512), true), (&"x".repeat(513), false)]
+        {
             assert_eq!(session_of(&HeaderValue::from_str(text).unwrap()).is_ok(), expect, "{text}");
         }
     }
@@ -388,7 +451,10 @@ mod tests {
     #[test]
     fn a_media_type_is_read_without_its_parameters() {
         let read = |text: &'static str| media(Some(&HeaderValue::from_static(text)));
-        assert_eq!([read("Application/JSON; charset=utf-8"), read("text/event-stream")], ["application/json", "text/event-stream"]);
+        assert_eq!(
+            [read("Application/JSON; charset=utf-8"), read("text/event-stream")],
+            ["application/json", "text/event-stream"]
+        );
         assert_eq!(media(None), "");
     }
 }

@@ -67,13 +67,15 @@ impl Destination {
 pub(crate) fn whole(url: &str, allow_private: bool) -> Result<Uri, InvalidDestination> {
     let (scheme, authority, path) = checked(url, allow_private)?;
     let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-    Uri::builder().scheme(scheme).authority(authority).path_and_query(path).build().map_err(|_| InvalidDestination::Shape)
+    Uri::builder()
+        .scheme(scheme)
+        .authority(authority)
+        .path_and_query(path)
+        .build()
+        .map_err(|_| InvalidDestination::Shape)
 }
 
-fn checked(
-    url: &str,
-    allow_private: bool,
-) -> Result<(Scheme, Authority, Option<PathAndQuery>), InvalidDestination> {
+fn checked(url: &str, allow_private: bool) -> Result<(Scheme, Authority, Option<PathAndQuery>), InvalidDestination> {
     let parts = Uri::try_from(url)?.into_parts();
     let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
         return Err(InvalidDestination::Shape);

@@ -89,12 +89,7 @@ enum Step {
 }
 
 /// Passes an answer on.
-pub(super) async fn answer(
-    mut visit: Visit<'_>,
-    relay: Relay,
-    said: Said,
-    behind: Behind,
-) -> Verdict<Response<Body>> {
+pub(super) async fn answer(mut visit: Visit<'_>, relay: Relay, said: Said, behind: Behind) -> Verdict<Response<Body>> {
     let policy = Arc::clone(&behind.reached.policy);
     visit.ticket.times.answered = Some(Instant::now());
     let events = match said {

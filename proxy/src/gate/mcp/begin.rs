@@ -123,11 +123,7 @@ fn together(reached: &[Reached], has_session: bool) -> ServerCapabilities {
     let all = known.fold(ServerCapabilities::default(), |all, catalogue| {
         let of_session = has_session && !catalogue.revision.is_stateless();
         let one = catalogue.capabilities;
-        all.or(ServerCapabilities {
-            subscribe: one.subscribe && of_session,
-            logging: one.logging && of_session,
-            ..one
-        })
+        all.or(ServerCapabilities { subscribe: one.subscribe && of_session, logging: one.logging && of_session, ..one })
     });
     let telling = |listed: Option<Listed>| listed.map(|_| Listed { changes: true });
     ServerCapabilities {
@@ -157,8 +153,10 @@ fn instructions(visit: &Visit<'_>, reached: &[Reached]) -> Option<String> {
 
 impl Visit<'_> {
     fn no_random(self, id: &Id<'_>, revision: Revision) -> Response<Body> {
-        let refusal =
-            Refusal::new(RefusalKind::NotReady, "This Tollgate replica could not begin a session. Try again in a few seconds.");
+        let refusal = Refusal::new(
+            RefusalKind::NotReady,
+            "This Tollgate replica could not begin a session. Try again in a few seconds.",
+        );
         let error: Json<'_> = tollgate_mcp::failure::error(code::INTERNAL_ERROR, refusal.public(), None);
         let body = write::failure(Some(id), &error);
         let _ = revision;

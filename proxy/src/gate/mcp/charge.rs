@@ -4,7 +4,12 @@
 use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
-use tollgate_policy::{decide, lease::Hold, mcp::McpServer, money::NanoUsd};
+use tollgate_policy::{
+    decide,
+    lease::Hold,
+    mcp::{McpServer, billed_as},
+    money::NanoUsd,
+};
 
 use super::Visit;
 use crate::{
@@ -19,11 +24,11 @@ use crate::{
 const RECORDED_BYTES_MAX: usize = 4 * 1024;
 
 impl Visit<'_> {
-    /// Notes which call it is, for the audit log.
-    pub(super) fn describe(&mut self, policy: &McpServer, tool: &str, tool_use_id: &str, session: String) {
-        self.ticket.model = policy.billed_as(tool);
+    /// Notes which call it is, for the audit log and for budgets.
+    pub(super) fn describe(&mut self, server: &str, tool: &str, tool_use_id: &str, session: String) {
+        self.ticket.model = billed_as(server, tool);
         self.ticket.circumstances.tool = Some(Arc::new(ToolCall {
-            server: Arc::clone(&policy.name),
+            server: server.into(),
             name: tool.into(),
             tool_use_id: tool_use_id.into(),
             session: session.into(),

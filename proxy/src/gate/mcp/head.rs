@@ -29,7 +29,8 @@ pub(super) fn check(method: &Method, headers: &HeaderMap, origins: &[String]) ->
         return Err((Refusal::new(RefusalKind::Malformed, sentence), Detail::Encoding));
     }
     if !takes(headers, "application/json") {
-        let sentence = "Answers are application/json or text/event-stream: send accept: application/json, text/event-stream.";
+        let sentence =
+            "Answers are application/json or text/event-stream: send accept: application/json, text/event-stream.";
         return Err((Refusal::new(RefusalKind::Malformed, sentence), Detail::None));
     }
     Ok(())

@@ -33,8 +33,7 @@ pub(super) fn list(visit: Visit<'_>, speech: &Speech, method: &Method<'_>, reque
     };
     let reached = visit.view.reached();
     let is_joined = visit.view.only.is_none();
-    let known: Vec<_> =
-        reached.iter().filter_map(|reached| Some((reached, reached.server.catalogue()?))).collect();
+    let known: Vec<_> = reached.iter().filter_map(|reached| Some((reached, reached.server.catalogue()?))).collect();
     let offers = known.iter().flat_map(|(reached, catalogue)| {
         let admitted = catalogue.list(kind).iter().filter(|definition| visit.view.offers(reached, kind, definition));
         admitted.map(|definition| Offer { server: is_joined.then_some(&reached.server.name), definition })
@@ -53,9 +52,7 @@ impl View {
         let access = &self.caller.key().tools;
         let admits = |offer| policy.admits(offer, definition.name(), access);
         match kind {
-            Kind::Tool => {
-                admits(Offered::Tool) && policy.approves(definition.name(), definition.pin().as_bytes())
-            }
+            Kind::Tool => admits(Offered::Tool) && policy.approves(definition.name(), definition.pin().as_bytes()),
             Kind::Prompt => admits(Offered::Prompt),
             Kind::Resource | Kind::Template => admits(Offered::Resource),
         }
@@ -67,7 +64,8 @@ impl View {
         for reached in self.reached() {
             let Some(catalogue) = reached.server.catalogue() else { continue };
             reached.policy.name.hash(&mut hasher);
-            let all = kinds.iter().flat_map(|kind| catalogue.list(*kind).iter().map(move |definition| (kind, definition)));
+            let all =
+                kinds.iter().flat_map(|kind| catalogue.list(*kind).iter().map(move |definition| (kind, definition)));
             for (kind, definition) in all.filter(|(kind, definition)| self.offers(&reached, **kind, definition)) {
                 (kind, definition.pin().as_bytes()).hash(&mut hasher);
             }

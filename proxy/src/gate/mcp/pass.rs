@@ -8,9 +8,7 @@ use http::Response;
 use tokio::time::Instant;
 use tollgate_mcp::{
     Edit, Id, Json, Members, Message, Method, Notification, Params, Request, ServerName,
-    capability::ClientCapabilities,
-    params::meta,
-    route, server_request, write,
+    capability::ClientCapabilities, params::meta, route, server_request, write,
 };
 use tollgate_policy::{
     guardrail::Direction,
@@ -57,7 +55,7 @@ pub(super) async fn pass(
     let (id, revision) = (&request.id, speech.revision());
     let is_call = *method == Method::CallTool;
     if is_call {
-        visit.ticket.model = asked_for(&request.params);
+        visit.name(&speech, &request.params);
     }
     let aimed = match visit.view.aim(method, &request.params) {
         Ok(aimed) => aimed,
@@ -66,11 +64,6 @@ pub(super) async fn pass(
         }
         Err(astray) => return Ok(visit.refuse_with(id, revision, astray.kind, &astray.error, &astray.reason)),
     };
-    if is_call {
-        let tool_use_id = request.params.meta_text(meta::TOOL_USE_ID).unwrap_or_default();
-        let session = speech.session().map(Session::name).unwrap_or_default();
-        visit.describe(&aimed.reached.policy.clone(), &aimed.name.clone(), &tool_use_id, session);
-    }
     let cleared = match clear(&mut visit, aimed).await {
         Ok(cleared) => cleared,
         Err((refusal, detail)) => {
@@ -83,7 +76,8 @@ pub(super) async fn pass(
         }
     };
     if is_call
-        && let Err((refusal, _)) = visit.reserve(&cleared.aimed.reached.policy.clone(), &cleared.aimed.name.clone()).await
+        && let Err((refusal, _)) =
+            visit.reserve(&cleared.aimed.reached.policy.clone(), &cleared.aimed.name.clone()).await
     {
         return Ok(visit.tool_failed(id, revision, &refusal));
     }
@@ -290,10 +284,8 @@ pub(super) async fn told(
     session: &Session,
     notification: &Notification<'_>,
 ) -> Verdict<Response<Body>> {
-    let is_for_servers = matches!(
-        Method::of_name(&notification.method),
-        Method::Cancelled | Method::Progress | Method::RootsChanged
-    );
+    let is_for_servers =
+        matches!(Method::of_name(&notification.method), Method::Cancelled | Method::Progress | Method::RootsChanged);
     if is_for_servers {
         // Which server a request went to that is no longer wanted is not known on every replica; ids of a session are its own.
         let body = Bytes::from(notification.to_bytes());
@@ -386,6 +378,21 @@ pub(super) async fn answered(
 }
 
 impl Visit<'_> {
+    // Notes what a client wants to call, before it is known whether there is such a tool.
+    fn name(&mut self, speech: &Speech, params: &Params<'_>) {
+        let said = params.text("name").unwrap_or_default();
+        let said = tollgate_mcp::character::shown(&said, NAME_CHARACTERS_MAX);
+        let only = self.view.only.as_ref().map(|only| Arc::clone(&only.name));
+        let (server, tool) = match (&only, tollgate_mcp::name::split(&said)) {
+            (Some(only), _) => (&**only, &*said),
+            (None, Some(named)) => named,
+            (None, None) => ("", &*said),
+        };
+        let tool_use_id = params.meta_text(meta::TOOL_USE_ID).unwrap_or_default();
+        let session = speech.session().map(Session::name).unwrap_or_default();
+        self.describe(server, tool, &tool_use_id, session);
+    }
+
     /// The open sessions with servers of a client's session.
     pub(super) fn links(&self, session: &Session) -> Vec<(Reached, Link)> {
         let with_link = |reached: Reached| {
@@ -422,14 +429,4 @@ impl Speech {
 
 fn is_named(name: &ServerName, other: &ServerName) -> bool {
     name.as_str() == other.as_str()
-}
-
-// What records say was called, before it is known whether there is such a tool.
-fn asked_for(params: &Params<'_>) -> Arc<str> {
-    let said = params.text("name").unwrap_or_default();
-    let said = tollgate_mcp::character::shown(&said, NAME_CHARACTERS_MAX);
-    match tollgate_mcp::name::split(&said) {
-        Some((server, tool)) => ["mcp:", server, ".", tool].concat().into(),
-        None => ["mcp:", &said].concat().into(),
-    }
 }

@@ -77,7 +77,8 @@ pub(super) async fn standing(visit: Visit<'_>, headers: &HeaderMap) -> Verdict<R
         Err(missing) => return Ok(visit.without_session(None, missing)),
     };
     let open = visit.links(&session);
-    let listening = open.iter().filter(|(_, link)| link.session.is_some()).map(|(reached, link)| hear(&visit, reached, link));
+    let listening =
+        open.iter().filter(|(_, link)| link.session.is_some()).map(|(reached, link)| hear(&visit, reached, link));
     let heard = join_all(listening).await.into_iter().flatten().collect();
     Ok(stand(visit, None, &[0, 1, 2], heard, session.client))
 }
@@ -85,7 +86,8 @@ pub(super) async fn standing(visit: Visit<'_>, headers: &HeaderMap) -> Verdict<R
 /// Opens the stream of a request that listens. What it asks for beyond changes of lists is not given, and not acknowledged.
 pub(super) fn listen(visit: Visit<'_>, request: &Request<'_>) -> Response<Body> {
     let filter = request.params.object("notifications").unwrap_or_default();
-    let wanted: Vec<usize> = (0..TOLD.len()).filter(|at| TOLD.get(*at).is_some_and(|(name, ..)| filter.is_true(name))).collect();
+    let wanted: Vec<usize> =
+        (0..TOLD.len()).filter(|at| TOLD.get(*at).is_some_and(|(name, ..)| filter.is_true(name))).collect();
     let id = request.id.clone().into_owned();
     stand(visit, Some(id), &wanted, SelectAll::new(), ClientCapabilities::default())
 }
@@ -189,7 +191,9 @@ impl Standing {
     fn hear(&mut self, name: &ServerName, message: &[u8]) {
         let reached = self.view.reached();
         // One that is reached no longer says nothing more.
-        let Some(reached) = reached.iter().find(|reached| reached.server.name.as_str() == name.as_str()) else { return };
+        let Some(reached) = reached.iter().find(|reached| reached.server.name.as_str() == name.as_str()) else {
+            return;
+        };
         let passed = match Message::parse(message) {
             Ok(Message::Notification(told)) => match Method::of_name(&told.method) {
                 Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged => {
@@ -197,9 +201,10 @@ impl Standing {
                     None
                 }
                 Method::ResourceUpdated => {
-                    let uri = told.params.text("uri").filter(|uri| {
-                        reached.policy.admits(Offer::Resource, uri, &self.view.caller.key().tools)
-                    });
+                    let uri = told
+                        .params
+                        .text("uri")
+                        .filter(|uri| reached.policy.admits(Offer::Resource, uri, &self.view.caller.key().tools));
                     uri.and_then(|uri| {
                         let uri = if self.view.only.is_some() { uri.into_owned() } else { name.uri(&uri).ok()? };
                         let params = told.params.with("uri", &Json::text(&uri));

@@ -69,8 +69,10 @@ impl View {
 
     fn ensure_approved(&self, reached: &Reached, name: &str, said: &str) -> Result<(), Astray> {
         let Some(catalogue) = reached.server.catalogue() else {
-            let why = reached.server.problem().map_or_else(|| "it was not reached yet".to_owned(), |why| why.to_string());
-            let sentence = format!("The MCP server \"{}\" cannot be used now: {why}. Try again later.", reached.policy.name);
+            let why =
+                reached.server.problem().map_or_else(|| "it was not reached yet".to_owned(), |why| why.to_string());
+            let sentence =
+                format!("The MCP server \"{}\" cannot be used now: {why}. Try again later.", reached.policy.name);
             let kind = RefusalKind::UpstreamUnavailable;
             return Err(Astray { kind, error: failure::error(code::UPSTREAM, &sentence, None), reason: sentence });
         };

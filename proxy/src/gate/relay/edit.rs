@@ -59,6 +59,8 @@ struct Block<'a> {
     text: Cow<'a, str>,
     #[serde(borrow, default)]
     thinking: Cow<'a, str>,
+    #[serde(borrow, default)]
+    name: Cow<'a, str>,
     #[serde(borrow)]
     input: Option<&'a RawValue>,
 }
@@ -151,8 +153,11 @@ fn begin(filter: &mut Filter, writer: &mut Writer, index: u64, block: &Block<'_>
     let shown = match &*block.kind {
         "text" => Begin::Text,
         "thinking" => Begin::Thinking,
-        // Its id and name are in the event that is kept.
-        "tool_use" if !has_input => Begin::ToolUse { id: "".into(), name: "".into(), signature: None },
+        // Its id is in the event that is kept.
+        "tool_use" if !has_input => {
+            let name = block.name.to_string().into();
+            Begin::ToolUse { id: "".into(), name, signature: None }
+        }
         kind => match std::str::from_utf8(data).ok().and_then(|data| Json::parse(data).ok()) {
             Some(json) => Begin::Other { kind: kind.to_owned().into(), json },
             None => return unread(filter, writer),

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use tollgate_policy::{
     id::McpServerId,
-    mcp::{Access, CALL_BYTES_DEFAULT, McpAuth, McpCredential, McpServer, Pin, Pinning, TIMEOUT_DEFAULT, ToolPrice, Transport},
+    mcp::{
+        Access, CALL_BYTES_DEFAULT, McpAuth, McpCredential, McpServer, Pin, Pinning, TIMEOUT_DEFAULT, ToolPrice,
+        Transport,
+    },
     money::NanoUsd,
     pattern::Pattern,
 };

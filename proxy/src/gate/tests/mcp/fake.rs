@@ -2,6 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use futures_util::stream;
+use tokio::sync::mpsc;
+
 use super::*;
 
 /// A server of tools.
@@ -15,6 +18,8 @@ struct State {
     is_modern: bool,
     // Whether it gives sessions.
     is_stateful: bool,
+    // Of the oldest transport: whose streams these are.
+    streams: Option<Mutex<HashMap<String, mpsc::UnboundedSender<Bytes>>>>,
     tools: Mutex<Value>,
     seen: Mutex<Vec<(HeaderMap, Value)>>,
     sessions: AtomicU64,
@@ -27,18 +32,27 @@ type Streamed = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
 
 impl Fake {
     pub(super) async fn legacy() -> Self {
-        Self::new(false, true).await
+        Self::new(false, true, false).await
+    }
+
+    pub(super) async fn sse() -> Self {
+        Self::new(false, false, true).await
     }
 
     pub(super) async fn modern() -> Self {
-        Self::new(true, false).await
+        Self::new(true, false, false).await
     }
 
-    async fn new(is_modern: bool, is_stateful: bool) -> Self {
+    async fn new(is_modern: bool, is_stateful: bool, is_sse: bool) -> Self {
         let state = Arc::new(State {
             is_modern,
             is_stateful,
-            tools: Mutex::new(json!([tool("echo", "Says it again."), tool("delete_all", "Deletes."), tool("ask", "Asks.")])),
+            streams: is_sse.then(Mutex::default),
+            tools: Mutex::new(json!([
+                tool("echo", "Says it again."),
+                tool("delete_all", "Deletes."),
+                tool("ask", "Asks.")
+            ])),
             seen: Mutex::default(),
             sessions: AtomicU64::new(0),
             ended: AtomicU64::new(0),
@@ -93,8 +107,30 @@ pub(super) fn tool(name: &str, description: &str) -> Value {
 }
 
 async fn serve(request: Request<Incoming>, state: Arc<State>) -> Result<Response<Streamed>, Infallible> {
+    let Some(streams) = &state.streams else { return respond(request, &state).await };
+    let (sender, receiver) = mpsc::unbounded_channel();
+    if request.method() == http::Method::GET {
+        let number = state.sessions.fetch_add(1, Ordering::SeqCst).to_string();
+        sender.send(format!("event: endpoint\ndata: /mcp?tenant=1&stream={number}\n\n").into()).unwrap();
+        streams.lock().unwrap().insert(number, sender);
+        let frames = stream::unfold(receiver, |mut receiver: mpsc::UnboundedReceiver<Bytes>| async move {
+            receiver.recv().await.map(|bytes| (Ok(Frame::data(bytes)), receiver))
+        });
+        let answer = Response::builder().header("content-type", "text/event-stream");
+        return Ok(answer.body(StreamBody::new(frames).boxed_unsync()).unwrap());
+    }
+    let number = request.uri().query().unwrap().split('=').next_back().unwrap().to_owned();
+    let answer = respond(request, &state).await?.into_body().collect().await?.to_bytes();
+    if !answer.is_empty() {
+        let event = [b"event: message\ndata: ", &answer[..], b"\n\n"].concat();
+        streams.lock().unwrap()[&number].send(event.into()).unwrap();
+    }
+    Ok(whole(202, &Value::Null, None))
+}
+
+async fn respond(request: Request<Incoming>, state: &State) -> Result<Response<Streamed>, Infallible> {
     let (head, body) = request.into_parts();
-    assert_eq!(head.uri.query(), Some("tenant=1"), "the address stays whole");
+    assert!(head.uri.query().unwrap().starts_with("tenant=1"), "the address stays whole");
     if state.is_down.load(Ordering::SeqCst) {
         return Ok(whole(503, &json!("down"), None));
     }
@@ -105,12 +141,19 @@ async fn serve(request: Request<Incoming>, state: Arc<State>) -> Result<Response
     let message: Value = serde_json::from_slice(&bytes).unwrap();
     state.seen.lock().unwrap().push((head.headers.clone(), message.clone()));
     let session = head.headers.get("mcp-session-id").map(|value| value.to_str().unwrap().to_owned());
-    let is_known = |session: &String| session.parse::<u64>().is_ok_and(|number| number >= state.ended.load(Ordering::SeqCst));
+    let is_known =
+        |session: &String| session.parse::<u64>().is_ok_and(|number| number >= state.ended.load(Ordering::SeqCst));
     let method = message["method"].as_str().unwrap_or_default();
     let begins = matches!(method, "initialize" | "server/discover");
     if state.is_stateful && !begins {
         match &session {
-            None => return Ok(whole(400, &json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32_000, "message": "No session"}}), None)),
+            None => {
+                return Ok(whole(
+                    400,
+                    &json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32_000, "message": "No session"}}),
+                    None,
+                ));
+            }
             Some(session) if !is_known(session) => return Ok(whole(404, &Value::Null, None)),
             Some(_) => {}
         }
@@ -140,8 +183,14 @@ async fn serve(request: Request<Incoming>, state: Arc<State>) -> Result<Response
         "resources/templates/list" => json!({"resourceTemplates": []}),
         "resources/read" => json!({"contents": [{"uri": params["uri"], "text": "inside"}]}),
         "prompts/get" => json!({"messages": [{"role": "user", "content": {"type": "text", "text": params["name"]}}]}),
-        "tools/call" => return Ok(called(&state, id, params)),
-        _ => return Ok(whole(200, &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32_601, "message": "unknown"}}), None)),
+        "tools/call" => return Ok(called(state, id, params)),
+        _ => {
+            return Ok(whole(
+                200,
+                &json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32_601, "message": "unknown"}}),
+                None,
+            ));
+        }
     };
     Ok(whole(200, &json!({"jsonrpc": "2.0", "id": id, "result": result}), None))
 }
@@ -158,7 +207,8 @@ fn called(state: &State, id: &Value, params: &Value) -> Response<Streamed> {
                 json!({"jsonrpc": "2.0", "id": 7, "method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": {}}}),
                 json!({"jsonrpc": "2.0", "id": id, "result": text("asked".into())}),
             ];
-            let events: String = messages.iter().map(|message| format!("event: message\ndata: {message}\n\n")).collect();
+            let events: String =
+                messages.iter().map(|message| format!("event: message\ndata: {message}\n\n")).collect();
             let body = Full::from(format!("id: 1\ndata:\n\n{events}")).boxed_unsync();
             return Response::builder().header("content-type", "text/event-stream").body(body).unwrap();
         }

@@ -17,7 +17,10 @@ async fn a_session_lists_what_all_servers_offer_under_their_names() {
     assert_eq!(names(&resources, "resources", "uri"), ["one+file:///a"]);
     let alone = tools.alone("/mcp", "tools/list", json!({})).await;
     assert_eq!(names(&alone, "tools", "name"), expect);
-    assert_eq!((&alone["result"]["resultType"], &alone["result"]["cacheScope"]), (&"complete".into(), &"private".into()));
+    assert_eq!(
+        (&alone["result"]["resultType"], &alone["result"]["cacheScope"]),
+        (&"complete".into(), &"private".into())
+    );
     let discovered = tools.alone("/mcp", "server/discover", json!({})).await;
     assert_eq!(discovered["result"]["supportedVersions"][0], "2026-07-28");
 }
@@ -29,7 +32,8 @@ async fn one_server_is_served_under_its_own_names() {
     let session = tools.initialize("/mcp/one", json!({})).await;
     let list = tools.ask("/mcp/one", &session, "tools/list", json!({})).await;
     assert_eq!(names(&list, "tools", "name"), ["echo", "delete_all", "ask"]);
-    let said = tools.ask("/mcp/one", &session, "tools/call", json!({"name": "echo", "arguments": {"message": "hi"}})).await;
+    let said =
+        tools.ask("/mcp/one", &session, "tools/call", json!({"name": "echo", "arguments": {"message": "hi"}})).await;
     assert_eq!(said["result"]["content"][0]["text"], "hi");
     let elsewhere = tools.ask("/mcp", &session, "tools/list", json!({})).await;
     assert!(elsewhere["error"]["message"].as_str().unwrap().contains("not known"), "{elsewhere}");
@@ -50,8 +54,11 @@ async fn a_session_goes_on_at_another_replica() {
     let second = Tools::new(vec![server("one", &one)]).await;
     let said = second.ask("/mcp", &session, "tools/call", call).await;
     assert_eq!(said["result"]["content"][0]["text"], "hi", "{said}");
-    let sessions: Vec<_> =
-        one.seen("tools/call").iter().map(|(headers, _)| headers["mcp-session-id"].to_str().unwrap().to_owned()).collect();
+    let sessions: Vec<_> = one
+        .seen("tools/call")
+        .iter()
+        .map(|(headers, _)| headers["mcp-session-id"].to_str().unwrap().to_owned())
+        .collect();
     assert_eq!(sessions[0], sessions[1], "the session with the server is the same");
 }
 
@@ -62,7 +69,9 @@ async fn a_session_that_a_server_has_ended_is_opened_anew() {
     let session = tools.initialize("/mcp", json!({"elicitation": {}})).await;
     one.end_sessions();
     for _ in 0..2 {
-        let said = tools.ask("/mcp", &session, "tools/call", json!({"name": "one__echo", "arguments": {"message": "hi"}})).await;
+        let said = tools
+            .ask("/mcp", &session, "tools/call", json!({"name": "one__echo", "arguments": {"message": "hi"}}))
+            .await;
         assert_eq!(said["result"]["content"][0]["text"], "hi", "{said}");
     }
     let greeted = one.seen("initialize");
@@ -129,15 +138,24 @@ async fn headers_of_a_request_say_what_its_body_says() {
         (vec![version, ("mcp-method", "tools/call"), ("mcp-name", "one__echo")], -32_020),
         (vec![version, ("mcp-method", "tools/list"), ("mcp-name", "one__delete_all")], -32_020),
         (vec![version, ("mcp-method", "tools/call")], -32_020),
-        (vec![("mcp-protocol-version", "2025-11-25"), ("mcp-method", "tools/call"), ("mcp-name", "one__delete_all")], -32_020),
+        (
+            vec![("mcp-protocol-version", "2025-11-25"), ("mcp-method", "tools/call"), ("mcp-name", "one__delete_all")],
+            -32_020,
+        ),
     ] {
         let answer = tools.post("/mcp", &call, &headers).await;
-        assert_eq!((answer.status, &last(&answer)["error"]["code"]), (400, &code.into()), "{headers:?} {}", answer.text);
+        assert_eq!(
+            (answer.status, &last(&answer)["error"]["code"]),
+            (400, &code.into()),
+            "{headers:?} {}",
+            answer.text
+        );
     }
     assert!(one.seen("tools/call").is_empty());
     let mut unknown = call;
     unknown["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2030-01-01".into();
-    let headers = [("mcp-protocol-version", "2030-01-01"), ("mcp-method", "tools/call"), ("mcp-name", "one__delete_all")];
+    let headers =
+        [("mcp-protocol-version", "2030-01-01"), ("mcp-method", "tools/call"), ("mcp-name", "one__delete_all")];
     let answer = tools.post("/mcp", &unknown, &headers).await;
     assert_eq!((answer.status, &last(&answer)["error"]["code"]), (400, &(-32_022).into()), "{}", answer.text);
 }

@@ -7,8 +7,10 @@ async fn a_model_is_not_offered_what_the_key_may_not_use() {
     let one = Fake::modern().await;
     let tools = Tools::new(vec![server("one", &one)]).await;
     let with = |names: &[&str]| {
-        let tools: Vec<String> = names.iter().map(|name| format!(r#"{{"name":"{name}", "input_schema":{{}}}}"#)).collect();
-        format!(r#"{{"model":"claude-x", "max_tokens":9,"tools":[{}],"messages":[]}}"#, tools.join(","))
+        let tools: Vec<String> =
+            names.iter().map(|name| format!(r#"{{"name":"{name}", "input_schema":{{}}}}"#)).collect();
+        let messages = r#"[{"role":"user","content":"hello"}]"#;
+        format!(r#"{{"model":"claude-x", "max_tokens":9,"tools":[{}],"messages":{messages}}}"#, tools.join(","))
     };
     let all = ["Bash", "Read", "mcp__gw__one__echo", "mcp__gw__one__delete_all", "mcp__other__thing"];
     for (list, left) in [
@@ -19,8 +21,8 @@ async fn a_model_is_not_offered_what_the_key_may_not_use() {
         (&["one.echo", "Read"], &["Read", "mcp__gw__one__echo"]),
     ] {
         tools.allow(list);
-        let answer = tools.stand.send("/v1/messages", &with(&all), &[]).await;
-        assert_eq!(answer.status, 200, "{}", answer.text);
+        // What the answer is, is another question.
+        tools.stand.send("/v1/messages", &with(&all), &[("x-script", "echo")]).await;
         let asked = tools.stand.asked().pop().unwrap();
         assert_eq!(String::from_utf8_lossy(&asked.body), with(left), "{list:?}");
     }
@@ -29,7 +31,9 @@ async fn a_model_is_not_offered_what_the_key_may_not_use() {
 #[tokio::test]
 async fn a_call_that_the_key_may_not_make_does_not_reach_the_agent() {
     let tools = Tools::new(vec![]).await;
-    for (list, passes) in [(&["!w"][..], false), (&["Read"], false), (&["!x"], true), (&["w"], true), (&["one.*"], true)] {
+    for (list, passes) in
+        [(&["!w"][..], false), (&["Read"], false), (&["!x"], true), (&["w"], true), (&["one.*"], true)]
+    {
         tools.allow(list);
         for stream in [false, true] {
             let body = format!(
