@@ -152,7 +152,15 @@ fn declared<'a>(raw: &'a RawValue, is_admitted: &dyn Fn(&str) -> bool) -> Admitt
         }
     }
     // Names of tools of its own, as clients write them.
-    let own = ["googleSearch", "google_search", "googleSearchRetrieval", "codeExecution", "code_execution", "urlContext", "url_context"];
+    let own = [
+        "googleSearch",
+        "google_search",
+        "googleSearchRetrieval",
+        "codeExecution",
+        "code_execution",
+        "urlContext",
+        "url_context",
+    ];
     edits.extend(own.into_iter().filter(|own| object.get(own).is_some() && !is_admitted(own)).map(Edit::Remove));
     if edits.is_empty() {
         return Admitted::Whole;
