@@ -93,7 +93,7 @@ struct Reached {
 pub(super) async fn serve(gate: &Gate, visitor: Visitor) -> Verdict<Response<Body>> {
     let Visitor { ticket, current, caller, message } = visitor;
     let (headers, mut body) = (message.headers, message.body);
-    if let Err((refusal, detail)) = head::check(&message.method, &headers, &gate.origins) {
+    if let Err((refusal, detail)) = head::check(&message.method, message.host.as_ref(), &headers, &gate.origins) {
         return Err(ticket.refuse(refusal).with(detail).leaving(body));
     }
     let only = match message.call.model.as_deref().map(|name| named(&current, name)).transpose() {
@@ -184,7 +184,8 @@ async fn asked(
     request: Request<'_>,
 ) -> Verdict<Response<Body>> {
     let method = Method::of_name(&request.method);
-    if method == Method::Initialize {
+    // A request that says in which revision it is, is in that one.
+    if method == Method::Initialize && request.params.meta_value(meta::PROTOCOL_VERSION).is_none() {
         return begin::initialize(visit, &request).await;
     }
     let revision = match routing.revision(&request.params) {
@@ -224,7 +225,7 @@ async fn asked(
             if method == Method::CallTool {
                 visit.ticket.operation = super::route::Operation::McpCall;
             }
-            pass::pass(visit, speech, &method, &request).await
+            pass::pass(visit, speech, &method, &request, routing).await
         }
         _ => Ok(visit.unknown(&request.id, revision, &request.method)),
     }
@@ -307,7 +308,8 @@ impl Visit<'_> {
         let id = id.to_str().map_err(|_| NoSession::Unknown)?;
         let session = Session::open(id, &self.view.current.pepper, &self.view.caller.key().id, clock::wall());
         let is_here = |session: &Session| session.server.as_ref() == self.view.only.as_ref().map(|only| &only.id);
-        session.filter(is_here).ok_or(NoSession::Unknown)
+        let session = session.filter(is_here).filter(|session| !self.view.servers.has_ended(&session.number));
+        session.ok_or(NoSession::Unknown)
     }
 
     /// An answer that ends the visit well.
@@ -315,8 +317,12 @@ impl Visit<'_> {
         self.done(write::response(id, result).into())
     }
 
-    fn done(mut self, body: Bytes) -> Response<Body> {
-        let answer = refuse::json(StatusCode::OK, Vec::new(), &self.ticket.request_id).map(|_| Body::whole(body));
+    fn done(self, body: Bytes) -> Response<Body> {
+        self.done_with(StatusCode::OK, body)
+    }
+
+    fn done_with(mut self, status: StatusCode, body: Bytes) -> Response<Body> {
+        let answer = refuse::json(status, Vec::new(), &self.ticket.request_id).map(|_| Body::whole(body));
         self.ticket.status = answer.status().as_u16();
         self.ticket.close(End::Completed);
         answer
@@ -432,9 +438,8 @@ fn absent(name: &str) -> Refusal {
 const EVENTS: HeaderValue = HeaderValue::from_static("text/event-stream");
 
 /// A stream of events of ours.
-fn events(status: StatusCode, body: Body, request_id: &str) -> Response<Body> {
+fn events(body: Body, request_id: &str) -> Response<Body> {
     let mut answer = Response::new(body);
-    *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, EVENTS);
     headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));

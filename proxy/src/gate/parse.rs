@@ -77,7 +77,8 @@ pub(super) struct Enclosed {
 
 /// Reads the body.
 pub(super) async fn parse(visitor: Visitor) -> Verdict<Ask> {
-    let Visitor { mut ticket, current, caller, message: Message { method: _, headers, uri, mut body, call } } = visitor;
+    let Visitor { mut ticket, current, caller, message: Message { method: _, host: _, headers, uri, mut body, call } } =
+        visitor;
     let begun = Instant::now();
     let bytes = match collect(&mut body, begun).await {
         Ok(bytes) => bytes,

@@ -50,6 +50,8 @@ pub(super) struct Arrival {
 /// The request, without what belongs to the hop on which it came.
 pub(super) struct Message {
     pub(super) method: Method,
+    /// To whom it was sent, as its head said.
+    pub(super) host: Option<HeaderValue>,
     pub(super) headers: HeaderMap,
     pub(super) uri: Uri,
     pub(super) body: Incoming,
@@ -60,8 +62,14 @@ pub(super) struct Message {
 /// Receives a request.
 pub(super) fn receive(gate: &Gate, mut ticket: Box<Ticket>, request: Request<Incoming>) -> Verdict<Received> {
     let (head, body) = request.into_parts();
-    let mut message =
-        Message { method: head.method.clone(), headers: head.headers, uri: head.uri, body, call: Call::default() };
+    let mut message = Message {
+        method: head.method.clone(),
+        host: None,
+        headers: head.headers,
+        uri: head.uri,
+        body,
+        call: Call::default(),
+    };
     // The credential leaves the headers before anything is done that could print them.
     let lifted = credential::lift(&mut message.headers);
     if let Some(agent) = message.headers.get(USER_AGENT) {
@@ -91,6 +99,7 @@ pub(super) fn receive(gate: &Gate, mut ticket: Box<Ticket>, request: Request<Inc
         Err(refusal) => return Err(ticket.refuse(refusal).leaving(message.body)),
     };
     ticket.revision = current.snapshot.revision();
+    message.host = message.headers.get(HOST).cloned();
     passage::outbound(&mut message.headers);
     Ok(Received::Arrival(Arrival { ticket, current, lifted, message }))
 }

@@ -149,12 +149,13 @@ pub(crate) async fn learn(line: Line<'_>) -> Result<(Catalogue, Link), Unreached
     Ok((Catalogue::learn(line, &link, &told).await?, link))
 }
 
-/// Opens a session with a server of a revision that has them, for a client that can do so much.
+/// Opens a session with a server of a revision that has them, for a client that can do so much. The server may be able to do other things in
+/// one than without.
 ///
 /// # Errors
 /// Says why there is none.
-pub(crate) async fn open(line: Line<'_>, client: ClientCapabilities) -> Result<Link, Unreached> {
-    greet(line, client).await.map(|(link, _)| link)
+pub(crate) async fn open(line: Line<'_>, client: ClientCapabilities) -> Result<(Link, ServerCapabilities), Unreached> {
+    greet(line, client).await.map(|(link, told)| (link, told.capabilities))
 }
 
 /// Asks one question over a link, and gives the whole message that answers it.

@@ -86,7 +86,7 @@ impl Keeper {
         loop {
             changes.mark_unchanged();
             if let Some(current) = self.holder.load()
-                && !known.as_ref().is_some_and(|known| is_same(known, &current))
+                && !known.as_ref().is_some_and(|known| Arc::ptr_eq(known, &current))
             {
                 self.follow(&current, &mut kept, &mut asking);
                 known = Some(current);
@@ -148,11 +148,6 @@ impl Place {
     }
 }
 
-// Secrets change without a revision, in place.
-fn is_same(known: &Arc<Current>, current: &Arc<Current>) -> bool {
-    Arc::ptr_eq(known, current)
-}
-
 async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server>, told: watch::Sender<u64>) {
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
     let Ok(address) = &server.address else {
@@ -179,7 +174,8 @@ async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server
                 if server.problem().as_ref() != Some(problem) {
                     tracing::warn!(server = server.name.as_str(), %problem, "server of tools does not answer");
                 }
-                (stream, _) = (None, server.drop_link());
+                stream = None;
+                server.drop_link();
                 backoff.next()
             }
         };

@@ -34,12 +34,14 @@ pub(crate) struct Observer {
     asked: watch::Receiver<u64>,
     // What was told of each server, and when.
     told: HashMap<McpServerId, ([u8; 32], Instant)>,
+    // Why it was not taken last.
+    problem: Option<String>,
 }
 
 impl Observer {
     /// Tells over a link what is found whenever servers were asked.
     pub(crate) fn new(link: Link, servers: Arc<Servers>, asked: watch::Receiver<u64>) -> Self {
-        Self { link, servers, asked, told: HashMap::new() }
+        Self { link, servers, asked, told: HashMap::new(), problem: None }
     }
 
     /// Runs until `stop` is cancelled.
@@ -78,14 +80,18 @@ impl Observer {
                 continue;
             }
             match self.send(found).await {
-                Ok(()) => drop(self.told.insert(id.clone(), (digest, Instant::now()))),
+                Ok(()) => {
+                    self.told.insert(id.clone(), (digest, Instant::now()));
+                    self.problem = None;
+                }
                 Err(problem) => {
-                    tracing::debug!(
-                        server = server.name.as_str(),
-                        problem,
-                        "what was found at a server of tools was not told"
-                    );
                     is_told = false;
+                    // Once: without a control plane it is the same at each attempt.
+                    if self.problem.as_ref() != Some(&problem) {
+                        let server = server.name.as_str();
+                        tracing::warn!(server, problem, "what was found at a server of tools was not told");
+                        self.problem = Some(problem);
+                    }
                 }
             }
         }

@@ -1,26 +1,31 @@
 //! All servers of tools of the policy that holds, each with what is known of it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::sync::{Notify, watch};
-use tollgate_mcp::ServerName;
+use tollgate_mcp::{
+    ServerName,
+    capability::{ClientCapabilities, ServerCapabilities},
+};
 use tollgate_policy::{id::McpServerId, mcp::McpServer};
 
 use super::{
-    catalogue::{Catalogue, Link},
+    catalogue::{self, Catalogue, Line, Link},
     wire::{Address, Unreached},
 };
 
 /// So many sessions that had to be opened anew are remembered; the oldest ones go.
 const REOPENED_MAX: usize = 10_000;
+/// So many sessions that their clients have ended are remembered.
+const ENDED_MAX: usize = 1_000;
 
 /// The servers of tools. There is one in a replica.
 #[derive(Default)]
@@ -29,6 +34,7 @@ pub(crate) struct Servers {
     // How often what is offered has changed.
     changes: watch::Sender<u64>,
     reopened: Mutex<Reopened>,
+    ended: Mutex<VecDeque<[u8; 16]>>,
 }
 
 /// One of them, at one address.
@@ -45,6 +51,9 @@ pub(crate) struct Server {
     problem: Mutex<Option<Unreached>>,
     stale: Notify,
     calls: AtomicU32,
+    // What it can in a session; and whether it has none, although it was asked.
+    in_session: Mutex<Option<ServerCapabilities>>,
+    lacks_sessions: AtomicBool,
 }
 
 /// A call that is open at a server.
@@ -107,9 +116,20 @@ impl Servers {
         }
     }
 
-    /// Forgets those of a session that has ended.
-    pub(crate) fn forget(&self, session: &[u8; 16]) {
-        lock(&self.reopened).links.retain(|(other, _), _| other != session);
+    /// Ends a client's session: as far as this replica goes.
+    pub(crate) fn end(&self, session: [u8; 16]) {
+        lock(&self.reopened).links.retain(|(other, _), _| *other != session);
+        let mut ended = lock(&self.ended);
+        if ended.len() >= ENDED_MAX {
+            ended.pop_front();
+        }
+        ended.push_back(session);
+    }
+
+    /// Whether a client's session was ended here.
+    #[must_use]
+    pub(crate) fn has_ended(&self, session: &[u8; 16]) -> bool {
+        lock(&self.ended).contains(session)
     }
 }
 
@@ -133,6 +153,8 @@ impl Server {
             problem: Mutex::default(),
             stale: Notify::new(),
             calls: AtomicU32::new(0),
+            in_session: Mutex::default(),
+            lacks_sessions: AtomicBool::new(false),
         })
     }
 
@@ -186,6 +208,39 @@ impl Server {
 
     pub(super) fn drop_link(&self) {
         *lock(&self.link) = None;
+    }
+
+    /// Opens a session with it, for a client that can do so much; `None`: it has none, and is spoken to without.
+    ///
+    /// # Errors
+    /// Says why it could not be asked.
+    pub(crate) async fn open(&self, line: Line<'_>, client: ClientCapabilities) -> Result<Option<Link>, Unreached> {
+        match catalogue::open(line, client).await {
+            Ok((link, capabilities)) => {
+                *lock(&self.in_session) = Some(capabilities);
+                Ok(Some(link))
+            }
+            Err(why @ (Unreached::Connect | Unreached::Late | Unreached::Credential(_))) => Err(why),
+            // It said no to a session, and has answered without one.
+            Err(_) if self.catalogue().is_some_and(|catalogue| catalogue.revision.is_stateless()) => {
+                self.lacks_sessions.store(true, Ordering::Relaxed);
+                Ok(None)
+            }
+            Err(why) => Err(why),
+        }
+    }
+
+    /// Whether it is known to have no sessions.
+    #[must_use]
+    pub(crate) fn lacks_sessions(&self) -> bool {
+        self.lacks_sessions.load(Ordering::Relaxed)
+    }
+
+    /// What it can, in a session or without one.
+    #[must_use]
+    pub(crate) fn capabilities(&self, in_session: bool) -> ServerCapabilities {
+        let in_session = in_session.then(|| *lock(&self.in_session)).flatten();
+        in_session.or_else(|| Some(self.catalogue()?.capabilities)).unwrap_or_default()
     }
 
     /// Takes a place among its open calls; `None`: there are so many already.

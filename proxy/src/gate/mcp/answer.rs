@@ -18,7 +18,7 @@ use tollgate_policy::{
     refusal::{Refusal, RefusalKind},
 };
 
-use super::{Body, Reached, Visit, events};
+use super::{Body, Reached, Visit};
 use crate::{
     evidence::{self, Circumstances, REASON_BYTES_MAX, ToolCall},
     gate::{
@@ -82,8 +82,8 @@ enum Step {
     Skip,
     /// This goes back to the server.
     Back(Vec<u8>),
-    /// It was the answer.
-    Done(Vec<u8>, &'static str),
+    /// It was the answer: with what came of it, and the status for it where it is alone.
+    Done(Vec<u8>, &'static str, StatusCode),
     /// It was the answer, and does not go on.
     Stopped(Refusal),
 }
@@ -96,7 +96,10 @@ pub(super) async fn answer(mut visit: Visit<'_>, relay: Relay, said: Said, behin
         Said::Nothing => return Ok(unreached(visit, &relay, &policy, &Unreached::Garbage)),
         Said::Whole(message) => {
             return Ok(match relay.take(&message, &mut visit.ticket.circumstances) {
-                Ok(Step::Done(body, outcome)) => done(visit, body, outcome),
+                Ok(Step::Done(body, outcome, status)) => {
+                    note(&mut visit.ticket, outcome);
+                    visit.done_with(status, body.into())
+                }
                 Ok(Step::Stopped(refusal)) => stopped(visit, &relay, &refusal),
                 Ok(Step::Pass(_) | Step::Skip | Step::Back(_)) => {
                     unreached(visit, &relay, &policy, &Unreached::Garbage)
@@ -132,38 +135,20 @@ pub(super) async fn answer(mut visit: Visit<'_>, relay: Relay, said: Said, behin
     };
     if takes_events {
         let body = Body::events(stream::unfold(following, Following::next));
-        return Ok(events_answer(body, &request_id));
+        return Ok(super::events(body, &request_id));
     }
     // What is said before the answer is for nobody.
     let body = following.last().await;
     Ok(refuse::json(StatusCode::OK, Vec::new(), &request_id).map(|_| Body::whole(body)))
 }
 
-fn events_answer(body: Body, request_id: &str) -> Response<Body> {
-    events(StatusCode::OK, body, request_id)
-}
-
 /// Says that a server gave no answer.
-pub(super) fn unreached(mut visit: Visit<'_>, relay: &Relay, policy: &McpServer, why: &Unreached) -> Response<Body> {
-    let refusal = refusal_of(&policy.name, why);
-    visit.ticket.circumstances.reason = evidence::bounded(refusal.public().as_bytes(), REASON_BYTES_MAX);
-    let body = relay.failed(&refusal);
-    visit.close(refusal.kind(), StatusCode::OK, body)
+pub(super) fn unreached(visit: Visit<'_>, relay: &Relay, policy: &McpServer, why: &Unreached) -> Response<Body> {
+    stopped(visit, relay, &refusal_of(&policy.name, why))
 }
 
-/// Says that policy no longer admits the visit.
-pub(super) fn cut(mut visit: Visit<'_>, relay: &Relay, refusal: &Refusal) -> Response<Body> {
-    visit.ticket.circumstances.reason = evidence::bounded(refusal.public().as_bytes(), REASON_BYTES_MAX);
-    let body = relay.failed(refusal);
-    visit.close(refusal.kind(), StatusCode::OK, body)
-}
-
-fn done(mut visit: Visit<'_>, body: Vec<u8>, outcome: &'static str) -> Response<Body> {
-    note(&mut visit.ticket, outcome);
-    visit.done(body.into())
-}
-
-fn stopped(mut visit: Visit<'_>, relay: &Relay, refusal: &Refusal) -> Response<Body> {
+/// Says that an answer does not go on.
+pub(super) fn stopped(mut visit: Visit<'_>, relay: &Relay, refusal: &Refusal) -> Response<Body> {
     visit.ticket.circumstances.reason = evidence::bounded(refusal.public().as_bytes(), REASON_BYTES_MAX);
     let body = relay.failed(refusal);
     visit.close(refusal.kind(), StatusCode::OK, body)
@@ -243,7 +228,7 @@ impl Following {
                 Ok(Step::Pass(message)) if passes => return Some(message),
                 Ok(Step::Pass(_) | Step::Skip) => {}
                 Ok(Step::Back(message)) => self.back(message).await,
-                Ok(Step::Done(message, outcome)) => {
+                Ok(Step::Done(message, outcome, _)) => {
                     if let Some(mut ticket) = self.ticket.take() {
                         note(&mut ticket, outcome);
                         ticket.close(End::Completed);
@@ -300,13 +285,15 @@ impl Relay {
                 match self.guarding.whole(error.as_str().as_bytes(), &[], circumstances) {
                     Ok(changed) => {
                         let error = shape::json(changed).unwrap_or_else(|| error.into_owned());
-                        Ok(Step::Done(write::failure(Some(&self.client_id), &error), "error"))
+                        let status = failure::status(self.revision, refused.code);
+                        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
+                        Ok(Step::Done(write::failure(Some(&self.client_id), &error), "error", status))
                     }
                     Err(refusal) => Ok(Step::Stopped(refusal)),
                 }
             }
             Message::Response(_) | Message::Failure(_) => Ok(Step::Skip),
-            Message::Request(request) => Ok(self.asked(&request, message, circumstances)),
+            Message::Request(request) => Ok(self.asked(&request, circumstances)),
             Message::Notification(told) => Ok(match Method::of_name(&told.method) {
                 Method::Progress => {
                     let message = match &self.progress_token {
@@ -325,7 +312,7 @@ impl Relay {
     }
 
     // A request of the server, which the client's answer will find its way back to.
-    fn asked(&self, request: &Request<'_>, message: &[u8], circumstances: &mut Circumstances) -> Step {
+    fn asked(&self, request: &Request<'_>, circumstances: &mut Circumstances) -> Step {
         let method = Method::of_name(&request.method);
         if method == Method::Ping {
             return Step::Back(write::response(&request.id, &Json::empty_object()));
@@ -336,7 +323,6 @@ impl Relay {
             let sentence = "The client cannot answer this.";
             return Step::Back(failure::answer(Some(&request.id), code::METHOD_NOT_FOUND, sentence));
         };
-        let _ = message;
         let asked = write::request(&id, &request.method, request.params.given().as_ref());
         match self.looked_at(asked, circumstances) {
             // It would wait for ever.
@@ -374,7 +360,7 @@ impl Relay {
         let result = shape::translated(result, self).ok_or(Unreached::Garbage)?;
         let is_error = self.method == Asked::Tool && is_error(&result);
         let outcome = if is_error { "tool_error" } else { "result" };
-        Ok(Step::Done(write::response(&self.client_id, &result), outcome))
+        Ok(Step::Done(write::response(&self.client_id, &result), outcome, StatusCode::OK))
     }
 
     /// The answer in place of one that there is not: of a tool, as what it said, so that a model reads it.

@@ -21,7 +21,7 @@ use crate::{
     gate::ticket::Verdict,
     mcp::{
         Head, Session,
-        catalogue::{self, US, free},
+        catalogue::{US, free},
         wire,
     },
 };
@@ -44,12 +44,12 @@ pub(super) async fn initialize(visit: Visit<'_>, request: &Request<'_>) -> Verdi
     let client = ClientCapabilities::read(&capabilities);
     let only = visit.view.only.as_ref().map(|only| only.id.clone());
     let begun = Session::begin(only, revision, client, clock::wall());
-    let Ok(mut session) = begun else { return Ok(visit.no_random(&request.id, revision)) };
+    let Ok(mut session) = begun else { return Ok(visit.no_random(&request.id)) };
     let reached = visit.view.reached();
     let opening = reached.iter().map(|reached| open(&visit, reached, client));
     session.links = join_all(opening).await.into_iter().flatten().collect();
     let Ok(sealed) = session.seal(&visit.view.current.pepper, &visit.view.caller.key().id) else {
-        return Ok(visit.no_random(&request.id, revision));
+        return Ok(visit.no_random(&request.id));
     };
     let instructions = instructions(&visit, &reached);
     let result = capability::initialized(revision, &US, together(&reached, true), instructions.as_deref());
@@ -85,7 +85,7 @@ pub(super) async fn end(visit: Visit<'_>, headers: &HeaderMap) -> Verdict<Respon
         Some(async move { line.address.leave(line.upstream, &free(), &head, until).await })
     });
     join_all(leaving).await;
-    visit.gate.servers.forget(&session.number);
+    visit.gate.servers.end(session.number);
     Ok(visit.done(bytes::Bytes::new()))
 }
 
@@ -97,19 +97,20 @@ pub(super) fn version(revision: Revision) -> Vec<(Cow<'static, str>, String)> {
     vec![(tollgate_mcp::route::PROTOCOL_VERSION.into(), revision.word().to_owned())]
 }
 
-// Only servers that keep something by session are greeted now, and none that did not answer last: nobody waits for what is down.
+// Only servers that have sessions are greeted now, and none that did not answer last: nobody waits for what is down.
 async fn open(
     visit: &Visit<'_>,
     reached: &Reached,
     client: ClientCapabilities,
 ) -> Option<(tollgate_policy::id::McpServerId, crate::mcp::Link)> {
     let catalogue = reached.server.catalogue()?;
-    if !catalogue.is_stateful || reached.server.problem().is_some() {
+    let may_have = catalogue.is_stateful || (catalogue.revision.is_stateless() && !reached.server.lacks_sessions());
+    if !may_have || reached.server.problem().is_some() {
         return None;
     }
     let line = visit.line(reached).ok()?;
-    match timeout(OPEN_MAX, catalogue::open(line, client)).await {
-        Ok(Ok(link)) => Some((reached.policy.id.clone(), link)),
+    match timeout(OPEN_MAX, reached.server.open(line, client)).await {
+        Ok(Ok(link)) => link.map(|link| (reached.policy.id.clone(), link)),
         Ok(Err(_)) | Err(_) => {
             reached.server.doubt();
             None
@@ -119,11 +120,10 @@ async fn open(
 
 // What all of them can. That lists change we tell ourselves; single resources only a session can follow.
 fn together(reached: &[Reached], has_session: bool) -> ServerCapabilities {
-    let known = reached.iter().filter_map(|reached| reached.server.catalogue());
-    let all = known.fold(ServerCapabilities::default(), |all, catalogue| {
-        let of_session = has_session && !catalogue.revision.is_stateless();
-        let one = catalogue.capabilities;
-        all.or(ServerCapabilities { subscribe: one.subscribe && of_session, logging: one.logging && of_session, ..one })
+    let all = reached.iter().fold(ServerCapabilities::default(), |all, reached| {
+        let one = reached.server.capabilities(has_session);
+        let (subscribe, logging) = (one.subscribe && has_session, one.logging && has_session);
+        all.or(ServerCapabilities { subscribe, logging, ..one })
     });
     let telling = |listed: Option<Listed>| listed.map(|_| Listed { changes: true });
     ServerCapabilities {
@@ -152,14 +152,13 @@ fn instructions(visit: &Visit<'_>, reached: &[Reached]) -> Option<String> {
 }
 
 impl Visit<'_> {
-    fn no_random(self, id: &Id<'_>, revision: Revision) -> Response<Body> {
+    fn no_random(self, id: &Id<'_>) -> Response<Body> {
         let refusal = Refusal::new(
             RefusalKind::NotReady,
             "This Tollgate replica could not begin a session. Try again in a few seconds.",
         );
         let error: Json<'_> = tollgate_mcp::failure::error(code::INTERNAL_ERROR, refusal.public(), None);
         let body = write::failure(Some(id), &error);
-        let _ = revision;
         self.close(refusal.kind(), http::StatusCode::SERVICE_UNAVAILABLE, body)
     }
 }

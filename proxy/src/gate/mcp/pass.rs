@@ -7,8 +7,11 @@ use futures_util::future::join_all;
 use http::Response;
 use tokio::time::Instant;
 use tollgate_mcp::{
-    Edit, Id, Json, Members, Message, Method, Notification, Params, Request, ServerName,
-    capability::ClientCapabilities, params::meta, route, server_request, write,
+    Edit, Id, Json, Members, Message, Method, Notification, Params, Request, Revision, ServerName,
+    capability::ClientCapabilities,
+    params::meta,
+    route::{self, Headers},
+    server_request, write,
 };
 use tollgate_policy::{
     guardrail::Direction,
@@ -51,6 +54,7 @@ pub(super) async fn pass(
     speech: Speech,
     method: &Method<'_>,
     request: &Request<'_>,
+    routing: &Headers<'_>,
 ) -> Verdict<Response<Body>> {
     let (id, revision) = (&request.id, speech.revision());
     let is_call = *method == Method::CallTool;
@@ -64,6 +68,14 @@ pub(super) async fn pass(
         }
         Err(astray) => return Ok(visit.refuse_with(id, revision, astray.kind, &astray.error, &astray.reason)),
     };
+    if is_call
+        && revision.is_stateless()
+        && let Some(known) = aimed.reached.server.catalogue()
+        && let Some(tool) = known.tool(&aimed.name)
+        && let Err(refused) = tool.parameters().check(routing, &request.params.object("arguments").unwrap_or_default())
+    {
+        return Ok(visit.misrouted(Some(id), &refused));
+    }
     let cleared = match clear(&mut visit, aimed).await {
         Ok(cleared) => cleared,
         Err((refusal, detail)) => {
@@ -185,7 +197,7 @@ async fn send(
             }
         };
         match sending {
-            Err(cut) => return Ok(answer::cut(visit, &relay, &cut)),
+            Err(cut) => return Ok(answer::stopped(visit, &relay, &cut)),
             Ok(Ok(reply)) => break (relay, reply, link),
             // It did nothing, since it knows no such session.
             Ok(Err(Unreached::Ended)) if !is_again => is_again = true,
@@ -250,29 +262,36 @@ fn written(
 
 // The session with the server in which the client's request goes: the one of the client's session, or one that is opened now.
 async fn link(visit: &Visit<'_>, speech: &Speech, reached: &Reached, is_again: bool) -> Result<Link, Unreached> {
-    let known = reached.server.catalogue();
-    if let Some(known) = &known
-        && (known.revision.is_stateless() || (!known.is_stateful && !is_again))
-    {
-        return Ok(Link { revision: known.revision, session: None });
+    // Who keeps nothing by session is spoken to without one; who speaks both kinds of revisions, as the client does.
+    if let Some(known) = reached.server.catalogue() {
+        let is_modern = known.revision.is_stateless();
+        let has_sessions = is_modern && matches!(speech, Speech::Session(_)) && !reached.server.lacks_sessions();
+        if !has_sessions && (is_modern || (!known.is_stateful && !is_again)) {
+            return Ok(Link { revision: known.revision, session: None });
+        }
     }
     let (servers, id) = (&visit.gate.servers, &reached.policy.id);
     let line = visit.line(reached)?;
     match speech {
         Speech::Session(session) => {
-            let known = servers.reopened(&session.number, id).or_else(|| session.link(id).cloned());
-            if let Some(link) = known.filter(|_| !is_again) {
+            let open = servers.reopened(&session.number, id).or_else(|| session.link(id).cloned());
+            if let Some(link) = open.filter(|_| !is_again) {
                 return Ok(link);
             }
-            let link = catalogue::open(line, session.client).await?;
-            servers.remember(session.number, id.clone(), link.clone());
-            Ok(link)
+            match reached.server.open(line, session.client).await {
+                Ok(Some(link)) => {
+                    servers.remember(session.number, id.clone(), link.clone());
+                    Ok(link)
+                }
+                Ok(None) => Ok(Link { revision: Revision::LATEST, session: None }),
+                Err(why) => Err(why),
+            }
         }
         Speech::Alone(_) => match reached.server.link().filter(|_| !is_again) {
             Some(link) => Ok(link),
             None => {
                 reached.server.doubt();
-                catalogue::open(line, ClientCapabilities::default()).await
+                catalogue::open(line, ClientCapabilities::default()).await.map(|(link, _)| link)
             }
         },
     }
@@ -307,7 +326,7 @@ pub(super) async fn level(visit: Visit<'_>, speech: &Speech, request: &Request<'
     let open = visit.links(session);
     let asking = open.iter().filter_map(|(reached, link)| {
         let line = visit.line(reached).ok()?;
-        let logs = reached.server.catalogue().is_some_and(|catalogue| catalogue.capabilities.logging);
+        let logs = reached.server.capabilities(true).logging;
         let params = request.params.given().map(Json::into_owned);
         logs.then(|| catalogue::ask(line, link, "logging/setLevel", params))
     });

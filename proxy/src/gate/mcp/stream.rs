@@ -122,7 +122,7 @@ fn stand(
     };
     // At once, before anything that a server could delay: clients ask for nothing until they have it.
     standing.acknowledge();
-    events(StatusCode::OK, Body::events(stream::unfold(standing, Standing::next)), &request_id)
+    events(Body::events(stream::unfold(standing, Standing::next)), &request_id)
 }
 
 // The stream of a server, for the session that is with it.

@@ -97,6 +97,8 @@ async fn a_session_is_nobody_elses() {
     }
     let ended = tools.stand.call("DELETE", "/mcp", "", &[("mcp-session-id", &session)]).await;
     assert_eq!(ended.status, 200);
+    let headers = [("mcp-session-id", session.as_str())];
+    assert_eq!(tools.post("/mcp", &list, &headers).await.status, 404, "it has ended");
 }
 
 // SECURITY row 14: members in another case, twice, or hidden by escapes; row 15: no headers of trust.
@@ -171,6 +173,9 @@ async fn nobody_speaks_to_servers_without_a_key_or_from_a_page_of_another_origin
     assert!(last(&answer)["error"]["message"].as_str().unwrap().contains("Tollgate key"), "{}", answer.text);
     let answer = tools.stand.send("/mcp", &ping, &[ACCEPT, JSON_BODY, ("origin", "http://evil.example")]).await;
     assert_eq!(answer.status, 403, "{}", answer.text);
+    let own = format!("http://{}", tools.stand.address);
+    let answer = tools.stand.send("/mcp", &ping, &[ACCEPT, JSON_BODY, ("origin", &own)]).await;
+    assert_eq!(answer.status, 400, "a page of this machine has no session yet: {}", answer.text);
     let answer = tools.stand.send("/mcp", &ping, &[ACCEPT, ("content-type", "text/plain")]).await;
     assert_eq!(answer.status, 415, "{}", answer.text);
 }
