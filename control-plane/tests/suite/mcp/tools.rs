@@ -456,14 +456,26 @@ async fn an_observation_is_bounded_and_only_a_replicas(place: Place) {
     // As much as is taken, which is more than other calls may send.
     observe(&member, with(many[..2_000].to_vec())).await.unwrap();
     assert_eq!(get(&world, "a").await.unwrap().health.unwrap().tools, 2_000);
+    // As many are approved as a replica takes: one more waits, and so it is until another one goes.
+    observe(&member, ObserveRequest { complete: false, ..with(vec![one("late", definition("late", "L."))]) })
+        .await
+        .unwrap();
+    assert_eq!((state(&world, "late").await, state(&world, "t7").await), ("pending".into(), "approved".into()));
+    let late = tool(&world, "a", "late").await.unwrap().hash;
+    let refused = approve(&world, "late", &late).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("block tools that are no longer used first"), "{}", refused.message());
+    block(&world, "t7").await.unwrap();
+    approve(&world, "late", &late).await.unwrap();
+    assert_eq!(pins(&world, &member).await.len(), 2_000, "and replicas take them");
     let huge = (0..200).map(|at| one(&format!("h{at}"), definition(&format!("h{at}"), &"x".repeat(60_000)))).collect();
     assert_eq!(code(observe(&member, with(huge)).await), Code::OutOfRange);
 
     // Every replica has a certificate. Whoever has none is not even read.
     let stranger = crate::fleet::stranger(&world).await;
-    let refused = FleetServiceClient::new(stranger).observe(observation(&id, &[("late", "L.")])).await;
+    let refused = FleetServiceClient::new(stranger).observe(observation(&id, &[("strange", "S.")])).await;
     assert_eq!(code(refused), Code::Unauthenticated);
-    assert_eq!(code(tool(&world, "a", "late").await), Code::NotFound);
+    assert_eq!(code(tool(&world, "a", "strange").await), Code::NotFound);
     world.stop().await;
 }
 

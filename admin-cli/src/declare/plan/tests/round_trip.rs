@@ -279,12 +279,12 @@ fn access() -> impl Strategy<Value = Access> {
 prop_compose! {
     fn world()(
         customers in names("c"), teams in names("t"), users in names("u"), keys in names("k"), text in prose(), disabled in any::<bool>(),
-        quotas in proptest::array::uniform4(quota()), self_service in self_service(), access in access(),
+        quotas in proptest::array::uniform4(quota().boxed()), self_service in self_service().boxed(), access in access().boxed(),
         reach in (any::<bool>(), collection::vec("!?[a-z*-]{1,6}", 0..3))
     )(
         customers in Just(customers), teams in Just(teams), users in Just(users), text in Just(text), disabled in Just(disabled), quotas in Just(quotas),
         self_service in Just(self_service), access in Just(access), reach in Just(reach),
-        keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0), provider(1)), models in (model(0), model(1)), routes in (route(0), route(1)), guardrails in (guardrail(0), guardrail(1)), mcp_servers in (mcp_server(0).boxed(), mcp_server(1).boxed())
+        keys in keys.into_iter().map(key).collect::<Vec<_>>(), providers in (provider(0).boxed(), provider(1).boxed()), models in (model(0).boxed(), model(1).boxed()), routes in (route(0).boxed(), route(1).boxed()), guardrails in (guardrail(0).boxed(), guardrail(1).boxed()), mcp_servers in (mcp_server(0).boxed(), mcp_server(1).boxed())
     ) -> Lists {
         let [customer, team, user, owner] = quotas;
         let providers = vec![providers.0, providers.1];
