@@ -135,6 +135,7 @@ impl Organisation {
             tags: [("environment".into(), "development".into())].into(),
             audit: AuditMode::Required,
             regions: Vec::new(),
+            tools: Vec::new(),
             prefix: format!("tg_{number:08}"),
             hash: KeyHash::new(Sha256::digest(number.to_be_bytes()).into()),
             quota: Quota::default(),
