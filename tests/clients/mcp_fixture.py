@@ -1,6 +1,6 @@
 """A server of tools with everything that the conformance suite of the protocol calls for, in the revisions with sessions and in those without.
 
-    mcp_fixture.py            prints its port; ends when its standard input does
+    mcp_fixture.py [sessions]     prints its port; ends when its standard input does; with `sessions` in the revisions with those alone
 
 The names, texts and schemas are those which the suite looks for.
 """
@@ -45,6 +45,20 @@ from pydantic import Field
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 SILENCE = base64.b64encode(b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\1\0\1\0@\x1f\0\0@\x1f\0\0\1\0\x08\0data\0\0\0\0").decode()
 PAUSE = 0.05
+
+
+class Sessions:
+    """Before an application: what is not there in a server that knows revisions with sessions alone."""
+
+    def __init__(self, application):
+        self.application = application
+
+    async def __call__(self, scope, receive, send):
+        if (b"mcp-protocol-version", b"2026-07-28") not in scope.get("headers", ()):
+            return await self.application(scope, receive, send)
+        answer = b'{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"Bad Request: Unsupported protocol version"}}'
+        await send({"type": "http.response.start", "status": 400, "headers": [(b"content-type", b"application/json")]})
+        await send({"type": "http.response.body", "body": answer})
 
 
 class Events(EventStore):
@@ -214,18 +228,22 @@ async def test_reconnection(ctx: Context) -> str:
 
 @server.tool()
 async def test_trigger_tool_change(ctx: Context) -> str:
-    """Has its tools change."""
-    server.add_tool(test_simple_text, name="test_dynamic_tool")
-    server.remove_tool("test_dynamic_tool")
+    """Has a tool that is there every other time."""
+    if any(tool.name == "test_dynamic_tool" for tool in await server.list_tools()):
+        server.remove_tool("test_dynamic_tool")
+    else:
+        server.add_tool(test_simple_text, name="test_dynamic_tool")
     await ctx.notify_tools_changed()
     return "changed"
 
 
 @server.tool()
 async def test_trigger_prompt_change(ctx: Context) -> str:
-    """Has its prompts change."""
-    server.add_prompt(Prompt.from_function(test_simple_prompt, name="test_dynamic_prompt"))
-    server.remove_prompt("test_dynamic_prompt")
+    """Has a prompt that is there every other time."""
+    if any(prompt.name == "test_dynamic_prompt" for prompt in await server.list_prompts()):
+        server.remove_prompt("test_dynamic_prompt")
+    else:
+        server.add_prompt(Prompt.from_function(test_simple_prompt, name="test_dynamic_prompt"))
     await ctx.notify_prompts_changed()
     return "changed"
 
@@ -469,4 +487,5 @@ def serve(application):
 
 if __name__ == "__main__":
     logging.basicConfig(level="WARNING")
-    serve(server.streamable_http_app(event_store=Events(), retry_interval=100))
+    whole = server.streamable_http_app(event_store=Events(), retry_interval=100)
+    serve(Sessions(whole) if sys.argv[1:] == ["sessions"] else whole)

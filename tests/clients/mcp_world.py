@@ -19,6 +19,7 @@ SIMPLE = "This is a simple text response for testing."
 # What each server is asked: a tool, its arguments, and what is in the answer.
 CALLS = {
     "fixture": ("test_simple_text", {}, SIMPLE),
+    "sessions": ("test_simple_text", {}, SIMPLE),
     "notes": ("look_up", {"title": "home"}, "The note home says: feed the cat."),
     "everything": ("echo", {"message": "through Tollgate"}, "through Tollgate"),
     "memory": ("create_entities", {"entities": [{"name": "Ada of CLIENT", "entityType": "person", "observations": ["counts"]}]}, "Ada of CLIENT"),
@@ -174,7 +175,7 @@ class World:
         tool, arguments, answer = CALLS["filesystem"]
         CALLS["filesystem"] = (tool, {"path": str(shared / "hello.txt")}, answer)
         self.at = {}
-        for name, script, *rest in (("fixture", "mcp_fixture.py"), ("notes", "mcp_notes.py", self.note)):
+        for name, script, *rest in (("fixture", "mcp_fixture.py"), ("sessions", "mcp_fixture.py", "sessions"), ("notes", "mcp_notes.py", self.note)):
             process = self.start(name, self.python, HERE / script, *rest)
             self.at[name] = int(self.said(name, r"^(\d+)$", process))
         package = self.modules / "@modelcontextprotocol"
