@@ -219,7 +219,7 @@ class World:
             "--transport", "http", "--header", f"Authorization: Bearer {self.keys[key]}", *words, check=False,
         )
 
-    def claude_code(self, prompt, key="all"):
+    def claude_code(self, prompt, key="all", **settings):
         """What Claude Code says: its rows, and all of it as a text."""
         home = self.work / "claude"
         (home / "project").mkdir(parents=True, exist_ok=True)
@@ -230,7 +230,7 @@ class World:
             "--allowedTools", "mcp__tollgate", "--output-format", "stream-json", "--verbose", check=False, HOME=str(home), PATH="/usr/bin:/bin",
             TERM="dumb", ANTHROPIC_BASE_URL=self.url(path=""), ANTHROPIC_AUTH_TOKEN=self.keys[key], ANTHROPIC_MODEL="claude-sonnet-5-5",
             CLAUDE_CODE_MAX_RETRIES="1", DISABLE_TELEMETRY="1", DISABLE_ERROR_REPORTING="1", DISABLE_AUTOUPDATER="1",
-            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1", **settings,
         )
         rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         if not rows:
