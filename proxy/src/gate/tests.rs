@@ -36,6 +36,7 @@ mod credentials;
 mod guardrails;
 mod mcp;
 mod routing;
+mod samples;
 mod surfaces;
 mod unidentified;
 

@@ -33,8 +33,8 @@ pub(super) fn guardrail(name: &str, on: [bool; 2], action: Action) -> Guardrail 
     }
 }
 
-const IN: [bool; 2] = [true, false];
-const OUT: [bool; 2] = [false, true];
+pub(super) const IN: [bool; 2] = [true, false];
+pub(super) const OUT: [bool; 2] = [false, true];
 
 async fn stand(guardrails: Vec<Guardrail>) -> Stand {
     let stand = Stand::new(&["sk-one"]).await;
