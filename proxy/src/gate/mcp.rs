@@ -451,7 +451,7 @@ fn events(body: Body, request_id: &str) -> Response<Body> {
 
 /// What a client says of an object that was written here.
 fn read_again(json: &Json<'_>) -> Box<serde_json::value::RawValue> {
-    serde_json::from_str(json.as_str()).unwrap_or_else(|_| Box::from(serde_json::value::RawValue::NULL.to_owned()))
+    serde_json::from_str(json.as_str()).unwrap_or_else(|_| serde_json::value::RawValue::NULL.to_owned())
 }
 
 /// The params of a message that was written here.

@@ -203,7 +203,6 @@ pub(crate) fn with_meta(params: Option<Json<'static>>, client: ClientCapabilitie
 }
 
 /// What costs nothing is held by nothing.
-#[must_use]
 pub(crate) fn free() -> Hold {
     Hold::unbudgeted(NanoUsd::ZERO)
 }

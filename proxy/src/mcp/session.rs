@@ -210,7 +210,7 @@ mod tests {
         let mut begun =
             Session::begin(Some(server('a')), Revision::V2025_06_18, client, UnixMillis::new(1_000)).unwrap();
         let link = |at: usize| {
-            let session = (at % 2 == 0).then(|| "s".repeat(500).into());
+            let session = at.is_multiple_of(2).then(|| "s".repeat(500).into());
             (
                 server(char::from(b'a' + u8::try_from(at % 20).unwrap())),
                 Link { revision: Revision::V2025_11_25, session },
