@@ -18,19 +18,20 @@ use crate::{
 /// A request without the tools that are not admitted, by the names that the model is told; `None`: it has none of those.
 ///
 /// # Errors
-/// When the body is not exactly one JSON object.
+/// When the body is not exactly one JSON object, or has twice what offers tools: readers would take different ones.
 pub fn without(
     dialect: Dialect,
     body: &[u8],
     is_admitted: impl Fn(&str) -> bool,
 ) -> Result<Option<Vec<u8>>, Malformed> {
     let object = Object::read(body)?;
-    // An object that is there twice is read differently by different readers: one of them is enough to look at all.
+    once(&object, &["tools", "toolConfig", "functions"])?;
     let mut edits = Vec::new();
     match dialect {
         Dialect::BedrockConverse => {
             let Some(config) = object.get("toolConfig") else { return Ok(None) };
             let inner = Object::read(config.get().as_bytes())?;
+            once(&inner, &["tools"])?;
             match list(inner.get("tools"), named, &is_admitted) {
                 Kept::All => return Ok(None),
                 Kept::None => edits.push(Edit::Remove("toolConfig")),
@@ -52,8 +53,12 @@ pub fn without(
         },
         Dialect::Anthropic | Dialect::OpenAiChat | Dialect::OpenAiResponses => {
             // The older form of Chat Completions.
-            if let Kept::None | Kept::Some(_) = list(object.get("functions"), named, &is_admitted) {
-                edits.extend(["functions", "function_call"].map(Edit::Remove));
+            match list(object.get("functions"), named, &is_admitted) {
+                Kept::All => {}
+                Kept::None => edits.extend(["functions", "function_call"].map(Edit::Remove)),
+                Kept::Some(functions) => {
+                    edits.extend(choice(&object, "function_call", &is_admitted, functions, "functions"));
+                }
             }
             match list(object.get("tools"), named, &is_admitted) {
                 Kept::All if edits.is_empty() => return Ok(None),
@@ -64,6 +69,13 @@ pub fn without(
         }
     }
     Ok(Some(object.edited(&edits)))
+}
+
+fn once(object: &Object<'_>, names: &[&'static str]) -> Result<(), Malformed> {
+    match names.iter().find(|name| object.count(name) > 1) {
+        Some(field) => Err(Malformed::Invalid { field, expected: "there once" }),
+        None => Ok(()),
+    }
 }
 
 /// What is left of a list.
@@ -143,6 +155,9 @@ fn named<'a>(raw: &'a RawValue, is_admitted: &dyn Fn(&str) -> bool) -> Admitted<
 // Gemini has many functions in one element, beside tools of its own.
 fn declared<'a>(raw: &'a RawValue, is_admitted: &dyn Fn(&str) -> bool) -> Admitted<'a> {
     let Ok(object) = Object::read(raw.get().as_bytes()) else { return Admitted::Not };
+    if once(&object, &["functionDeclarations", "function_declarations"]).is_err() {
+        return Admitted::Not;
+    }
     let mut edits = Vec::new();
     for member in ["functionDeclarations", "function_declarations"] {
         match list(object.get(member), named, is_admitted) {
@@ -254,6 +269,16 @@ mod tests {
             ),
             (OpenAiChat, r#"{"functions":[{"name":"bad"}],"function_call":"auto","model":"m"}"#, r#"{"model":"m"}"#),
             (
+                OpenAiChat,
+                r#"{"functions":[{"name":"bad"},{"name":"a"}],"function_call":{"name":"bad"}}"#,
+                r#"{"functions":[{"name":"a"}]}"#,
+            ),
+            (
+                Gemini,
+                r#"{"tools":[{"functionDeclarations":[{"name":"bad"}],"functionDeclarations":[{"name":"a"}]},{"googleSearch":{}}]}"#,
+                r#"{"tools":[{"googleSearch":{}}]}"#,
+            ),
+            (
                 OpenAiResponses,
                 r#"{"tools":[{"type":"bad_hosted"},{"type":"custom","name":"a"}],"tool_choice":{"type":"function","name":"bad"}}"#,
                 r#"{"tools":[{"type":"custom","name":"a"}]}"#,
@@ -270,6 +295,17 @@ mod tests {
             ),
         ] {
             check(dialect, body, Some(expect));
+        }
+    }
+
+    #[test]
+    fn what_two_readers_would_read_differently_is_refused() {
+        for (dialect, body) in [
+            (Dialect::Anthropic, r#"{"tools":[{"name":"bad"}],"tools":[{"name":"a"}]}"#),
+            (Dialect::OpenAiChat, r#"{"functions":[{"name":"bad"}],"f\u0075nctions":[]}"#),
+            (Dialect::BedrockConverse, r#"{"toolConfig":{"tools":[],"tools":[{"toolSpec":{"name":"bad"}}]}}"#),
+        ] {
+            assert!(without(dialect, body.as_bytes(), |_| true).is_err(), "{body}");
         }
     }
 }

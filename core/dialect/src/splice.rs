@@ -64,6 +64,12 @@ impl<'a> Object<'a> {
         self.members.iter().rev().find(|member| &*member.name == name).map(|member| member.value)
     }
 
+    /// How many members have that name.
+    #[must_use]
+    pub fn count(&self, name: &str) -> usize {
+        self.members.iter().filter(|member| &*member.name == name).count()
+    }
+
     /// Whether it has no member.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
