@@ -28,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 use tollgate_proto::{
     convert::fleet::item,
     fleet::v1::{
-        Chunk, CustomerItem, FollowRequest, FollowResponse, Item, ItemKind, JoinRequest, JoinResponse, KeyItem,
-        ObserveRequest, ObserveResponse, Payload, Push, RenewRequest, RenewResponse, SigningKey, TeamItem, Welcome,
+        Chunk, CustomerItem, FollowRequest, FollowResponse, GetTokenRequest, GetTokenResponse, Item, ItemKind,
+        JoinRequest, JoinResponse, KeyItem, ObserveRequest, ObserveResponse, Payload, Push, RenewRequest,
+        RenewResponse, SigningKey, TeamItem, Welcome,
         fleet_service_server::{FleetService, FleetServiceServer},
         follow_request::Message as Hear,
         follow_response::Message as Say,
@@ -180,6 +181,10 @@ impl FleetService for Service {
     }
 
     async fn observe(&self, _: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn get_token(&self, _: Request<GetTokenRequest>) -> Result<Response<GetTokenResponse>, Status> {
         Err(Status::unimplemented("not here"))
     }
 

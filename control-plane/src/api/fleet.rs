@@ -8,8 +8,9 @@ use tollgate_policy::{id::ReplicaId, name::Name};
 use tollgate_proto::{
     convert::fleet::TEXT_BYTES_MAX,
     fleet::v1::{
-        FollowRequest, FollowResponse, Hello, JoinRequest, JoinResponse, ObserveRequest, ObserveResponse, RenewRequest,
-        RenewResponse, fleet_service_server::FleetService, follow_request::Message as Hear,
+        FollowRequest, FollowResponse, GetTokenRequest, GetTokenResponse, Hello, JoinRequest, JoinResponse,
+        ObserveRequest, ObserveResponse, RenewRequest, RenewResponse, fleet_service_server::FleetService,
+        follow_request::Message as Hear,
     },
     push::SILENCE_SECONDS_MAX,
 };
@@ -124,6 +125,10 @@ impl FleetService for FleetApi {
         let found = Observation::read(request.into_inner())?;
         observe::take(&self.fleet.parts.store, &replica, &found).await.map_err(Failure::from)?;
         Ok(Response::new(ObserveResponse {}))
+    }
+
+    async fn get_token(&self, _: Request<GetTokenRequest>) -> Result<Response<GetTokenResponse>, Status> {
+        Err(Status::unimplemented("no tokens yet"))
     }
 }
 

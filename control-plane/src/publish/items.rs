@@ -99,6 +99,7 @@ pub(crate) fn key(row: &Key) -> Item {
         audit: audit_word(*audit).to_owned(),
         regions: regions.clone(),
         tools: tools.clone(),
+        tool_rules: Vec::new(),
     };
     item(ItemKind::Key, id.to_string(), &body)
 }
@@ -284,6 +285,8 @@ pub(crate) fn mcp_server(row: &PinnedServer) -> Item {
         record_arguments: *record_arguments,
         pinning: unusual(*pinning, Pinning::word),
         pins: pins.iter().map(PinItem::from).collect(),
+        document: Vec::new().into(),
+        grants: 0,
     };
     item(ItemKind::McpServer, id.to_string(), &body)
 }

@@ -278,7 +278,7 @@ async fn row_2_no_server_that_starts_a_process_can_be_expressed(place: Place) {
     let stdio = v1::McpServer { name: "a".into(), transport: "stdio".into(), url: "npx".into(), ..Default::default() };
     assert_eq!(violations(update(&world, stdio.clone(), &["transport"]).await), ["transport"]);
     assert_eq!(violations(update(&world, stdio, &["url"]).await), ["url"]);
-    assert_eq!(Transport::ALL.map(Transport::word), ["streamable_http", "sse"]);
+    assert_eq!(Transport::ALL.map(Transport::word), ["streamable_http", "sse", "stdio", "openapi"]);
     world.stop().await;
 }
 

@@ -30,6 +30,8 @@ pub const PIN_BYTES: usize = 32;
 pub const TIMEOUT_DEFAULT: Duration = Duration::from_mins(1);
 /// The longest that a call may take.
 pub const TIMEOUT_MAX: Duration = Duration::from_hours(1);
+/// The longest description of an HTTP API whose operations are tools, in bytes.
+pub const DOCUMENT_BYTES_MAX: usize = 512 * 1024;
 /// The most bytes of a call's arguments, and of its result, where a server does not say.
 pub const CALL_BYTES_DEFAULT: u64 = 4 * 1024 * 1024;
 /// The most that a server may say.
@@ -44,16 +46,20 @@ pub struct McpServer {
     pub name: Arc<str>,
     /// Whether it is not called.
     pub disabled: bool,
-    /// Where it is.
+    /// Where it is; empty for one that runs as a process of the replica.
     pub url: Arc<str>,
+    /// What an HTTP API can, as OpenAPI in JSON; `None` for every other transport.
+    pub document: Option<Arc<str>>,
     /// Whether a private address is permitted.
     pub allow_private: bool,
     /// How it is spoken to.
     pub transport: Transport,
     /// How it is shown a credential.
     pub auth: McpAuth,
-    /// The credential; `None`: it needs none.
+    /// The credential; `None`: it needs none, or the control plane gets tokens for it.
     pub credential: Option<McpCredential>,
+    /// How often tokens for it were taken back: those that a replica got before are no good.
+    pub grants: u64,
     /// The customers that it is for. Where both lists are empty: everybody.
     pub customers: Vec<CustomerId>,
     /// The teams that it is for.
@@ -94,6 +100,10 @@ pub enum Transport {
     StreamableHttp,
     /// HTTP with server-sent events, of the revision 2024-11-05.
     Sse,
+    /// Standard input and output of a process that the configuration of a replica names, never the policy.
+    Stdio,
+    /// An HTTP API, of whose operations tools are made.
+    OpenApi,
 }
 
 /// How a server is shown a credential.
@@ -106,6 +116,12 @@ pub enum McpAuth {
     Bearer,
     /// In that header, in lower case.
     Header(Arc<str>),
+    /// `authorization: Bearer`, with a token that the control plane gets for itself (RFC 6749, 4.4).
+    ClientCredentials,
+    /// With a token that the caller's user has permitted (RFC 6749, 4.1).
+    PerUser,
+    /// With a token that the control plane gets for the caller's user (RFC 8693).
+    TokenExchange,
 }
 
 /// What a server is shown.
@@ -317,7 +333,7 @@ impl Access {
 
 impl Transport {
     /// Every transport.
-    pub const ALL: [Self; 2] = [Self::StreamableHttp, Self::Sse];
+    pub const ALL: [Self; 4] = [Self::StreamableHttp, Self::Sse, Self::Stdio, Self::OpenApi];
 
     /// The word for it in configuration.
     #[must_use]
@@ -325,6 +341,8 @@ impl Transport {
         match self {
             Self::StreamableHttp => "streamable_http",
             Self::Sse => "sse",
+            Self::Stdio => "stdio",
+            Self::OpenApi => "openapi",
         }
     }
 
@@ -361,7 +379,7 @@ impl Pinning {
 // === impl McpAuth ===
 
 impl McpAuth {
-    /// Parses `none`, `bearer` or `header:<name>`; empty is `none`. Names of headers become lower case.
+    /// Parses `none`, `bearer`, `header:<name>`, `client_credentials`, `per_user` or `token_exchange`; empty is `none`. Names of headers become lower case.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let is_token = |name: &str| {
@@ -386,6 +404,9 @@ impl McpAuth {
         match text {
             "" | "none" => Some(Self::Nothing),
             "bearer" => Some(Self::Bearer),
+            "client_credentials" => Some(Self::ClientCredentials),
+            "per_user" => Some(Self::PerUser),
+            "token_exchange" => Some(Self::TokenExchange),
             _ => {
                 let name = text.strip_prefix("header:")?.to_ascii_lowercase();
                 (is_token(&name) && !is_ours(&name)).then(|| Self::Header(name.into()))
@@ -400,7 +421,28 @@ impl McpAuth {
             Self::Nothing => "none".into(),
             Self::Bearer => "bearer".into(),
             Self::Header(name) => ["header:", name].concat(),
+            Self::ClientCredentials => "client_credentials".into(),
+            Self::PerUser => "per_user".into(),
+            Self::TokenExchange => "token_exchange".into(),
         }
+    }
+
+    /// Whether it is shown a secret of an administrator's.
+    #[must_use]
+    pub const fn has_secret(&self) -> bool {
+        matches!(self, Self::Bearer | Self::Header(_))
+    }
+
+    /// Whether the control plane gets tokens for it by OAuth 2.
+    #[must_use]
+    pub const fn is_oauth(&self) -> bool {
+        matches!(self, Self::ClientCredentials | Self::PerUser | Self::TokenExchange)
+    }
+
+    /// Whether each user is somebody else to it.
+    #[must_use]
+    pub const fn is_per_user(&self) -> bool {
+        matches!(self, Self::PerUser | Self::TokenExchange)
     }
 }
 
@@ -430,10 +472,12 @@ mod tests {
             name: "github".into(),
             disabled: false,
             url: "https://mcp.example/mcp".into(),
+            document: None,
             allow_private: false,
             transport: Transport::StreamableHttp,
             auth: McpAuth::Nothing,
             credential: None,
+            grants: 0,
             customers: vec![],
             teams: vec![],
             keys: Patterns::default(),
@@ -545,7 +589,7 @@ mod tests {
     fn words_are_read_back() {
         assert!(Transport::ALL.into_iter().all(|one| Transport::of_word(one.word()) == Some(one)));
         assert!(Pinning::ALL.into_iter().all(|one| Pinning::of_word(one.word()) == Some(one)));
-        for text in ["none", "bearer", "header:x-api-key"] {
+        for text in ["none", "bearer", "header:x-api-key", "client_credentials", "per_user", "token_exchange"] {
             assert_eq!(McpAuth::parse(text).unwrap().text(), text);
         }
         assert_eq!(McpAuth::parse("header:X-Key"), Some(McpAuth::Header("x-key".into())));

@@ -212,7 +212,11 @@ impl Decoder {
             audit: mode,
             regions,
             tools,
+            tool_rules,
         } = body;
+        if !tool_rules.is_empty() {
+            return Err(problem("tool_rules", "are not known to this version"));
+        }
         let hash: [u8; 32] = hash.as_ref().try_into().map_err(|_| problem("hash", "is not of 32 bytes"))?;
         let user = match user.as_str() {
             "" => None,

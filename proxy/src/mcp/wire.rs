@@ -144,7 +144,9 @@ impl Address {
         let secret = server.credential.as_ref().map(|credential| current.secrets.get(&credential.id));
         let shown = match (&server.auth, secret) {
             (McpAuth::Nothing, _) => None,
-            (_, None | Some(None)) => return Err(Unreached::NoCredential),
+            (McpAuth::ClientCredentials | McpAuth::PerUser | McpAuth::TokenExchange, _) | (_, None | Some(None)) => {
+                return Err(Unreached::NoCredential);
+            }
             (McpAuth::Bearer, Some(Some(secret))) => Some((AUTHORIZATION, value("Bearer ", secret)?)),
             (McpAuth::Header(name), Some(Some(secret))) => {
                 let name = name.parse().map_err(|_| Unreached::NoCredential)?;

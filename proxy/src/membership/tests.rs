@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_stream::{Stream, wrappers::TcpListenerStream};
 use tollgate_proto::fleet::v1::{
-    FollowRequest, FollowResponse, JoinResponse, ObserveRequest, ObserveResponse, RenewResponse,
+    FollowRequest, FollowResponse, GetTokenRequest, GetTokenResponse, JoinResponse, ObserveRequest, ObserveResponse,
+    RenewResponse,
     fleet_service_server::{FleetService, FleetServiceServer},
 };
 use tonic::{
@@ -97,6 +98,10 @@ impl FleetService for Service {
     }
 
     async fn observe(&self, _: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Status> {
+        Err(Status::unimplemented("not here"))
+    }
+
+    async fn get_token(&self, _: Request<GetTokenRequest>) -> Result<Response<GetTokenResponse>, Status> {
         Err(Status::unimplemented("not here"))
     }
 

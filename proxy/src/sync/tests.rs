@@ -19,9 +19,9 @@ use tollgate_proto::{
     convert::fleet::item,
     fleet::v1::{
         Checkpoint, Chunk, CredentialItem, CredentialSecret, Credentials, CustomerItem, Directive, ExpressionItem,
-        FollowRequest, FollowResponse, GuardrailItem, Heartbeat, Hello, Item, ItemKind, ItemRef, JoinRequest,
-        JoinResponse, KeyItem, ObserveRequest, ObserveResponse, Payload, ProviderItem, Push, RenewRequest,
-        RenewResponse, SigningKey, TeamItem, Welcome,
+        FollowRequest, FollowResponse, GetTokenRequest, GetTokenResponse, GuardrailItem, Heartbeat, Hello, Item,
+        ItemKind, ItemRef, JoinRequest, JoinResponse, KeyItem, ObserveRequest, ObserveResponse, Payload, ProviderItem,
+        Push, RenewRequest, RenewResponse, SigningKey, TeamItem, Welcome,
         fleet_service_server::{FleetService, FleetServiceServer},
         follow_request::Message as Hear,
         follow_response::Message as Say,
@@ -66,6 +66,10 @@ impl FleetService for Service {
     }
 
     async fn observe(&self, _: Request<ObserveRequest>) -> Result<Response<ObserveResponse>, Refusal> {
+        Err(Refusal::unimplemented("not here"))
+    }
+
+    async fn get_token(&self, _: Request<GetTokenRequest>) -> Result<Response<GetTokenResponse>, Refusal> {
         Err(Refusal::unimplemented("not here"))
     }
 

@@ -6,9 +6,9 @@ use http::Uri;
 use tollgate_policy::{
     id::{CredentialId, CustomerId, McpServerId, TeamId},
     mcp::{
-        CALL_BYTES_DEFAULT, CALL_BYTES_MAX, McpAuth, McpCredential, McpServer, PIN_BYTES, PINS_MAX, Pin, Pinning,
-        SCOPE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, TOOL_NAME_BYTES_MAX, TOOL_PRICES_MAX, ToolPrice, Transport,
-        is_server_name,
+        CALL_BYTES_DEFAULT, CALL_BYTES_MAX, DOCUMENT_BYTES_MAX, McpAuth, McpCredential, McpServer, PIN_BYTES, PINS_MAX,
+        Pin, Pinning, SCOPE_MAX, TIMEOUT_DEFAULT, TIMEOUT_MAX, TOOL_NAME_BYTES_MAX, TOOL_PRICES_MAX, ToolPrice,
+        Transport, is_server_name,
     },
     pattern::Pattern,
 };
@@ -23,10 +23,12 @@ impl From<&McpServer> for v1::McpServerItem {
             name,
             disabled,
             url,
+            document,
             allow_private,
             transport,
             auth,
             credential,
+            grants,
             customers,
             teams,
             keys,
@@ -75,6 +77,8 @@ impl From<&McpServer> for v1::McpServerItem {
             record_arguments: *record_arguments,
             pinning: if *pinning == Pinning::default() { String::new() } else { pinning.word().to_owned() },
             pins: pins.iter().map(v1::PinItem::from).collect(),
+            document: document.as_ref().map(|document| document.as_bytes().to_vec().into()).unwrap_or_default(),
+            grants: *grants,
         }
     }
 }
@@ -118,6 +122,8 @@ pub(super) fn read(id: &str, body: v1::McpServerItem) -> Field<McpServer> {
         record_arguments,
         pinning,
         pins,
+        document,
+        grants,
     } = body;
     if customers.len() + teams.len() > SCOPE_MAX {
         return Err(problem("teams", "has too many owners, together with customers"));
@@ -127,18 +133,21 @@ pub(super) fn read(id: &str, body: v1::McpServerItem) -> Field<McpServer> {
     }
     let auth = auth_of(&auth)?;
     let credential = credential_of(&credential, &reference)?;
-    if (auth == McpAuth::Nothing) != credential.is_none() {
+    if auth.has_secret() != credential.is_some() {
         return Err(problem("credential", "must be there where it is shown, and nowhere else"));
     }
+    let transport = default_or("transport", &transport, Transport::of_word)?;
     Ok(McpServer {
         id: parsed("id", id, McpServerId::parse)?,
         name: name.into(),
         disabled,
-        url: url_of(&url)?,
+        url: url_of(&url, transport)?,
+        document: document_of(&document, transport)?,
         allow_private,
-        transport: default_or("transport", &transport, Transport::of_word)?,
+        transport,
         auth,
         credential,
+        grants,
         customers: customers.iter().map(|id| parsed("customers", id, CustomerId::parse)).collect::<Field<_>>()?,
         teams: teams.iter().map(|id| parsed("teams", id, TeamId::parse)).collect::<Field<_>>()?,
         keys: patterns("keys", &keys)?,
@@ -209,7 +218,23 @@ fn credential_of(id: &str, reference: &str) -> Field<Option<McpCredential>> {
     }
 }
 
-fn url_of(text: &str) -> Field<Arc<str>> {
+// What the API can, which is looked into where tools are made of it.
+fn document_of(bytes: &[u8], transport: Transport) -> Field<Option<Arc<str>>> {
+    if (transport == Transport::OpenApi) == bytes.is_empty() {
+        return Err(problem("document", "must be there for openapi, and for no other transport"));
+    }
+    if bytes.len() > DOCUMENT_BYTES_MAX {
+        return Err(problem("document", "is longer than 512 KiB"));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|_| problem("document", "is no text"))?;
+    Ok((!text.is_empty()).then(|| text.into()))
+}
+
+fn url_of(text: &str, transport: Transport) -> Field<Arc<str>> {
+    // What runs here is somewhere that only the replica knows.
+    if transport == Transport::Stdio {
+        return if text.is_empty() { Ok(text.into()) } else { Err(problem("url", "must be empty for stdio")) };
+    }
     let is_shaped = |uri: &Uri| {
         matches!(uri.scheme_str(), Some("http" | "https"))
             && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
@@ -268,6 +293,7 @@ mod tests {
             name: "github".into(),
             disabled: true,
             url: "https://mcp.example/mcp?x=1".into(),
+            document: None,
             allow_private: true,
             transport: Transport::Sse,
             auth: McpAuth::Header("x-key".into()),
@@ -275,6 +301,7 @@ mod tests {
                 id: CredentialId::from_ulid(ULID).unwrap(),
                 reference: Some("env://GITHUB".into()),
             }),
+            grants: 3,
             customers: vec![CustomerId::from_ulid(ULID).unwrap()],
             teams: vec![TeamId::from_ulid(ULID).unwrap()],
             keys: patterns(&["dev-*"]),
@@ -308,7 +335,16 @@ mod tests {
 
     #[test]
     fn a_server_comes_back_as_it_was_sent() {
-        for one in [server(), plain()] {
+        let (auth, credential) = (McpAuth::PerUser, None);
+        let made = McpServer {
+            transport: Transport::OpenApi,
+            document: Some("{}".into()),
+            auth: auth.clone(),
+            credential: credential.clone(),
+            ..server()
+        };
+        let local = McpServer { transport: Transport::Stdio, url: "".into(), auth, credential, ..server() };
+        for one in [server(), plain(), made, local] {
             let wire = v1::McpServerItem::from(&one);
             assert_eq!(read(one.id.as_str(), wire).map_err(|problem| problem.text), Ok(one));
         }
@@ -319,15 +355,19 @@ mod tests {
     #[test]
     fn an_item_that_is_no_server_is_refused_with_its_field() {
         type Change = fn(&mut v1::McpServerItem);
-        let changes: [(Change, &str); 20] = [
+        let changes: [(Change, &str); 24] = [
             (|wire| wire.name = "Git".into(), "name"),
             (|wire| wire.url = "stdio:ls".into(), "url"),
             (|wire| wire.url = "https://u:p@host/".into(), "url"),
-            (|wire| wire.transport = "stdio".into(), "transport"),
+            (|wire| wire.transport = "pipe".into(), "transport"),
+            (|wire| wire.transport = "stdio".into(), "url"),
+            (|wire| wire.transport = "openapi".into(), "document"),
+            (|wire| wire.document = vec![b'{'].into(), "document"),
             (|wire| wire.transport = "streamable_http".into(), "transport"),
             (|wire| wire.auth = "Bearer".into(), "auth"),
             (|wire| wire.auth = "none".into(), "auth"),
             (|wire| wire.auth.clear(), "credential"),
+            (|wire| wire.auth = "per_user".into(), "credential"),
             (|wire| wire.credential.clear(), "credential"),
             (|wire| wire.reference = "env://\n".into(), "reference"),
             (|wire| wire.customers = vec!["c".into(); SCOPE_MAX], "teams"),

@@ -28,6 +28,7 @@ fn key_item() -> v1::KeyItem {
         audit: String::new(),
         regions: vec!["eu-*".into()],
         tools: vec![],
+        tool_rules: vec![],
     }
 }
 
@@ -403,6 +404,7 @@ proptest! {
             audit: if best_effort { "best_effort".into() } else { String::new() },
             regions,
             tools: vec!["github.*".into(), "!resource:github.x".into()],
+            tool_rules: vec![],
         };
         let item = item(v1::ItemKind::Key, named("key", 0), &body);
         prop_assert_eq!(v1::Item::decode(item.encode_to_vec().as_slice()).unwrap(), item.clone());
