@@ -154,7 +154,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let connect_timeout = config.upstream_connect_timeout;
     let upstream =
         Arc::new(Upstream::new(&upstream::Options { connect_timeout, http2: config.upstream_http2 }, health)?);
-    let servers = Arc::new(Servers::default());
+    let servers = Arc::new(Servers::new(Arc::new(observing.clone())));
     let keeper = Keeper::new(Arc::clone(&holder), Arc::clone(&servers), Arc::clone(&upstream));
     let observer = Observer::new(observing, Arc::clone(&servers), keeper.asked());
     let sessions = Arc::new(SessionBook::default());

@@ -89,6 +89,27 @@ pub fn tool_failed(revision: Revision, text: &str) -> Json<'static> {
     Json::object(result_type(revision).into_iter().chain(members))
 }
 
+/// The result of a call that is answered here, in one text.
+#[must_use]
+pub fn tool_said(revision: Revision, text: &str) -> Json<'static> {
+    let content = Json::object([("type", Json::text("text")), ("text", Json::text(&cut(text)))]);
+    Json::object(result_type(revision).into_iter().chain([("content", Json::list([content]))]))
+}
+
+/// That the user must visit a URL first (2025-11-25, `schema.ts`, `URLElicitationRequiredError`), for clients that have said that they can show
+/// one. `elicitation` tells this URL apart from others.
+#[must_use]
+pub fn url_required(message: &str, url: &str, elicitation: &str) -> Json<'static> {
+    let one = Json::object([
+        ("mode", Json::text("url")),
+        ("elicitationId", Json::text(elicitation)),
+        ("url", Json::text(url)),
+        ("message", Json::text(&cut(message))),
+    ]);
+    let data = Json::object([("elicitations", Json::list([one]))]);
+    error(code::URL_ELICITATION_REQUIRED, message, Some(data))
+}
+
 /// What 2026-07-28 has in each result that is one.
 pub(crate) fn result_type(revision: Revision) -> Option<(&'static str, Json<'static>)> {
     revision.is_stateless().then(|| ("resultType", Json::text("complete")))

@@ -1,7 +1,7 @@
 //! Messages to servers of tools, at `/mcp` for all of them and at `/mcp/<server>` for one: the same rooms, for another protocol.
 //!
 //! [`head`]: what the head of a request must be like. [`begin`]: how clients of either kind begin. [`lists`]: what is offered, from what is known.
-//! [`target`]: which server a message is for, and whether the key may have what it names. [`charge`]: limits, budgets and the note of a call. [`pass`]: a request on
+//! [`target`]: which server a message is for, and whether the key may have what it names. [`consent`]: what is said where a user has to sign in first. [`charge`]: limits, budgets and the note of a call. [`pass`]: a request on
 //! its way to a server; [`answer`], what comes back; [`stream`], what servers say by themselves.
 //!
 //! Messages are passed on raw, as [`tollgate_mcp`] has read them: what was checked is what a server reads. The official library for Rust would read each
@@ -11,6 +11,7 @@ mod head;
 mod begin;
 mod lists;
 mod target;
+mod consent;
 mod charge;
 mod pass;
 mod answer;
@@ -19,6 +20,7 @@ mod stream;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method as Verb, Response, StatusCode, header::CONTENT_TYPE};
 use tokio::time::Instant;
 use tollgate_mcp::{
@@ -186,6 +188,7 @@ async fn asked(
     let method = Method::of_name(&request.method);
     // A request that says in which revision it is, is in that one.
     if method == Method::Initialize && request.params.meta_value(meta::PROTOCOL_VERSION).is_none() {
+        visit.view.settle().await;
         return begin::initialize(visit, &request).await;
     }
     let revision = match routing.revision(&request.params) {
@@ -207,6 +210,9 @@ async fn asked(
     let revision = speech.revision();
     if !method.is_of(revision) {
         return Ok(visit.unknown(&request.id, revision, &request.method));
+    }
+    if method != Method::Ping {
+        visit.view.settle().await;
     }
     match method {
         Method::Ping => Ok(visit.result(&request.id, &Json::empty_object())),
@@ -265,10 +271,16 @@ impl View {
         let all = self.current.snapshot.mcp_servers().iter();
         let here = all.filter(|policy| self.only.as_ref().is_none_or(|only| only.id == policy.id));
         let reached = here.filter(|policy| self.reaches(policy)).filter_map(|policy| {
-            let server = self.servers.get(&policy.id)?;
+            let server = self.servers.get(policy, self.attribution.user.as_ref())?;
             Some(Reached { policy: Arc::clone(policy), server })
         });
         reached.collect()
+    }
+
+    /// Waits, shortly, for servers of which nothing is known yet.
+    async fn settle(&self) {
+        let reached = self.reached();
+        join_all(reached.iter().map(|reached| reached.server.settle())).await;
     }
 
     fn reaches(&self, policy: &McpServer) -> bool {

@@ -26,6 +26,7 @@ use crate::{
     current::{Current, Secret},
     guard::GuardKeys,
     listen::Listener,
+    mcp::tokens::tests::Given,
     metrics::Metrics,
     spool::{Durability, Options},
     upstream,
@@ -53,6 +54,7 @@ struct Stand {
     spool: Spool,
     funds: Arc<Funds>,
     servers: Arc<Servers>,
+    tokens: Arc<Given>,
     upstream: Arc<Upstream>,
     door: Option<Door>,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -102,7 +104,8 @@ impl Stand {
         tasks.spawn(lingerer.run(CancellationToken::new()));
         tasks.spawn(settler.run());
         let out = upstream::Options { connect_timeout: Duration::from_secs(5), http2: false };
-        let (upstream, servers) = (Arc::new(Upstream::new(&out, Arc::default()).unwrap()), Arc::<Servers>::default());
+        let (upstream, tokens) = (Arc::new(Upstream::new(&out, Arc::default()).unwrap()), Arc::<Given>::default());
+        let servers = Arc::new(Servers::new(Arc::clone(&tokens) as _));
         let gate = Arc::new(Gate::new(Parts {
             holder: Arc::clone(&holder),
             upstream: Arc::clone(&upstream),
@@ -124,7 +127,7 @@ impl Stand {
         let (address, stop) = (listener.address().unwrap(), CancellationToken::new());
         tasks.spawn(listener.serve(gate, stop.clone()));
         let (key, door) = (token.expose().to_owned(), Some(door));
-        Self { address, holder, key, spool, funds, servers, upstream, door, seen, stop, tasks }
+        Self { address, holder, key, spool, funds, servers, tokens, upstream, door, seen, stop, tasks }
     }
 
     async fn send(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Answered {

@@ -212,7 +212,7 @@ async fn discover(line: Line<'_>) -> Result<Option<Told>, Unreached> {
     let link = Link { revision: Revision::LATEST, session: None };
     let message = match ask(line, &link, "server/discover", None).await {
         Ok(message) => message,
-        Err(error @ (Unreached::Connect | Unreached::Late | Unreached::Credential(_))) => return Err(error),
+        Err(error) if error.is_no_answer() => return Err(error),
         Err(_) => return Ok(None),
     };
     match Message::parse(&message) {

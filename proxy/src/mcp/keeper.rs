@@ -18,6 +18,7 @@ use tollgate_policy::{
 
 use super::{
     catalogue::{self, Line, Link, free, with_meta},
+    people::Wanted,
     servers::{Server, Servers},
     wire::{Address, Bounds, Events, Head, Said, Unreached},
 };
@@ -32,6 +33,10 @@ const ASK_EVERY: Duration = Duration::from_secs(60);
 /// Between attempts at one that is down, with jitter.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_LONGEST: Duration = Duration::from_secs(30);
+/// How often it is asked whether a user has signed in at theirs.
+const CONSENT_EVERY: Duration = Duration::from_secs(5);
+/// How often users' servers are looked through for those of which nobody makes use.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
 /// A server that says all the time that something changed is asked no oftener.
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long asking for everything may take.
@@ -95,6 +100,8 @@ impl Keeper {
                 () = stop.cancelled() => return,
                 Some(_) = asking.join_next() => {}
                 changed = changes.changed() => if changed.is_err() { return },
+                () = self.servers.people().wanted() => self.ask_people(&mut asking),
+                () = sleep(TIDY_EVERY) => self.servers.people().tidy(&self.servers.all()),
             }
         }
     }
@@ -112,7 +119,8 @@ impl Keeper {
                 is_same
             });
             let one = same.or_else(|| {
-                let server = Arc::new(Server::new(policy, Address::of(policy, current))?);
+                let address = Address::of(policy, current, self.servers.source());
+                let server = Arc::new(Server::new(policy, address)?);
                 let (upstream, servers, told) =
                     (Arc::clone(&self.upstream), Arc::clone(&self.servers), self.told.clone());
                 let asking = asking.spawn(keep(upstream, servers, Arc::clone(&server), told));
@@ -123,8 +131,26 @@ impl Keeper {
         for gone in kept.drain() {
             gone.1.asking.abort();
         }
+        for policy in current.snapshot.mcp_servers().iter().filter(|policy| policy.auth.is_oauth()) {
+            let own = next.get(&policy.id).map(|kept| Arc::clone(&kept.server));
+            for server in self.servers.people().of(&policy.id).iter().chain(&own) {
+                server.taken_back(policy.grants);
+            }
+        }
         self.servers.put(next.iter().map(|(id, kept)| (id.clone(), Arc::clone(&kept.server))).collect());
         *kept = next;
+    }
+}
+
+impl Keeper {
+    // Asks what users' servers offer, for as long as somebody makes use of them.
+    fn ask_people(&self, asking: &mut JoinSet<()>) {
+        for Wanted { server, stop } in self.servers.people().take_wanted() {
+            let (upstream, servers, told) = (Arc::clone(&self.upstream), Arc::clone(&self.servers), self.told.clone());
+            asking.spawn(async move {
+                stop.run_until_cancelled(keep(upstream, servers, server, told)).await;
+            });
+        }
     }
 }
 
@@ -152,7 +178,9 @@ async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server
     let mut backoff = Backoff::new(RETRY_FIRST, RETRY_LONGEST);
     let Ok(address) = &server.address else {
         if let Err(problem) = &server.address {
-            tracing::warn!(server = server.name.as_str(), %problem, "server of tools cannot be used");
+            if !problem.is_of_user() {
+                tracing::warn!(server = server.name.as_str(), %problem, "server of tools cannot be used");
+            }
             server.learned(Err(problem.clone()));
             told.send_modify(|count| *count += 1);
         }
@@ -170,6 +198,8 @@ async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server
                 }
                 ASK_EVERY
             }
+            // Somebody may be signing in there at this moment.
+            Err(Unreached::Consent { .. }) => CONSENT_EVERY,
             Err(problem) => {
                 if server.problem().as_ref() != Some(problem) {
                     tracing::warn!(server = server.name.as_str(), %problem, "server of tools does not answer");

@@ -1,8 +1,14 @@
 //! Tells the control plane what was found at servers of tools: when it changes, and once an hour, so that it is known who is still there. What nobody
 //! took is told again.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
+use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 use tokio::{
     sync::watch,
@@ -13,7 +19,10 @@ use tollgate_mcp::Kind;
 use tollgate_policy::id::McpServerId;
 use tollgate_proto::fleet::v1::{ObserveRequest, ObservedTool, fleet_service_client::FleetServiceClient};
 
-use super::servers::{Server, Servers};
+use super::{
+    servers::{Server, Servers},
+    wire::Unreached,
+};
 use crate::{backoff::Backoff, membership::Link};
 
 /// How often what has not changed is told.
@@ -73,10 +82,15 @@ impl Observer {
         self.told.retain(|id, _| all.contains_key(id));
         let mut is_told = true;
         for (id, server) in all.iter() {
-            let Some(found) = found(id, server) else { continue };
+            let is_per_user = server.problem() == Some(Unreached::Nobody);
+            let found = if is_per_user {
+                found_by_users(id, &self.servers.people().of(id))
+            } else {
+                Vec::from_iter(found(id, server))
+            };
             let digest = digest(&found);
             let is_known = self.told.get(id).is_some_and(|(told, at)| *told == digest && at.elapsed() < TELL_EVERY);
-            if is_known {
+            if found.is_empty() || is_known {
                 continue;
             }
             match self.send(found).await {
@@ -98,16 +112,19 @@ impl Observer {
         is_told
     }
 
-    async fn send(&self, found: ObserveRequest) -> Result<(), String> {
+    async fn send(&self, found: Vec<ObserveRequest>) -> Result<(), String> {
         if !self.link.is_member() {
             return Err("not a member of the fleet yet".into());
         }
         let mut client = FleetServiceClient::new(self.link.channel());
-        match timeout(TELL_MAX, client.observe(self.link.request(found))).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(status)) => Err(status.message().to_owned()),
-            Err(_) => Err("no answer".into()),
+        for part in found {
+            match timeout(TELL_MAX, client.observe(self.link.request(part))).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(status)) => return Err(status.message().to_owned()),
+                Err(_) => return Err("no answer".into()),
+            }
         }
+        Ok(())
     }
 }
 
@@ -148,6 +165,41 @@ fn found(id: &McpServerId, server: &Server) -> Option<ObserveRequest> {
     Some(found)
 }
 
-fn digest(found: &ObserveRequest) -> [u8; 32] {
-    Sha256::digest(prost::Message::encode_to_vec(found)).into()
+// What was found where each user has a server of their own: the tools of all of them, since what one user does not have another one may. A tool that
+// is not the same to all is told in as many parts as there are definitions of it.
+fn found_by_users(id: &McpServerId, servers: &[Arc<Server>]) -> Vec<ObserveRequest> {
+    let each: Vec<_> = servers.iter().filter_map(|server| found(id, server)).collect();
+    let of_server: Vec<_> =
+        servers.iter().filter_map(|server| server.problem()).filter(|problem| !problem.is_of_user()).collect();
+    let is_down = each.len() == of_server.len();
+    let mut parts: Vec<BTreeMap<String, ObservedTool>> = vec![BTreeMap::new()];
+    let mut bytes = 0;
+    for tool in each.iter().flat_map(|found| &found.tools) {
+        let is_there = |part: &BTreeMap<String, ObservedTool>| {
+            part.get(&tool.name).is_some_and(|there| there.definition == tool.definition)
+        };
+        bytes += tool.definition.len();
+        if parts.iter().any(is_there) || bytes > TOOLS_BYTES_MAX {
+            continue;
+        }
+        let free = parts.iter().position(|part| !part.contains_key(&tool.name) && part.len() < TOOLS_MAX);
+        match free.and_then(|at| parts.get_mut(at)) {
+            Some(part) => drop(part.insert(tool.name.clone(), tool.clone())),
+            None => parts.push([(tool.name.clone(), tool.clone())].into()),
+        }
+    }
+    let Some(one) = each.iter().find(|found| !found.protocol.is_empty()).or_else(|| each.first()) else {
+        return Vec::new();
+    };
+    let part = |tools: BTreeMap<String, ObservedTool>| ObserveRequest {
+        problem: of_server.first().filter(|_| is_down).map(ToString::to_string).unwrap_or_default(),
+        complete: false,
+        tools: tools.into_values().collect(),
+        ..one.clone()
+    };
+    parts.into_iter().map(part).collect()
+}
+
+fn digest(found: &[ObserveRequest]) -> [u8; 32] {
+    found.iter().fold(Sha256::new(), |hash, part| hash.chain_update(part.encode_to_vec())).finalize().into()
 }

@@ -7,30 +7,43 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 use tollgate_mcp::{
     ServerName,
     capability::{ClientCapabilities, ServerCapabilities},
 };
-use tollgate_policy::{id::McpServerId, mcp::McpServer};
+use tollgate_policy::{
+    id::{McpServerId, UserId},
+    mcp::McpServer,
+};
 
 use super::{
     catalogue::{self, Catalogue, Line, Link},
+    people::People,
+    tokens::Source,
     wire::{Address, Unreached},
 };
 
 /// So many sessions that had to be opened anew are remembered; the oldest ones go.
 const REOPENED_MAX: usize = 10_000;
+/// How long a client waits for a server of which nothing is known yet, and for one at which its user may have signed in meanwhile.
+const FIRST_MAX: Duration = Duration::from_secs(5);
+const CONSENT_MAX: Duration = Duration::from_secs(2);
 /// So many sessions that their clients have ended are remembered.
 const ENDED_MAX: usize = 1_000;
 
 /// The servers of tools. There is one in a replica.
-#[derive(Default)]
 pub(crate) struct Servers {
     all: ArcSwap<HashMap<McpServerId, Arc<Server>>>,
+    people: People,
+    source: Arc<dyn Source>,
     // How often what is offered has changed.
     changes: watch::Sender<u64>,
     reopened: Mutex<Reopened>,
@@ -50,6 +63,8 @@ pub(crate) struct Server {
     link: Mutex<Option<Link>>,
     problem: Mutex<Option<Unreached>>,
     stale: Notify,
+    // How often it was asked.
+    asked: watch::Sender<u64>,
     calls: AtomicU32,
     // What it can in a session; and whether it has none, although it was asked.
     in_session: Mutex<Option<ServerCapabilities>>,
@@ -69,10 +84,36 @@ struct Reopened {
 // === impl Servers ===
 
 impl Servers {
-    /// The server of that id.
+    /// None yet. What OAuth is for is shown tokens of that source.
+    pub(crate) fn new(source: Arc<dyn Source>) -> Self {
+        Self {
+            all: ArcSwap::default(),
+            people: People::default(),
+            source,
+            changes: watch::Sender::default(),
+            reopened: Mutex::default(),
+            ended: Mutex::default(),
+        }
+    }
+
+    /// The server of that policy, as it is to that user.
     #[must_use]
-    pub(crate) fn get(&self, id: &McpServerId) -> Option<Arc<Server>> {
-        self.all.load().get(id).map(Arc::clone)
+    pub(crate) fn get(&self, policy: &McpServer, user: Option<&UserId>) -> Option<Arc<Server>> {
+        let server = self.all.load().get(&policy.id).map(Arc::clone)?;
+        match user.filter(|_| policy.auth.is_per_user()) {
+            Some(user) => self.people.get(policy, &server, user, &self.source),
+            None => Some(server),
+        }
+    }
+
+    /// Who gives tokens.
+    pub(super) const fn source(&self) -> &Arc<dyn Source> {
+        &self.source
+    }
+
+    /// Those that are another one to each user.
+    pub(super) const fn people(&self) -> &People {
+        &self.people
     }
 
     /// All of them.
@@ -89,6 +130,7 @@ impl Servers {
 
     /// Takes the place of what was there.
     pub(super) fn put(&self, all: HashMap<McpServerId, Arc<Server>>) {
+        self.people.tidy(&all);
         self.all.store(Arc::new(all));
         self.changed();
     }
@@ -152,10 +194,20 @@ impl Server {
             link: Mutex::default(),
             problem: Mutex::default(),
             stale: Notify::new(),
+            asked: watch::Sender::default(),
             calls: AtomicU32::new(0),
             in_session: Mutex::default(),
             lacks_sessions: AtomicBool::new(false),
         })
+    }
+
+    /// Tokens for it that were got before so many were taken back are no good, as far as it is shown any.
+    pub(super) fn taken_back(&self, grants: u64) {
+        if let Ok(address) = &self.address
+            && address.taken_back(grants)
+        {
+            self.doubt();
+        }
     }
 
     /// What it offers; `None`: it could not be asked yet.
@@ -176,6 +228,21 @@ impl Server {
         lock(&self.link).clone()
     }
 
+    /// Waits, shortly, until something is known of it; where its user has to sign in, whether that was done.
+    pub(crate) async fn settle(&self) {
+        let mut asked = self.asked.subscribe();
+        let patience = match (self.catalogue().is_some(), self.problem()) {
+            (_, Some(Unreached::Consent { .. })) => {
+                self.doubt();
+                CONSENT_MAX
+            }
+            (false, None) => FIRST_MAX,
+            _ => return,
+        };
+        // Whatever is known then is told.
+        let _ = timeout(patience, asked.changed()).await;
+    }
+
     /// Lets it be asked again soon: it has said that something changed, or something was missing.
     pub(crate) fn doubt(&self) {
         self.stale.notify_one();
@@ -187,6 +254,12 @@ impl Server {
 
     /// Takes what was learned. Returns whether something else is offered now.
     pub(super) fn learned(&self, learned: Result<(Catalogue, Link), Unreached>) -> bool {
+        let is_new = self.take(learned);
+        self.asked.send_modify(|count| *count += 1);
+        is_new
+    }
+
+    fn take(&self, learned: Result<(Catalogue, Link), Unreached>) -> bool {
         match learned {
             Ok((catalogue, link)) => {
                 *lock(&self.link) = Some(link);
@@ -220,7 +293,7 @@ impl Server {
                 *lock(&self.in_session) = Some(capabilities);
                 Ok(Some(link))
             }
-            Err(why @ (Unreached::Connect | Unreached::Late | Unreached::Credential(_))) => Err(why),
+            Err(why) if why.is_no_answer() => Err(why),
             // It said no to a session, and has answered without one.
             Err(_) if self.catalogue().is_some_and(|catalogue| catalogue.revision.is_stateless()) => {
                 self.lacks_sessions.store(true, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::VecDeque, fmt, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderName, HeaderValue, Method, Request, StatusCode, Uri,
+    HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
 };
 use http_body_util::{BodyExt as _, Full};
@@ -15,11 +15,16 @@ use tokio::time::{Instant, timeout_at};
 use tollgate_dialect::sse::Splitter;
 use tollgate_mcp::Message;
 use tollgate_policy::{
+    id::UserId,
     lease::Hold,
     mcp::{McpAuth, McpServer, Transport},
 };
 
-use super::sse;
+pub(crate) use super::unreached::Unreached;
+use super::{
+    sse,
+    tokens::{Bearer, Source},
+};
 use crate::{
     current::{Current, Secret},
     upstream::{Upstream, destination},
@@ -42,7 +47,15 @@ pub(crate) struct Address {
     uri: Uri,
     is_private: bool,
     transport: Transport,
-    shown: Option<(HeaderName, HeaderValue)>,
+    shown: Shown,
+}
+
+/// What a server is shown.
+#[derive(Clone)]
+enum Shown {
+    Nothing,
+    Secret(HeaderName, HeaderValue),
+    Token(Arc<Bearer>),
 }
 
 /// What is sent beside the body.
@@ -92,67 +105,41 @@ pub(crate) struct Events {
     endpoint: Option<String>,
 }
 
-/// Why a server gave no answer. The texts name nothing that it said.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub(crate) enum Unreached {
-    /// Its address is not called.
-    #[error("its address cannot be called: {0}")]
-    Address(String),
-    /// There is nothing to show it.
-    #[error("its credential is not on this replica")]
-    NoCredential,
-    /// No connection stands.
-    #[error("no connection could be made to it")]
-    Connect,
-    /// It took too long.
-    #[error("it did not answer in time")]
-    Late,
-    /// It wants another credential.
-    #[error("it turned its credential away (HTTP {0})")]
-    Credential(u16),
-    /// It knows the session no longer.
-    #[error("it has ended the session")]
-    Ended,
-    /// It answered with a status that says no more.
-    #[error("it answered with HTTP {0}")]
-    Status(u16),
-    /// A message was longer than it may be.
-    #[error("its answer is longer than {0} bytes")]
-    Long(usize),
-    /// Its answer ended before its end.
-    #[error("its answer broke off")]
-    Broken,
-    /// What it said is no message of the protocol.
-    #[error("its answer is no message of the protocol")]
-    Garbage,
-    /// It refused, with words of its own.
-    #[error("it refused the request (error {0})")]
-    Refused(i64),
-    /// It speaks no revision that is spoken here.
-    #[error("{0}")]
-    Revision(String),
-}
-
 // === impl Address ===
 
 impl Address {
-    /// Where a server of a policy is.
+    /// Where a server of a policy is, for all callers.
     ///
     /// # Errors
-    /// When it may not be called, or its credential is not here.
-    pub(crate) fn of(server: &McpServer, current: &Current) -> Result<Self, Unreached> {
+    /// When it may not be called, its credential is not here, or it is another one to each user.
+    pub(crate) fn of(server: &McpServer, current: &Current, source: &Arc<dyn Source>) -> Result<Self, Unreached> {
         let secret = server.credential.as_ref().map(|credential| current.secrets.get(&credential.id));
         let shown = match (&server.auth, secret) {
-            (McpAuth::Nothing, _) => None,
-            (McpAuth::ClientCredentials | McpAuth::PerUser | McpAuth::TokenExchange, _) | (_, None | Some(None)) => {
-                return Err(Unreached::NoCredential);
+            (McpAuth::Nothing, _) => Shown::Nothing,
+            (McpAuth::ClientCredentials, _) => {
+                Shown::Token(Arc::new(Bearer::new(Arc::clone(source), server.id.clone(), None, server.grants)))
             }
-            (McpAuth::Bearer, Some(Some(secret))) => Some((AUTHORIZATION, value("Bearer ", secret)?)),
+            (McpAuth::PerUser | McpAuth::TokenExchange, _) => return Err(Unreached::Nobody),
+            (_, None | Some(None)) => return Err(Unreached::NoCredential),
+            (McpAuth::Bearer, Some(Some(secret))) => Shown::Secret(AUTHORIZATION, value("Bearer ", secret)?),
             (McpAuth::Header(name), Some(Some(secret))) => {
                 let name = name.parse().map_err(|_| Unreached::NoCredential)?;
-                Some((name, value("", secret)?))
+                Shown::Secret(name, value("", secret)?)
             }
         };
+        Self::showing(server, shown)
+    }
+
+    /// Where a server of a policy is for one user.
+    ///
+    /// # Errors
+    /// When it may not be called.
+    pub(super) fn of_user(server: &McpServer, user: &UserId, source: &Arc<dyn Source>) -> Result<Self, Unreached> {
+        let bearer = Bearer::new(Arc::clone(source), server.id.clone(), Some(user.clone()), server.grants);
+        Self::showing(server, Shown::Token(Arc::new(bearer)))
+    }
+
+    fn showing(server: &McpServer, shown: Shown) -> Result<Self, Unreached> {
         let uri = destination::whole(&server.url, server.allow_private);
         let uri = uri.map_err(|error| Unreached::Address(error.to_string()))?;
         Ok(Self { uri, is_private: server.allow_private, transport: server.transport, shown })
@@ -176,13 +163,7 @@ impl Address {
         }
         let mut request = self.request(Method::POST, head, Full::new(body), &ACCEPTED)?;
         request.headers_mut().insert(CONTENT_TYPE, JSON);
-        let sending = upstream.send(hold, self.is_private, request);
-        let response = match timeout_at(bounds.until, sending).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) if error.is_connect() => return Err(Unreached::Connect),
-            Ok(Err(_)) => return Err(Unreached::Broken),
-            Err(_) => return Err(Unreached::Late),
-        };
+        let response = self.deliver(upstream, hold, request, bounds.until).await?;
         let (answer, body) = response.into_parts();
         let session = answer.headers.get(&SESSION).map(session_of).transpose()?;
         let media = media(answer.headers.get(CONTENT_TYPE));
@@ -230,12 +211,8 @@ impl Address {
     ) -> Result<(), Unreached> {
         let mut request = self.request(Method::POST, &Head::default(), Full::new(body), &ACCEPTED)?;
         request.headers_mut().insert(CONTENT_TYPE, JSON);
-        match timeout_at(bounds.until, upstream.send(hold, self.is_private, request)).await {
-            Ok(Ok(response)) if response.status().is_success() => Ok(()),
-            Ok(Ok(response)) => Err(Unreached::Status(response.status().as_u16())),
-            Ok(Err(_)) => Err(Unreached::Connect),
-            Err(_) => Err(Unreached::Late),
-        }
+        let response = self.deliver(upstream, hold, request, bounds.until).await?;
+        if response.status().is_success() { Ok(()) } else { Err(Unreached::Status(response.status().as_u16())) }
     }
 
     /// Opens the standing stream of a session; `None`: the server has none.
@@ -250,12 +227,7 @@ impl Address {
         bounds: Bounds,
     ) -> Result<Option<Events>, Unreached> {
         let request = self.request(Method::GET, head, Full::default(), &EVENTS)?;
-        let response = match timeout_at(bounds.until, upstream.send(hold, self.is_private, request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(_)) => return Err(Unreached::Connect),
-            Err(_) => return Err(Unreached::Late),
-        };
-        let (answer, body) = response.into_parts();
+        let (answer, body) = self.deliver(upstream, hold, request, bounds.until).await?.into_parts();
         let is_stream = media(answer.headers.get(CONTENT_TYPE)) == "text/event-stream";
         Ok((answer.status == StatusCode::OK && is_stream).then(|| Events::new(body, bounds.bytes_max)))
     }
@@ -264,7 +236,60 @@ impl Address {
     pub(crate) async fn leave(&self, upstream: &Upstream, hold: &Hold, head: &Head, until: Instant) {
         let Ok(request) = self.request(Method::DELETE, head, Full::default(), &ACCEPTED) else { return };
         // Whatever it says: nobody will use the session any more.
-        let _ = timeout_at(until, upstream.send(hold, self.is_private, request)).await;
+        let _ = self.deliver(upstream, hold, request, until).await;
+    }
+
+    /// Tokens that were got before so many were taken back are no good. Returns whether that was news.
+    pub(super) fn taken_back(&self, grants: u64) -> bool {
+        match &self.shown {
+            Shown::Token(bearer) => bearer.taken_back(grants),
+            Shown::Nothing | Shown::Secret(..) => false,
+        }
+    }
+
+    // Sends a request with what the server is shown. A token that it turns away is renewed once: it did nothing for it.
+    async fn deliver(
+        &self,
+        upstream: &Upstream,
+        hold: &Hold,
+        mut request: Request<Full<Bytes>>,
+        until: Instant,
+    ) -> Result<Response<Incoming>, Unreached> {
+        let bearer = match &self.shown {
+            Shown::Nothing => return self.send(upstream, hold, request, until).await,
+            Shown::Secret(name, value) => {
+                request.headers_mut().insert(name.clone(), value.clone());
+                return self.send(upstream, hold, request, until).await;
+            }
+            Shown::Token(bearer) => bearer,
+        };
+        let mut rejected = None;
+        loop {
+            let showing = timeout_at(until, bearer.show(rejected.as_ref()));
+            let token = showing.await.map_err(|_| Unreached::Late)??;
+            let mut bearing = request.clone();
+            bearing.headers_mut().insert(AUTHORIZATION, token.clone());
+            let response = self.send(upstream, hold, bearing, until).await?;
+            if response.status() != StatusCode::UNAUTHORIZED || rejected.is_some() {
+                return Ok(response);
+            }
+            rejected = Some(token);
+        }
+    }
+
+    async fn send(
+        &self,
+        upstream: &Upstream,
+        hold: &Hold,
+        request: Request<Full<Bytes>>,
+        until: Instant,
+    ) -> Result<Response<Incoming>, Unreached> {
+        match timeout_at(until, upstream.send(hold, self.is_private, request)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if error.is_connect() => Err(Unreached::Connect),
+            Ok(Err(_)) => Err(Unreached::Broken),
+            Err(_) => Err(Unreached::Late),
+        }
     }
 
     fn request(
@@ -288,9 +313,6 @@ impl Address {
         }
         if let Some(session) = &head.session {
             headers.insert(SESSION, HeaderValue::from_str(session).map_err(|_| Unreached::Ended)?);
-        }
-        if let Some((name, value)) = &self.shown {
-            headers.insert(name.clone(), value.clone());
         }
         Ok(request)
     }

@@ -166,7 +166,7 @@ fn refusal_of(server: &str, why: &Unreached) -> Refusal {
         Unreached::Garbage | Unreached::Long(_) | Unreached::Revision(_) => RefusalKind::UpstreamInvalid,
         _ => RefusalKind::UpstreamUnavailable,
     };
-    Refusal::new(kind, format!("The MCP server \"{server}\" gave no answer: {why}. Try again, or go on without it."))
+    Refusal::new(kind, why.sentence(server))
 }
 
 // An answer that comes as a stream.

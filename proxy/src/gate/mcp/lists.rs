@@ -38,7 +38,12 @@ pub(super) fn list(visit: Visit<'_>, speech: &Speech, method: &Method<'_>, reque
         let admitted = catalogue.list(kind).iter().filter(|definition| visit.view.offers(reached, kind, definition));
         admitted.map(|definition| Offer { server: is_joined.then_some(&reached.server.name), definition })
     });
-    let page = page(kind, revision, offers, None, Caching::NONE);
+    let connect: Vec<_> =
+        reached.iter().filter(|_| kind == Kind::Tool).filter_map(|one| Some((one, one.connect_tool()?))).collect();
+    let signing_in = connect
+        .iter()
+        .map(|(reached, definition)| Offer { server: is_joined.then_some(&reached.server.name), definition });
+    let page = page(kind, revision, offers.chain(signing_in), None, Caching::NONE);
     for omitted in &page.omitted {
         tracing::debug!(server = omitted.server.as_str(), name = omitted.name, why = %omitted.why, "not offered");
     }

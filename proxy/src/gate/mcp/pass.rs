@@ -22,6 +22,7 @@ use tollgate_policy::{
 use super::{
     Body, Reached, Speech, Visit,
     answer::{self, Relay},
+    consent::CONNECT,
     params_of, read_again,
     target::Aimed,
 };
@@ -60,6 +61,13 @@ pub(super) async fn pass(
     let is_call = *method == Method::CallTool;
     if is_call {
         visit.name(&speech, &request.params);
+    }
+    if is_call && let Some((reached, name, why)) = visit.view.unsigned(&request.params) {
+        let server = Arc::clone(&reached.policy.name);
+        return Ok(match (&why, &*name) {
+            (Unreached::Consent { url, .. }, CONNECT) => visit.connect(id, revision, &server, url),
+            _ => visit.must_sign_in(id, &speech, &server, &why),
+        });
     }
     let aimed = match visit.view.aim(method, &request.params) {
         Ok(aimed) => aimed,
@@ -171,6 +179,10 @@ async fn send(
     let (relay, reply, link) = loop {
         let link = match link(&visit, &speech, &reached, is_again).await {
             Ok(link) => link,
+            Err(why @ Unreached::Consent { .. }) if *method == Method::CallTool => {
+                reached.server.doubt();
+                return Ok(visit.must_sign_in(id, &speech, &policy.name, &why));
+            }
             Err(why) => {
                 let relay = relay(id, &Link { revision: speech.revision(), session: None }, None);
                 return Ok(answer::unreached(visit, &relay, &policy, &why));
@@ -201,6 +213,10 @@ async fn send(
             Ok(Ok(reply)) => break (relay, reply, link),
             // It did nothing, since it knows no such session.
             Ok(Err(Unreached::Ended)) if !is_again => is_again = true,
+            Ok(Err(why @ Unreached::Consent { .. })) if *method == Method::CallTool => {
+                reached.server.doubt();
+                return Ok(visit.must_sign_in(id, &speech, &policy.name, &why));
+            }
             Ok(Err(why)) => {
                 if matches!(why, Unreached::Connect) {
                     // Nothing left for it.
@@ -438,7 +454,7 @@ impl Speech {
     }
 
     // What servers may ask of the client.
-    fn client(&self) -> ClientCapabilities {
+    pub(super) fn client(&self) -> ClientCapabilities {
         match self {
             Self::Session(session) => session.client,
             Self::Alone(client) => *client,

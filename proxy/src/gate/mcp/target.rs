@@ -57,7 +57,7 @@ impl View {
     }
 
     // The server that the name says, and the name behind it.
-    fn holder(&self, target: &Target<'_>, said: &str) -> Option<(Reached, String)> {
+    pub(super) fn holder(&self, target: &Target<'_>, said: &str) -> Option<(Reached, String)> {
         let mut reached = self.reached();
         if self.only.is_some() {
             return Some((reached.pop()?, said.to_owned()));
@@ -69,10 +69,11 @@ impl View {
 
     fn ensure_approved(&self, reached: &Reached, name: &str, said: &str) -> Result<(), Astray> {
         let Some(catalogue) = reached.server.catalogue() else {
-            let why =
-                reached.server.problem().map_or_else(|| "it was not reached yet".to_owned(), |why| why.to_string());
-            let sentence =
-                format!("The MCP server \"{}\" cannot be used now: {why}. Try again later.", reached.policy.name);
+            let server = &reached.policy.name;
+            let sentence = match reached.server.problem() {
+                Some(why) => why.sentence(server),
+                None => format!("The MCP server \"{server}\" was not reached yet. Try again later."),
+            };
             let kind = RefusalKind::UpstreamUnavailable;
             return Err(Astray { kind, error: failure::error(code::UPSTREAM, &sentence, None), reason: sentence });
         };

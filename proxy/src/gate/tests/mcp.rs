@@ -17,6 +17,7 @@ use crate::mcp::Keeper;
 
 mod calls;
 mod fake;
+mod oauth;
 mod sessions;
 mod traffic;
 
@@ -67,14 +68,18 @@ fn access(list: &[&str]) -> Access {
 
 impl Tools {
     async fn new(servers: Vec<McpServer>) -> Self {
+        let tools = Self::bare().await;
+        tools.policy(servers).await;
+        tools
+    }
+
+    async fn bare() -> Self {
         let stand = Stand::new(&["sk-1"]).await;
         let (holder, known) = (Arc::clone(&stand.holder), Arc::clone(&stand.servers));
         let keeper = Keeper::new(holder, known, Arc::clone(&stand.upstream));
         let mut keeping = JoinSet::new();
         keeping.spawn(keeper.run(CancellationToken::new()));
-        let tools = Self { stand, keeping, ids: std::cell::Cell::new(0) };
-        tools.policy(servers).await;
-        tools
+        Self { stand, keeping, ids: std::cell::Cell::new(0) }
     }
 
     /// Makes these servers hold, and waits until each of them was asked, with or without success.
@@ -83,11 +88,18 @@ impl Tools {
         self.put(servers.into_iter().map(Object::McpServer).collect());
         for id in ids {
             self.until(|| {
-                let server = self.stand.servers.get(&id);
+                let server = self.server(&id);
                 server.is_some_and(|server| server.catalogue().is_some() || server.problem().is_some())
             })
             .await;
         }
+    }
+
+    /// A server of the policy that holds, as it is to whoever is no user.
+    fn server(&self, id: &McpServerId) -> Option<Arc<crate::mcp::Server>> {
+        let current = self.stand.holder.load().unwrap();
+        let policy = current.snapshot.mcp_servers().iter().find(|policy| policy.id == *id)?;
+        self.stand.servers.get(policy, None)
     }
 
     fn put(&self, objects: Vec<Object>) {

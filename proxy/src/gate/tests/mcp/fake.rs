@@ -26,6 +26,8 @@ struct State {
     // Sessions of a number below have ended.
     ended: AtomicU64,
     is_down: AtomicBool,
+    // By the tokens that are let in, what each is offered; `None`: everybody is.
+    admitted: Mutex<Option<HashMap<String, Value>>>,
 }
 
 type Streamed = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
@@ -57,6 +59,7 @@ impl Fake {
             sessions: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             is_down: AtomicBool::new(false),
+            admitted: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -90,6 +93,12 @@ impl Fake {
 
     pub(super) fn offer(&self, tools: Value) {
         *self.state.tools.lock().unwrap() = tools;
+    }
+
+    /// Lets only these tokens in from now on, each with its tools.
+    pub(super) fn admit(&self, tokens: &[(&str, Value)]) {
+        let tokens = tokens.iter().map(|(token, tools)| (format!("Bearer {token}"), tools.clone()));
+        *self.state.admitted.lock().unwrap() = Some(tokens.collect());
     }
 
     /// Ends every session that it has given.
@@ -134,6 +143,12 @@ async fn respond(request: Request<Incoming>, state: &State) -> Result<Response<S
     if state.is_down.load(Ordering::SeqCst) {
         return Ok(whole(503, &json!("down"), None));
     }
+    let shown = head.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+    let own = match (&*state.admitted.lock().unwrap(), &shown) {
+        (None, _) => None,
+        (Some(admitted), Some(shown)) if admitted.contains_key(shown) => Some(admitted[shown].clone()),
+        (Some(_), _) => return Ok(whole(401, &json!("who are you"), None)),
+    };
     if head.method != http::Method::POST {
         return Ok(whole(405, &Value::Null, None));
     }
@@ -177,7 +192,7 @@ async fn respond(request: Request<Incoming>, state: &State) -> Result<Response<S
             let answer = json!({"jsonrpc": "2.0", "id": id, "result": result});
             return Ok(whole(200, &answer, state.is_stateful.then(|| number.to_string())));
         }
-        "tools/list" => json!({"tools": *state.tools.lock().unwrap()}),
+        "tools/list" => json!({"tools": own.unwrap_or_else(|| state.tools.lock().unwrap().clone())}),
         "prompts/list" => json!({"prompts": [{"name": "review"}, {"name": "secret"}]}),
         "resources/list" => json!({"resources": [{"uri": "file:///a", "name": "a"}]}),
         "resources/templates/list" => json!({"resourceTemplates": []}),
