@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use tollgate_mcp::{
     Definition, Edit, Id, Json, Kind, List, Members, Message, Params, Revision,
-    capability::{ClientCapabilities, Implementation, ServerCapabilities},
+    capability::{ClientCapabilities, Implementation, Listed, ServerCapabilities},
     failure::code,
     params::meta,
     route, write,
@@ -77,7 +77,7 @@ impl Catalogue {
     /// # Errors
     /// Says why it could not be asked.
     async fn learn(line: Line<'_>, link: &Link, told: &Told) -> Result<Self, Unreached> {
-        let Told { capabilities, instructions, software } = told.clone();
+        let capabilities = told.capabilities;
         let mut lists = KINDS.map(List::new);
         for list in &mut lists {
             let is_there = match list.kind() {
@@ -89,9 +89,26 @@ impl Catalogue {
                 gather(line, link, list).await?;
             }
         }
+        Ok(Self::of(link, told.clone(), lists))
+    }
+
+    /// What a server offers that has these tools and nothing else, and how it is spoken to.
+    pub(super) fn of_tools(tools: List, software: &str) -> (Self, Link) {
+        let link = Link { revision: Revision::LATEST_STATEFUL, session: None };
+        let told = Told {
+            capabilities: ServerCapabilities { tools: Some(Listed::default()), ..ServerCapabilities::default() },
+            instructions: None,
+            software: software.to_owned(),
+        };
+        let [_, prompts, resources, templates] = KINDS.map(List::new);
+        (Self::of(&link, told, [tools, prompts, resources, templates]), link)
+    }
+
+    fn of(link: &Link, told: Told, lists: [List; 4]) -> Self {
+        let Told { capabilities, instructions, software } = told;
         let [tools, ..] = &lists;
         let named = tools.definitions.iter().enumerate().map(|(at, tool)| (tool.name().into(), at));
-        Ok(Self {
+        Self {
             revision: link.revision,
             is_stateful: link.session.is_some(),
             capabilities,
@@ -99,7 +116,7 @@ impl Catalogue {
             software,
             tools: named.collect(),
             lists,
-        })
+        }
     }
 
     /// A list.
@@ -142,6 +159,9 @@ struct Told {
 /// # Errors
 /// Says why it could not be asked.
 pub(crate) async fn learn(line: Line<'_>) -> Result<(Catalogue, Link), Unreached> {
+    if let Some(interface) = line.address.interface() {
+        return interface.learn().await;
+    }
     let (link, told) = match discover(line).await? {
         Some(told) => (Link { revision: Revision::LATEST, session: None }, told),
         None => greet(line, ClientCapabilities::default()).await?,

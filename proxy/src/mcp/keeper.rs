@@ -18,6 +18,7 @@ use tollgate_policy::{
 
 use super::{
     catalogue::{self, Line, Link, free, with_meta},
+    openapi::Interface,
     people::Wanted,
     servers::{Server, Servers},
     wire::{Address, Bounds, Events, Head, Said, Unreached},
@@ -58,6 +59,7 @@ pub(crate) struct Keeper {
 struct Place {
     name: Arc<str>,
     url: Arc<str>,
+    document: Option<Arc<str>>,
     allow_private: bool,
     transport: Transport,
     auth: McpAuth,
@@ -120,7 +122,7 @@ impl Keeper {
             });
             let one = same.or_else(|| {
                 let address = Address::of(policy, current, self.servers.source());
-                let server = Arc::new(Server::new(policy, address)?);
+                let server = Arc::new(Server::new(policy, address, Interface::of(policy))?);
                 let (upstream, servers, told) =
                     (Arc::clone(&self.upstream), Arc::clone(&self.servers), self.told.clone());
                 let asking = asking.spawn(keep(upstream, servers, Arc::clone(&server), told));
@@ -166,6 +168,7 @@ impl Place {
         Self {
             name: Arc::clone(&policy.name),
             url: Arc::clone(&policy.url),
+            document: policy.document.clone(),
             allow_private: policy.allow_private,
             transport: policy.transport,
             auth: policy.auth.clone(),
@@ -214,6 +217,10 @@ async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server
             servers.changed();
         }
         told.send_modify(|count| *count += 1);
+        // What a document says stays as it is.
+        if address.interface().is_some() {
+            return;
+        }
         let heard = match &mut stream {
             Some(events) => Either::Left(change(events)),
             None => Either::Right(std::future::pending()),

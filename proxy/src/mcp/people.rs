@@ -64,7 +64,7 @@ impl People {
             person.used = Instant::now();
             return Some(Arc::clone(&person.server));
         }
-        let server = Arc::new(Server::new(policy, Address::of_user(policy, user, source))?);
+        let server = Arc::new(Server::new(policy, Address::of_user(policy, user, source), of.interface.clone())?);
         let stop = CancellationToken::new();
         let person = Person {
             server: Arc::clone(&server),

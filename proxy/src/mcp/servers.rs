@@ -26,6 +26,7 @@ use tollgate_policy::{
 
 use super::{
     catalogue::{self, Catalogue, Line, Link},
+    openapi::Interface,
     people::People,
     tokens::Source,
     wire::{Address, Unreached},
@@ -58,6 +59,8 @@ pub(crate) struct Server {
     pub(super) url: Arc<str>,
     /// Where it is; or why nobody can say.
     pub(crate) address: Result<Address, Unreached>,
+    /// The document by which it is spoken to, where it is an HTTP API.
+    pub(super) interface: Option<Arc<Interface>>,
     catalogue: ArcSwapOption<Catalogue>,
     // With which it is asked what it offers; clients without a session of their own use it as well.
     link: Mutex<Option<Link>>,
@@ -185,11 +188,16 @@ impl fmt::Debug for Servers {
 
 impl Server {
     /// A server of which nothing is known yet; `None`: its name cannot stand before others.
-    pub(super) fn new(policy: &McpServer, address: Result<Address, Unreached>) -> Option<Self> {
+    pub(super) fn new(
+        policy: &McpServer,
+        address: Result<Address, Unreached>,
+        interface: Option<Arc<Interface>>,
+    ) -> Option<Self> {
         Some(Self {
             name: ServerName::parse(&policy.name).ok()?,
             url: Arc::clone(&policy.url),
-            address,
+            address: address.and_then(|address| address.by(interface.clone())),
+            interface,
             catalogue: ArcSwapOption::empty(),
             link: Mutex::default(),
             problem: Mutex::default(),

@@ -17,6 +17,12 @@ pub(crate) enum Unreached {
     /// There is no token for it.
     #[error("{0}")]
     Ungranted(String),
+    /// What says how it is spoken to cannot be used.
+    #[error("its OpenAPI document cannot be used: {0}")]
+    Document(String),
+    /// The arguments of a call have no place in a request.
+    #[error("{0}")]
+    Arguments(String),
     /// Its address is not called.
     #[error("its address cannot be called: {0}")]
     Address(String),
@@ -75,6 +81,10 @@ impl Unreached {
             Self::Nobody => format!(
                 "The MCP server \"{server}\" cannot be used: {self}. Your platform team can give the key its user."
             ),
+            Self::Document(_) => {
+                format!("The MCP server \"{server}\" cannot be used: {self}. Your platform team can correct it.")
+            }
+            Self::Arguments(_) => format!("The MCP server \"{server}\" was not called: {self}."),
             Self::Consent { .. } => format!("The MCP server \"{server}\" cannot be used yet: {self}"),
             _ => format!("The MCP server \"{server}\" gave no answer: {self}. Try again, or go on without it."),
         }

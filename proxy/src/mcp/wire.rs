@@ -22,6 +22,7 @@ use tollgate_policy::{
 
 pub(crate) use super::unreached::Unreached;
 use super::{
+    openapi::{self, Interface},
     sse,
     tokens::{Bearer, Source},
 };
@@ -48,6 +49,7 @@ pub(crate) struct Address {
     is_private: bool,
     transport: Transport,
     shown: Shown,
+    interface: Option<Arc<Interface>>,
 }
 
 /// What a server is shown.
@@ -142,7 +144,32 @@ impl Address {
     fn showing(server: &McpServer, shown: Shown) -> Result<Self, Unreached> {
         let uri = destination::whole(&server.url, server.allow_private);
         let uri = uri.map_err(|error| Unreached::Address(error.to_string()))?;
-        Ok(Self { uri, is_private: server.allow_private, transport: server.transport, shown })
+        if server.transport == Transport::OpenApi && uri.query().is_some() {
+            return Err(Unreached::Address("the url of an HTTP API has no query".into()));
+        }
+        Ok(Self { uri, is_private: server.allow_private, transport: server.transport, shown, interface: None })
+    }
+
+    /// The same server, spoken to by a document.
+    ///
+    /// # Errors
+    /// When it can only be spoken to so, and there is none.
+    pub(super) fn by(self, interface: Option<Arc<Interface>>) -> Result<Self, Unreached> {
+        match (self.transport, interface) {
+            (Transport::OpenApi, None) => Err(Unreached::Document("there is none".into())),
+            (Transport::OpenApi, interface) => Ok(Self { interface, ..self }),
+            _ => Ok(self),
+        }
+    }
+
+    /// The document by which it is spoken to.
+    pub(super) const fn interface(&self) -> Option<&Arc<Interface>> {
+        self.interface.as_ref()
+    }
+
+    /// Whether it is shown anything.
+    pub(super) const fn has_shown(&self) -> bool {
+        !matches!(self.shown, Shown::Nothing)
     }
 
     /// Sends a message.
@@ -160,6 +187,9 @@ impl Address {
         if self.transport == Transport::Sse {
             // In a future of its own, since most servers need none of it.
             return Box::pin(sse::exchange(self, upstream, hold, body, bounds)).await;
+        }
+        if let Some(interface) = &self.interface {
+            return Box::pin(openapi::exchange(self, interface, upstream, hold, &body, bounds)).await;
         }
         let mut request = self.request(Method::POST, head, Full::new(body), &ACCEPTED)?;
         request.headers_mut().insert(CONTENT_TYPE, JSON);
@@ -226,6 +256,9 @@ impl Address {
         head: &Head,
         bounds: Bounds,
     ) -> Result<Option<Events>, Unreached> {
+        if self.interface.is_some() {
+            return Ok(None);
+        }
         let request = self.request(Method::GET, head, Full::default(), &EVENTS)?;
         let (answer, body) = self.deliver(upstream, hold, request, bounds.until).await?.into_parts();
         let is_stream = media(answer.headers.get(CONTENT_TYPE)) == "text/event-stream";
@@ -234,6 +267,9 @@ impl Address {
 
     /// Ends a session, as far as the server can.
     pub(crate) async fn leave(&self, upstream: &Upstream, hold: &Hold, head: &Head, until: Instant) {
+        if self.interface.is_some() {
+            return;
+        }
         let Ok(request) = self.request(Method::DELETE, head, Full::default(), &ACCEPTED) else { return };
         // Whatever it says: nobody will use the session any more.
         let _ = self.deliver(upstream, hold, request, until).await;
@@ -247,8 +283,11 @@ impl Address {
         }
     }
 
-    // Sends a request with what the server is shown. A token that it turns away is renewed once: it did nothing for it.
-    async fn deliver(
+    /// Sends a request with what the server is shown. A token that it turns away is renewed once: it did nothing for it.
+    ///
+    /// # Errors
+    /// Says why no answer began.
+    pub(super) async fn deliver(
         &self,
         upstream: &Upstream,
         hold: &Hold,
@@ -404,7 +443,11 @@ pub(crate) fn event(message: &[u8]) -> Bytes {
     event.freeze()
 }
 
-async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Unreached> {
+/// The whole of a body.
+///
+/// # Errors
+/// When it breaks off, or is longer.
+pub(super) async fn collect(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Unreached> {
     let (mut first, mut all) = (Bytes::new(), BytesMut::new());
     while let Some(frame) = body.frame().await {
         let data = frame.map_err(|_| Unreached::Broken)?.into_data().unwrap_or_default();
@@ -438,7 +481,8 @@ fn session_of(value: &HeaderValue) -> Result<Arc<str>, Unreached> {
     text.map(Arc::from).ok_or(Unreached::Garbage)
 }
 
-fn media(value: Option<&HeaderValue>) -> String {
+/// The media type of a body, without its parameters; empty: none is given.
+pub(super) fn media(value: Option<&HeaderValue>) -> String {
     let text = value.and_then(|value| value.to_str().ok()).unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

@@ -163,6 +163,7 @@ fn note(ticket: &mut Ticket, outcome: &'static str) {
 fn refusal_of(server: &str, why: &Unreached) -> Refusal {
     let kind = match why {
         Unreached::Late => RefusalKind::UpstreamTimeout,
+        Unreached::Arguments(_) => RefusalKind::Malformed,
         Unreached::Garbage | Unreached::Long(_) | Unreached::Revision(_) => RefusalKind::UpstreamInvalid,
         _ => RefusalKind::UpstreamUnavailable,
     };

@@ -218,7 +218,7 @@ async fn send(
                 return Ok(visit.must_sign_in(id, &speech, &policy.name, &why));
             }
             Ok(Err(why)) => {
-                if matches!(why, Unreached::Connect) {
+                if matches!(why, Unreached::Connect | Unreached::Arguments(_)) {
                     // Nothing left for it.
                     visit.ticket.times.sent = None;
                 }

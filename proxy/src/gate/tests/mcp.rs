@@ -18,6 +18,7 @@ use crate::mcp::Keeper;
 mod calls;
 mod fake;
 mod oauth;
+mod openapi;
 mod sessions;
 mod traffic;
 
