@@ -72,8 +72,10 @@ pub(crate) fn url(text: &str) -> Result<String, String> {
 
 /// Parses how a server is spoken to.
 pub(crate) fn transport(text: &str) -> Result<String, String> {
-    let words = || Transport::ALL.map(Transport::word).join(" or ");
-    Transport::of_word(text).map(|_| text.to_owned()).ok_or_else(|| format!("must be {}", words()))
+    let known = [Transport::StreamableHttp, Transport::Sse];
+    let words = || known.map(Transport::word).join(" or ");
+    let found = Transport::of_word(text).filter(|transport| known.contains(transport));
+    found.map(|_| text.to_owned()).ok_or_else(|| format!("must be {}", words()))
 }
 
 /// Parses how a tool is approved.

@@ -211,7 +211,15 @@ async fn asked(
     if !method.is_of(revision) {
         return Ok(visit.unknown(&request.id, revision, &request.method));
     }
-    if method != Method::Ping {
+    if matches!(
+        method,
+        Method::Discover
+            | Method::ListTools
+            | Method::ListPrompts
+            | Method::ListResources
+            | Method::ListTemplates
+            | Method::Listen
+    ) {
         visit.view.settle().await;
     }
     match method {
@@ -270,11 +278,16 @@ impl View {
     fn reached(&self) -> Vec<Reached> {
         let all = self.current.snapshot.mcp_servers().iter();
         let here = all.filter(|policy| self.only.as_ref().is_none_or(|only| only.id == policy.id));
-        let reached = here.filter(|policy| self.reaches(policy)).filter_map(|policy| {
-            let server = self.servers.get(policy, self.attribution.user.as_ref())?;
-            Some(Reached { policy: Arc::clone(policy), server })
-        });
-        reached.collect()
+        here.filter_map(|policy| self.reach(policy)).collect()
+    }
+
+    /// One server, if the caller reaches it.
+    fn reach(&self, policy: &Arc<McpServer>) -> Option<Reached> {
+        if !self.reaches(policy) {
+            return None;
+        }
+        let server = self.servers.get(policy, self.attribution.user.as_ref())?;
+        Some(Reached { policy: Arc::clone(policy), server })
     }
 
     /// Waits, shortly, for servers of which nothing is known yet.

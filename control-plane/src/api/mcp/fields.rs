@@ -67,7 +67,10 @@ impl Draft {
         let url = url(&wire.url, wire.allow_private, violations);
         let transport = word(
             ("transport", &wire.transport),
-            Transport::of_word,
+            |word| {
+                Transport::of_word(word)
+                    .filter(|transport| matches!(transport, Transport::StreamableHttp | Transport::Sse))
+            },
             "must be streamable_http or sse: a server that runs as a process is in the configuration of a replica",
             violations,
         );

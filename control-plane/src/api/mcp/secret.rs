@@ -30,7 +30,10 @@ pub(super) fn read(
     let has_secret = old.is_some() || !matches!(written, Written::Kept);
     let auth = if auth.is_empty() && has_secret { McpAuth::Bearer.text() } else { auth.to_owned() };
     let refusal = "must be none, bearer or header:<name>, where the name is of letters, digits, '-' and '_', and none of those of which HTTP or MCP itself makes use";
-    let Some(auth) = violations.take("auth", McpAuth::parse(&auth).ok_or(refusal)) else { return Ok(None) };
+    let Some(auth) = violations.take("auth", McpAuth::parse(&auth).filter(|auth| !auth.is_oauth()).ok_or(refusal))
+    else {
+        return Ok(None);
+    };
     match (&auth, &written) {
         (McpAuth::Nothing, Written::Kept) => {
             if let Some(old) = old.filter(|old| old.reference.is_none()) {

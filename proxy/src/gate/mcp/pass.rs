@@ -62,6 +62,7 @@ pub(super) async fn pass(
     if is_call {
         visit.name(&speech, &request.params);
     }
+    visit.view.settle_at(method, &request.params).await;
     if is_call && let Some((reached, name, why)) = visit.view.unsigned(&request.params) {
         let server = Arc::clone(&reached.policy.name);
         return Ok(match (&why, &*name) {

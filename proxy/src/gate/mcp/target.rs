@@ -56,15 +56,28 @@ impl View {
         Ok(Aimed { reached, name, params })
     }
 
+    /// Waits, shortly, for the server that a message is for, when nothing is known of it yet.
+    pub(super) async fn settle_at(&self, method: &Method<'_>, params: &Params<'_>) {
+        let Ok(target) = method.target(params) else { return };
+        let said = match &target {
+            Target::Tool(said) | Target::Prompt(said) | Target::Resource(said) | Target::Template(said) => said,
+            Target::Nothing | Target::Resources(_) | Target::Task(_) => return,
+        };
+        if let Some((reached, _)) = self.holder(&target, said) {
+            reached.server.settle().await;
+        }
+    }
+
     // The server that the name says, and the name behind it.
     pub(super) fn holder(&self, target: &Target<'_>, said: &str) -> Option<(Reached, String)> {
-        let mut reached = self.reached();
-        if self.only.is_some() {
-            return Some((reached.pop()?, said.to_owned()));
+        let mut all = self.current.snapshot.mcp_servers().iter();
+        if let Some(only) = &self.only {
+            let policy = all.find(|policy| policy.id == only.id)?;
+            return Some((self.reach(policy)?, said.to_owned()));
         }
         let (server, name) = target.at_server()?;
-        let at = reached.iter().position(|reached| *reached.policy.name == *server)?;
-        Some((reached.swap_remove(at), name.to_owned()))
+        let policy = all.find(|policy| *policy.name == *server)?;
+        Some((self.reach(policy)?, name.to_owned()))
     }
 
     fn ensure_approved(&self, reached: &Reached, name: &str, said: &str) -> Result<(), Astray> {
