@@ -11,7 +11,7 @@ help:
 	@echo "make test-clients  agents and SDKs through Tollgate, against every dialect (installs them from npm and PyPI)"
 	@echo "make simulate      budgets in simulated fleets: SEEDS=100000 plays so many stories, SEED=42 shows one event by event"
 	@echo "make mutants-budget  plants faults in the budgets' state machines and fails when the tests miss one"
-	@echo "make fuzz          the decoders of core/dialect and the scanner of core/scan against libFuzzer, each for TIME=600 seconds (needs nightly Rust); TARGETS='sse split' runs two"
+	@echo "make fuzz          the decoders of core/dialect, the scanner of core/scan and core/openapi against libFuzzer, each for TIME=600 seconds (needs nightly Rust); TARGETS='sse split' runs two"
 	@echo "make bench         the benchmark against a bare reverse proxy; results under bench/results/"
 
 run:

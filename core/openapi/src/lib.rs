@@ -8,8 +8,8 @@
 //! arguments must have; `template` of a path, `parameter`, `body` and the whole `operation` with its `name`; the [`Api`]; and the way
 //! of a call: its `argument`s, `encode`d for their places, in a [`Call`].
 //!
-//! A library that validates JSON Schema is not used: it would bring some thirty crates into a pure one, to say earlier what the API says anyway.
-//! Types are checked, and what is required; a body is the API's to judge.
+//! Of arguments the types are checked, and what is required. The rest of a schema is the API's to judge, which does so anyway: no validator of JSON
+//! Schema is brought along to say it earlier.
 
 mod document;
 mod reason;

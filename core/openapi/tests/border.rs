@@ -7,19 +7,7 @@ use serde_json::{Value, json, value::RawValue};
 use tollgate_openapi::{Api, Call};
 
 /// One parameter of each kind that is written by a string.
-const DOCUMENT: &str = r#"{
-  "openapi": "3.1.0",
-  "paths": { "/a/{one}/b/{two}.json": { "post": { "operationId": "it", "parameters": [
-    { "name": "one", "in": "path", "required": true, "schema": { "type": "string" } },
-    { "name": "two", "in": "path", "required": true, "schema": { "type": "array", "items": { "type": "string" } } },
-    { "name": "plain", "in": "query", "required": true, "schema": { "type": "string" } },
-    { "name": "list", "in": "query", "required": true, "explode": false, "schema": { "type": "array", "items": { "type": "string" } } },
-    { "name": "deep", "in": "query", "required": true, "style": "deepObject", "schema": { "type": "object" } },
-    { "name": "json", "in": "query", "required": true, "content": { "application/json": {} } },
-    { "name": "X-One", "in": "header", "required": true, "schema": { "type": "string" } },
-    { "name": "X-Two", "in": "header", "required": true, "explode": true, "schema": { "type": "object" } }
-  ], "requestBody": { "required": true, "content": { "application/x-www-form-urlencoded": { "schema": { "type": "object" } } } } } } }
-}"#;
+const DOCUMENT: &str = include_str!("documents/border.json");
 
 /// What has meant something to a parser somewhere, and everything else.
 fn hostile() -> impl Strategy<Value = String> {

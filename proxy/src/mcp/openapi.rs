@@ -77,7 +77,7 @@ fn read(document: &str) -> Result<(Api, List), Unreached> {
     let tools: Vec<Box<RawValue>> = api.tools().map(raw).collect::<Result<_, _>>()?;
     let page = Json::object([("tools", Json::list(tools.iter().map(|tool| Json::from(&**tool))))]);
     let mut list = List::new(Kind::Tool);
-    list.add(&*raw(page.as_str())?).map_err(|_| unfit())?;
+    list.add(&raw(page.as_str())?).map_err(|_| unfit())?;
     Ok((api, list))
 }
 
