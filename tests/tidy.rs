@@ -22,7 +22,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("proto", &["policy", "audit"]),
     ("telemetry", &[]),
     // dialect: explaining a route tells what a request may lose. scan: rules are compiled before they are kept.
-    ("control-plane", &["proto", "policy", "dialect", "audit", "scan", "mcp", "openapi", "settings", "scim", "telemetry"]),
+    (
+        "control-plane",
+        &["proto", "policy", "dialect", "audit", "scan", "mcp", "openapi", "settings", "scim", "telemetry"],
+    ),
     ("proxy", &["proto", "policy", "dialect", "scan", "mcp", "openapi", "audit", "settings", "telemetry"]),
     ("admin-cli", &["proto", "policy", "audit"]),
     ("simulator", &["dialect"]),

@@ -33,7 +33,7 @@ use crate::{
     observe::{self, target},
     store::{
         Txn,
-        mcp::{McpServer, McpServerFilter},
+        mcp::{McpServer, McpServerFilter, tools::Health},
     },
 };
 
@@ -145,6 +145,7 @@ impl Admin {
             ("update_time", wire.update_time.is_some()),
             ("health", wire.health.is_some()),
             ("secret_stored", wire.secret_stored),
+            ("left_out", !wire.left_out.is_empty()),
         ]);
         let mut secrets = providers::credentials::Secrets::default();
         let draft = Draft::read(&wire, None, (&self.minter, &mut secrets), &mut violations)?;
@@ -159,7 +160,7 @@ impl Admin {
         let target = target(&server);
         let action = Some("mcp-server.create");
         change.finish(Done { target: &target, after: Some(fields_of(&server)), action, ..Done::default() }).await?;
-        Ok(written(&server, None))
+        Ok(whole(&server, None))
     }
 
     async fn mcp_server_list(&self, message: v1::ListMcpServersRequest) -> Result<v1::ListMcpServersResponse, Failure> {
@@ -274,7 +275,13 @@ pub(super) async fn ensure_unnamed(txn: &mut Txn, id: &str, named: &str, subject
 
 async fn shown(txn: &mut Txn, server: &McpServer) -> Result<v1::McpServer, Failure> {
     let health = txn.mcp_health(Some(&server.id), clock::now_ms()).await?;
-    Ok(written(server, health.get(server.id.as_str())))
+    Ok(whole(server, health.get(server.id.as_str())))
+}
+
+// With what of its document is no tool.
+fn whole(server: &McpServer, health: Option<&Health>) -> v1::McpServer {
+    let left_out = server.document.as_deref().map(document::left_out).unwrap_or_default();
+    v1::McpServer { left_out, ..written(server, health) }
 }
 
 async fn find(txn: &mut Txn, named: &str) -> Result<McpServer, Failure> {

@@ -29,6 +29,8 @@ pub(super) struct McpServerView {
     transport: String,
     /// In a few words, since it may be long.
     document: String,
+    /// What of it is no tool, and why.
+    left_out: Vec<String>,
     auth: String,
     reference: String,
     secret_stored: bool,
@@ -109,6 +111,7 @@ impl McpServerView {
             oauth,
             document,
             secret_stored,
+            left_out,
         } = server;
         let client = |v1::McpOAuth { client_id, scopes, authorization_server, resource }| ClientView {
             client_id,
@@ -135,6 +138,7 @@ impl McpServerView {
             } else {
                 openapi::read(&document).map(|document| openapi::summary(&document)).unwrap_or_default()
             },
+            left_out,
             auth,
             reference,
             secret_stored,
@@ -195,6 +199,7 @@ impl View for McpServerView {
             ("allow_private", yes(self.allow_private)),
             ("transport", self.transport.clone()),
             ("document", self.document.clone()),
+            ("left_out", self.left_out.join("; ")),
             ("auth", self.auth()),
             ("client", said(|client| client.client_id.clone())),
             ("scopes", said(|client| client.scopes.join(" "))),

@@ -200,5 +200,6 @@ fn server(declared: &McpServer, id: &str, etag: &str) -> v1::McpServer {
         oauth: auth.as_ref().and_then(Auth::client),
         document: document.map(ApiDocument::into_wire).unwrap_or_default(),
         secret_stored: false,
+        left_out: Vec::new(),
     }
 }

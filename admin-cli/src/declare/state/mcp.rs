@@ -43,6 +43,7 @@ impl State {
             oauth: _,
             document: _,
             secret_stored: _,
+            left_out: _,
         } = server;
         let named = |references: Vec<String>| references.iter().map(|each| self.name_of(each)).collect();
         let usual = |said: String, word: &str| if said.is_empty() { word.to_owned() } else { said };

@@ -1,12 +1,15 @@
 //! What an HTTP API can, as an administrator wrote it.
 
 use serde_json::Value;
+use tollgate_openapi::Api;
 use tollgate_policy::mcp::DOCUMENT_BYTES_MAX;
 
 /// The longest document as it is written. Spaces, comments and what aliases save go when it is kept.
 const WRITTEN_BYTES_MAX: usize = 4 * DOCUMENT_BYTES_MAX;
 /// How much of a reader's reason is shown, in characters.
 const REASON_CHARS_MAX: usize = 120;
+/// So much of what is no tool is told.
+const LEFT_OUT_MAX: usize = 100;
 
 /// Reads a document, in JSON or in YAML, and returns it as JSON without spaces. Another spelling of the same document gives the same text.
 ///
@@ -25,7 +28,23 @@ pub(super) fn read(text: &str) -> Result<String, String> {
         return Err("must be of OpenAPI 3, written as a text such as openapi: \"3.1.0\"".to_owned());
     }
     let json = value.to_string();
-    if json.len() > DOCUMENT_BYTES_MAX { Err(long()) } else { Ok(json) }
+    if json.len() > DOCUMENT_BYTES_MAX {
+        return Err(long());
+    }
+    // As each replica reads it.
+    Api::read(&json).map_err(|invalid| format!("makes no tools: {invalid}"))?;
+    Ok(json)
+}
+
+/// What of a document that was kept is no tool, or is not part of one.
+pub(super) fn left_out(json: &str) -> Vec<String> {
+    let Ok(api) = Api::read(json) else { return Vec::new() };
+    let all = api.left_out();
+    let mut told: Vec<String> = all.iter().take(LEFT_OUT_MAX).map(ToString::to_string).collect();
+    if all.len() > LEFT_OUT_MAX {
+        told.push(format!("and {} more", all.len() - LEFT_OUT_MAX));
+    }
+    told
 }
 
 // JSON is read as such, since that is quicker, and tells the place of a mistake better.
@@ -56,10 +75,22 @@ mod tests {
         for text in [json, yaml, &json.replace(':', " : ")] {
             assert_eq!(read(text).as_deref(), Ok(json), "{text}");
         }
+        let numbers = r#"{"openapi":"3.1.0","paths":{"/":{"get":{}}},"x":[1,1.5,true,null,18446744073709551615]}"#;
+        assert_eq!(read(numbers).as_deref(), Ok(numbers));
+    }
+
+    #[test]
+    fn what_is_no_tool_is_told() {
+        assert_eq!(left_out(r#"{"openapi":"3.1.0","paths":{"/":{"get":{}}}}"#), Vec::<String>::new());
+        let trace = |at: usize| (format!("/{at:03}"), serde_json::json!({ "trace": {} }));
+        let mut paths: serde_json::Map<_, _> = (0..103).map(trace).collect();
+        paths.insert("/".into(), serde_json::json!({ "get": {} }));
+        let told = left_out(&serde_json::json!({ "openapi": "3.1.0", "paths": paths }).to_string());
         assert_eq!(
-            read(r#"{"openapi":"3.1.0","x":[1,1.5,true,null,18446744073709551615]}"#).as_deref(),
-            Ok(r#"{"openapi":"3.1.0","x":[1,1.5,true,null,18446744073709551615]}"#)
+            (told.len(), told.first().map(String::as_str)),
+            (101, Some("TRACE /000: TRACE requests are not sent"))
         );
+        assert_eq!(told.last().map(String::as_str), Some("and 3 more"));
     }
 
     #[test]
@@ -72,6 +103,9 @@ mod tests {
             ("swagger: '2.0'", "must be an OpenAPI document"),
             ("openapi: 3.1", "written as a text"),
             ("openapi: '2.0'", "must be of OpenAPI 3"),
+            ("openapi: 3.2.0\npaths: {}", "makes no tools: at /openapi"),
+            ("openapi: 3.0.0\npaths: {}", "makes no tools: at /paths"),
+            ("openapi: 3.0.0\npaths: { /a: 1 }", "makes no tools: at /paths/~1a"),
             ("openapi: [", "is neither JSON nor YAML"),
             ("openapi: 3.0.0\na: 1\na: 2\n", "is neither JSON nor YAML"),
             (&long, "must be at most 512 KiB"),

@@ -141,6 +141,8 @@ pub(super) fn written(server: &McpServer, health: Option<&Health>) -> v1::McpSer
         oauth: oauth.as_ref().map(oauth::written),
         document: document.clone().unwrap_or_default(),
         secret_stored: credential.as_ref().is_some_and(|credential| credential.reference.is_none()),
+        // Whoever shows one server alone says it.
+        left_out: Vec::new(),
     }
 }
 

@@ -46,14 +46,18 @@ async fn an_http_api_has_a_document_and_nothing_else_does(place: Place) {
         |document: &str| v1::McpServer { id: first.id.clone(), document: document.into(), ..Default::default() };
     update(&world, change(&json.replace(',', " , ")), &["document"]).await.unwrap();
     assert_eq!(world.store.revision().await.unwrap(), revision);
-    update(&world, change(r#"{"openapi":"3.1.0"}"#), &["document"]).await.unwrap();
+    let other = r#"{"openapi":"3.1.0","paths":{"/":{"get":{},"trace":{}}}}"#;
+    let left_out = update(&world, change(other), &["document"]).await.unwrap().left_out;
+    assert_eq!(left_out, ["TRACE /: TRACE requests are not sent"]);
+    assert_eq!(get(&world, "pets").await.unwrap().left_out, left_out);
     let entry = world.log("action=mcp-server.update").await.pop().unwrap();
     let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap();
-    assert_eq!(detail["changed"]["document"]["after"]["bytes"], json!(19));
+    assert_eq!(detail["changed"]["document"]["after"]["bytes"], json!(other.len()));
     assert!(!entry.detail.contains("Pets") && !entry.detail.contains("openapi"), "{}", entry.detail);
     for (transport, document, url) in [
         ("openapi", "", "https://api.example"),
         ("openapi", "swagger: '2.0'", "https://api.example"),
+        ("openapi", "{ openapi: 3.1.0, paths: {} }", "https://api.example"),
         ("openapi", "{", "https://api.example"),
         ("sse", PETS, "https://api.example"),
         ("", PETS, "https://api.example"),
