@@ -1,12 +1,13 @@
 //! McpService.
 //!
 //! Reading order: here, the servers; [`written`], one as it is shown, and [`fields`], as it is read; [`secret`], what it is shown; [`tools`],
-//! what servers offer, and who approves it.
+//! what servers offer, and who approves it; [`grants`], what users permitted.
 
 mod written;
 mod fields;
 mod secret;
 mod tools;
+mod grants;
 
 use tollgate_policy::{
     id::McpServerId,
@@ -28,10 +29,11 @@ use crate::{
     audit, base_url,
     change::{Change, Done},
     clock,
+    mcp_oauth::ending::Ended,
     observe::{self, target},
     store::{
         Txn,
-        mcp::{McpServer, McpServerFilter},
+        mcp::{McpServer, McpServerFilter, grants::Ending},
     },
 };
 
@@ -127,6 +129,20 @@ impl McpService for Admin {
     async fn block_mcp_tool(&self, request: Request<v1::BlockMcpToolRequest>) -> Result<Response<v1::McpTool>, Status> {
         let (by, message) = Authorized::take(request)?;
         Ok(Response::new(self.mcp_tool_block(&by, message).await?))
+    }
+
+    async fn list_mcp_grants(
+        &self,
+        request: Request<v1::ListMcpGrantsRequest>,
+    ) -> Result<Response<v1::ListMcpGrantsResponse>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.mcp_grant_list(&by, message).await?))
+    }
+
+    async fn revoke_mcp_grant(&self, request: Request<v1::RevokeMcpGrantRequest>) -> Result<Response<()>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        self.mcp_grant_revoke(&by, message).await?;
+        Ok(Response::new(()))
     }
 }
 
@@ -240,6 +256,7 @@ impl Admin {
         let mut change = Change::begin(&self.store, by).await?;
         let server = locked(&mut change.txn, named).await?;
         wire::ensure_fresh(McpServerId::NOUN, &server.name, etag, &server.stamp)?;
+        let ended = self.mcp_server_end(&mut change, &server).await?;
         if let Some(credential) = &server.credential {
             change.txn.secret_delete(providers::credentials::place(&credential.id)).await?;
         }
@@ -247,7 +264,15 @@ impl Admin {
         let target = target(&server);
         let action = Some("mcp-server.delete");
         change.finish(Done { target: &target, before: Some(fields_of(&server)), action, ..Done::default() }).await?;
+        self.fleet.mcp().tell(ended);
         Ok(())
+    }
+
+    // Every token that was got for a server, and the client that was registered for it.
+    async fn mcp_server_end(&self, change: &mut Change<'_>, server: &McpServer) -> Result<Vec<Ended>, Failure> {
+        let ended = self.fleet.mcp().end(&mut change.txn, Ending::Server(&server.id), change.revision).await?;
+        self.fleet.mcp().forget(&mut change.txn, server).await?;
+        Ok(ended)
     }
 }
 
