@@ -5,6 +5,7 @@ pub(crate) mod quota;
 pub(crate) mod route;
 pub(crate) mod guardrail;
 pub(crate) mod mcp;
+pub(crate) mod openapi;
 
 use std::{fmt, str::FromStr};
 

@@ -235,7 +235,13 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts, shared.0, shared.1).await?;
     let principals = Arc::new(principals(&store, &minter, administrators, &people));
     let refusals = Arc::new(Refusals::new(&store, CALLS_MAX));
-    let scim = Scim::new(store.clone(), Arc::clone(&principals), Arc::clone(&refusals), Arc::clone(&mcp), scim_settings(&config));
+    let scim = Scim::new(
+        store.clone(),
+        Arc::clone(&principals),
+        Arc::clone(&refusals),
+        Arc::clone(&mcp),
+        scim_settings(&config),
+    );
     let api = Admin::new(store.clone(), keyring, Arc::clone(&minter), fleet.clone(), signer);
     let layered = admin_server(&config)?.layer(metrics.clone()).layer(Authorize::new(principals, refusals));
     let router = services::added(layered, api, &fleet).await?;

@@ -14,13 +14,14 @@ use super::Context;
 use crate::{
     declare::{
         carry::{self, Progress},
-        document::{Document, Kind, Model},
+        document::{Document, Kind, Model, mcp::ApiDocument},
         plan::{self, Plan},
         read, show,
         state::{Lists, State},
         tree::Mistake,
     },
     failure::{Exit, Failure, Violation, written},
+    literals::openapi,
     output::{Answer, Format, bare_table, yaml},
     surroundings::{Surroundings, read_bounded},
 };
@@ -128,7 +129,9 @@ impl Source {
         let text = text.map_err(|error| Failure::unreadable(&file, &error))?;
         let mut document = read::read(&text).map_err(|mistakes| mistaken(&file, mistakes))?;
         let directory = if standard { None } else { self.file.parent() };
-        rule_files(&mut document, directory.unwrap_or(Path::new("")))?;
+        let directory = directory.unwrap_or(Path::new(""));
+        rule_files(&mut document, directory)?;
+        api_documents(&mut document, directory)?;
         Ok(Declared { file, document, prune: self.prune })
     }
 }
@@ -139,6 +142,20 @@ fn rule_files(document: &mut Document, directory: &Path) -> Result<(), Failure> 
         let Some(path) = guardrail.rule_file.as_ref().map(|path| directory.join(path)) else { continue };
         let read = File::open(&path).and_then(|mut file| read_bounded(&mut file));
         guardrail.rules_toml = Some(read.map_err(|error| Failure::unreadable(&path.display().to_string(), &error))?);
+    }
+    Ok(())
+}
+
+// Reads the OpenAPI documents that a document names, likewise.
+fn api_documents(document: &mut Document, directory: &Path) -> Result<(), Failure> {
+    for server in &mut document.mcp_servers {
+        let Some(ApiDocument::File(path)) = &server.document else { continue };
+        let path = directory.join(path);
+        let name = path.display().to_string();
+        let read = File::open(&path).and_then(|mut file| read_bounded(&mut file));
+        let text = read.map_err(|error| Failure::unreadable(&name, &error))?;
+        let content = openapi::read(&text).map_err(|reason| Failure::usage(format!("{name} {reason}")))?;
+        server.document = Some(ApiDocument::Content(content));
     }
     Ok(())
 }
@@ -259,7 +276,7 @@ async fn lists(context: &Context, needs: &[Kind], declared: &[Model]) -> Result<
         lists.guardrails = super::guardrail::all(context, None, String::new()).await?;
     }
     if needs.contains(&Kind::McpServer) {
-        lists.mcp_servers = super::mcp_server::all(context, None, String::new()).await?;
+        lists.mcp_servers = super::mcp_server::whole(context).await?;
     }
     if needs.contains(&Kind::Role) {
         lists.roles = super::role::all(context, None, String::new()).await?;

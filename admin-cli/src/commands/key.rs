@@ -16,7 +16,12 @@ use super::{
 use crate::{
     arguments::{Deletion, Listing, Named, NewName},
     failure::Failure,
-    literals::{Expiry, Tag, audit::Audit, mcp::access, name, pattern, reference, to_wire},
+    literals::{
+        Expiry, Tag,
+        audit::Audit,
+        mcp::{RuleArgument, access},
+        name, pattern, reference, to_wire,
+    },
     output::Answer,
 };
 use view::{KeyView, SecretView};
@@ -97,6 +102,9 @@ pub(crate) struct Limits {
     /// A tool that may be used, as SERVER.TOOL, or prompt:SERVER.PROMPT, resource:SERVER.URI, or without a dot a tool of the agent's own; '*' stands for any run of characters, a leading '!' denies [may be repeated; none: every tool]
     #[arg(long = "tool", value_name = "PATTERN", value_parser = access)]
     tools: Vec<String>,
+    /// What must hold of the arguments of calls, a pattern over SERVER.TOOL and a condition in CEL, such as 'github.create_issue: arguments.repo.startsWith("acme/")'; what cannot be decided is refused [may be repeated: each must hold]
+    #[arg(long = "tool-rule", value_name = "PATTERN: CONDITION")]
+    tool_rules: Vec<RuleArgument>,
     /// When the key ends: a duration such as 30d, an instant in RFC 3339, a day, or never
     #[arg(long, value_name = "WHEN")]
     expires: Option<Expiry>,
@@ -162,6 +170,8 @@ enum Clearable {
     Credentials,
     Regions,
     Tools,
+    #[value(name = "tool_rules", alias = "tool-rules")]
+    ToolRules,
     Tags,
     Budgets,
     Limits,
@@ -214,8 +224,19 @@ impl KeyCommand {
 impl Create {
     fn key(self, now: Timestamp) -> Result<v1::Key, Failure> {
         let Self { name, team, user, limits } = self;
-        let Limits { display_name, models, providers, credentials, regions, tools, expires, tags, audit, quota } =
-            limits;
+        let Limits {
+            display_name,
+            models,
+            providers,
+            credentials,
+            regions,
+            tools,
+            tool_rules,
+            expires,
+            tags,
+            audit,
+            quota,
+        } = limits;
         let Quota { budgets, limits, session_limit } = quota.new_quota()?;
         Ok(v1::Key {
             name: name.into_name(),
@@ -228,6 +249,7 @@ impl Create {
             credentials,
             regions,
             tools,
+            tool_rules: tool_rules.into_iter().map(RuleArgument::into_wire).collect(),
             tags: tags.into_iter().map(|tag| (tag.name, tag.value)).collect(),
             budgets,
             limits,
@@ -242,8 +264,19 @@ impl Update {
     /// Which key, its new values, and the fields that change.
     fn change(self, now: Timestamp) -> Result<(String, v1::Key, prost_types::FieldMask), Failure> {
         let Self { key, name, user, limits, clear } = self;
-        let Limits { display_name, models, providers, credentials, regions, tools, expires, tags, audit, quota } =
-            limits;
+        let Limits {
+            display_name,
+            models,
+            providers,
+            credentials,
+            regions,
+            tools,
+            tool_rules,
+            expires,
+            tags,
+            audit,
+            quota,
+        } = limits;
         let cleared = |field| clear.contains(&field);
         let text = |value: Option<String>, field| if cleared(field) { Some(String::new()) } else { value };
         let list = |values: Vec<String>, field| (!values.is_empty() || cleared(field)).then_some(values);
@@ -255,11 +288,13 @@ impl Update {
             (Clearable::Credentials, !credentials.is_empty()),
             (Clearable::Regions, !regions.is_empty()),
             (Clearable::Tools, !tools.is_empty()),
+            (Clearable::ToolRules, !tool_rules.is_empty()),
             (Clearable::Tags, !tags.is_empty()),
         ];
         if set.into_iter().any(|(field, set)| set && cleared(field)) {
             return Err(Failure::usage("a field cannot be set and cleared at once"));
         }
+        let rules = (!tool_rules.is_empty() || cleared(Clearable::ToolRules)).then_some(tool_rules);
         let tags: Option<Vec<Tag>> = (!tags.is_empty() || cleared(Clearable::Tags)).then_some(tags);
         let mut changed = Changed::default();
         let quota_cleared: Vec<_> = clear.iter().filter_map(|field| field.quota()).collect();
@@ -275,6 +310,7 @@ impl Update {
             credentials: changed.field("credentials", list(credentials, Clearable::Credentials)),
             regions: changed.field("regions", list(regions, Clearable::Regions)),
             tools: changed.field("tools", list(tools, Clearable::Tools)),
+            tool_rules: changed.field("tool_rules", rules).into_iter().map(RuleArgument::into_wire).collect(),
             tags: changed.field("tags", tags).into_iter().map(|tag| (tag.name, tag.value)).collect(),
             budgets,
             limits,
@@ -428,6 +464,8 @@ mod tests {
             (&["--clear", "regions"], &["regions"]),
             (&["--tool", "github.*", "--tool", "!github.delete_*"], &["tools"]),
             (&["--clear", "tools"], &["tools"]),
+            (&["--tool-rule", "a.*: arguments.x == 1", "--tool-rule", "*: true"], &["tool_rules"]),
+            (&["--clear", "tool_rules"], &["tool_rules"]),
             (&["--clear", "session_limit", "--budget", "5 USD/1d"], &["budgets", "session_limit"]),
             (&["--display-name", "", "--name", "n", "--tag", "a=b"], &["name", "display_name", "tags"]),
         ] {
@@ -451,6 +489,7 @@ mod tests {
             &["--clear", "limits", "--limit", "10 parallel"],
             &["--clear", "regions", "--region", "eu-*"],
             &["--clear", "tools", "--tool", "github.*"],
+            &["--clear", "tool_rules", "--tool-rule", "a.*: true"],
             &["--expires", "2020-01-01"],
         ] {
             assert_eq!(changed(line).unwrap_err().exit, Exit::Usage, "{line:?}");

@@ -1,10 +1,17 @@
 //! `tollgate mcp-server`: the servers of tools that agents reach, whom each is for, and how the replicas find it.
 
 mod change;
+mod client;
 mod health;
 mod view;
 
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
+
 use clap::{Args, Subcommand};
+use tollgate_policy::mcp::Transport;
 use tollgate_proto::admin::v1;
 
 use super::{
@@ -22,8 +29,10 @@ use crate::{
         pattern, reference,
     },
     output::Answer,
+    surroundings::read_bounded,
 };
 use change::Update;
+use client::ClientArguments;
 use health::Trial;
 use view::McpServerView;
 
@@ -34,7 +43,10 @@ pub(crate) enum McpServerCommand {
     #[command(
         after_help = "Example: tollgate mcp-server create github --url https://mcp.example.com/mcp --bearer env://GITHUB_MCP_TOKEN\n\
                       Example: tollgate mcp-server create search --url https://search.example.com/mcp --header x-api-key=file:///etc/tollgate/search --team platform --tool 'search_*' --price 'search_*=0.01 USD' --timeout 30s\n\
-                      Example: tollgate mcp-server create notes --url http://127.0.0.1:9000/mcp --allow-private --pinning approval\n\n\
+                      Example: tollgate mcp-server create notes --url http://127.0.0.1:9000/mcp --allow-private --pinning approval\n\
+                      Example: tollgate mcp-server create pets --url https://api.example.com/v1 --transport openapi --document pets.yaml\n\
+                      Example: tollgate mcp-server create tracker --url https://mcp.example.com/mcp --oauth per_user --scope read --scope write\n\
+                      Example: tollgate mcp-server create files --transport stdio\n\n\
                       With --pinning first_use the first definition that is seen of a tool is approved by that, and each later one by an administrator: \
                       see `tollgate mcp-tool`. approval approves none so, off all of them."
     )]
@@ -79,9 +91,9 @@ pub(crate) struct NewServerName {
 pub(crate) struct Create {
     #[command(flatten)]
     name: NewServerName,
-    /// Where it is: https://host[:port][/path][?query]
-    #[arg(long, value_name = "URL", value_parser = url)]
-    url: String,
+    /// Where it is: https://host[:port][/path][?query]; required but for stdio
+    #[arg(long, value_name = "URL", value_parser = url, required_unless_present = "transport")]
+    url: Option<String>,
     /// Permit a loopback or private address, and plain http
     #[arg(long)]
     allow_private: bool,
@@ -101,15 +113,20 @@ pub(crate) struct Create {
 /// What a new server and a changed one take.
 #[derive(Args, Debug)]
 pub(crate) struct Rest {
-    /// How it is spoken to: streamable_http, or sse (of the revision 2024-11-05) [default: streamable_http]
+    /// How it is spoken to: streamable_http; sse (of the revision 2024-11-05); openapi, an HTTP API; stdio, a process that replicas run as their own configuration says [default: streamable_http]
     #[arg(long, value_parser = transport)]
     transport: Option<String>,
+    /// The OpenAPI document of an HTTP API, in JSON or YAML
+    #[arg(long, value_name = "FILE")]
+    document: Option<PathBuf>,
     /// The secret that it is shown as authorization: Bearer, as env://VARIABLE, file:///path or a literal; a literal is seen by other users of this machine
     #[arg(long, value_name = "SECRET", conflicts_with = "header")]
     bearer: Option<SecretArgument>,
     /// The secret that it is shown in a header of its own, as with --bearer
     #[arg(long, value_name = "NAME=SECRET")]
     header: Option<HeaderSecret>,
+    #[command(flatten)]
+    client: ClientArguments,
     /// Only for the keys of this customer, by id or name [may be repeated; no customer and no team: for everybody]
     #[arg(long = "customer", value_name = "CUSTOMER", value_parser = reference)]
     customers: Vec<String>,
@@ -153,7 +170,7 @@ impl McpServerCommand {
         let mut client = context.client.mcp();
         let server = match self {
             Self::Create(create) => {
-                let request = v1::CreateMcpServerRequest { mcp_server: Some(create.server()) };
+                let request = v1::CreateMcpServerRequest { mcp_server: Some(create.server()?) };
                 client.create_mcp_server(request).await?.into_inner()
             }
             Self::Get(Named { name }) => get(context, name).await?,
@@ -162,8 +179,11 @@ impl McpServerCommand {
                 return context.format.list(&views(context, found).await);
             }
             Self::Update(update) => {
-                let (named, wanted, update_mask) = update.change()?;
-                let wanted = v1::McpServer { id: get(context, named).await?.id, ..wanted };
+                let (named, wanted, said, update_mask) = update.change()?;
+                let v1::McpServer { id, oauth, .. } = get(context, named).await?;
+                // The wire has a client as a whole: what is not said of it stays.
+                let oauth = said.map(|said| said.over(oauth.unwrap_or_default()));
+                let wanted = v1::McpServer { id, oauth, ..wanted };
                 let request = v1::UpdateMcpServerRequest { mcp_server: Some(wanted), update_mask: Some(update_mask) };
                 client.update_mcp_server(request).await?.into_inner()
             }
@@ -180,13 +200,15 @@ impl McpServerCommand {
 }
 
 impl Create {
-    fn server(self) -> v1::McpServer {
+    fn server(self) -> Result<v1::McpServer, Failure> {
         let Self { name, url, allow_private, truncate, record_arguments, disabled, rest } = self;
         let (auth, secret) = rest.auth().unwrap_or_default();
         let Rest {
             transport,
             bearer: _,
             header: _,
+            document,
+            client,
             customers,
             teams,
             keys,
@@ -200,13 +222,15 @@ impl Create {
             result_max,
             pinning,
         } = rest;
-        v1::McpServer {
+        Ok(v1::McpServer {
             // The grammar lets exactly one of the two through.
             name: name.positional.or(name.option).unwrap_or_default(),
             disabled,
-            url,
+            url: url.unwrap_or_default(),
             allow_private,
             transport: transport.unwrap_or_default(),
+            document: document.as_deref().map(document_text).transpose()?.unwrap_or_default(),
+            oauth: client.is_said().then(|| client.over(v1::McpOAuth::default())),
             auth,
             secret,
             customers,
@@ -224,19 +248,40 @@ impl Create {
             record_arguments,
             pinning: pinning.unwrap_or_default(),
             ..v1::McpServer::default()
-        }
+        })
     }
 }
 
 impl Rest {
     /// How a secret is shown, and the secret, if one was given.
     fn auth(&self) -> Option<(String, String)> {
-        match (&self.bearer, &self.header) {
-            (Some(secret), _) => Some(("bearer".to_owned(), secret.clone().into_wire())),
-            (None, Some(HeaderSecret { name, secret })) => Some((format!("header:{name}"), secret.clone().into_wire())),
-            (None, None) => None,
+        match (&self.bearer, &self.header, &self.client.oauth) {
+            (Some(secret), ..) => Some(("bearer".to_owned(), secret.clone().into_wire())),
+            (None, Some(HeaderSecret { name, secret }), _) => {
+                Some((format!("header:{name}"), secret.clone().into_wire()))
+            }
+            (None, None, Some(flow)) => {
+                let secret = self.client.client_secret.clone().map(SecretArgument::into_wire);
+                Some((flow.clone(), secret.unwrap_or_default()))
+            }
+            (None, None, None) => None,
         }
     }
+}
+
+/// Reads an OpenAPI document, which the control plane checks.
+fn document_text(path: &Path) -> Result<String, Failure> {
+    let read = File::open(path).and_then(|mut file| read_bounded(&mut file));
+    read.map_err(|error| Failure::unreadable(&path.display().to_string(), &error))
+}
+
+/// Every server, with its document, which a list leaves out.
+pub(crate) async fn whole(context: &Context) -> Result<Vec<v1::McpServer>, Failure> {
+    let mut servers = all(context, None, String::new()).await?;
+    for server in servers.iter_mut().filter(|server| server.transport == Transport::OpenApi.word()) {
+        *server = get(context, server.id.clone()).await?;
+    }
+    Ok(servers)
 }
 
 /// One server, by id or name.

@@ -153,6 +153,8 @@ pub(crate) struct Key {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tools: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tool_rules: Option<Vec<ToolRule>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) expires: Option<Expires>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) tags: Option<BTreeMap<String, String>>,
@@ -164,6 +166,13 @@ pub(crate) struct Key {
     pub(crate) quota: Quota,
     #[serde(skip)]
     pub(crate) place: Place,
+}
+
+/// What must hold of the arguments of calls.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub(crate) struct ToolRule {
+    pub(crate) tools: String,
+    pub(crate) when: String,
 }
 
 /// When a key ends. A duration is no part of a file: it would mean another instant at each apply.

@@ -11,7 +11,9 @@ mod route;
 use std::collections::BTreeMap;
 
 use super::{
-    document::{Customer, Document, Dollars, Expires, Key, Kind, LongContext, Model, Rates, Secret, Team, Tier, User},
+    document::{
+        Customer, Document, Dollars, Expires, Key, Kind, LongContext, Model, Rates, Secret, Team, Tier, ToolRule, User,
+    },
     tree::{self, Mistake, Node, Place, Value},
 };
 use crate::literals::{self, Tag};
@@ -126,6 +128,7 @@ fn key(mut fields: Fields<'_, '_>) -> Key {
         credentials: fields.list("credentials", literals::reference),
         regions: fields.list("regions", literals::pattern),
         tools: fields.list("tools", literals::mcp::access),
+        tool_rules: fields.tables("tool_rules", tool_rule),
         expires: fields.parsed("expires", expires),
         tags: tags(&mut fields),
         audit: fields.parsed("audit", literals::audit::audit),
@@ -134,6 +137,15 @@ fn key(mut fields: Fields<'_, '_>) -> Key {
     };
     fields.close();
     key
+}
+
+fn tool_rule(mut fields: Fields<'_, '_>) -> ToolRule {
+    let rule = ToolRule {
+        tools: fields.required("tools", literals::mcp::ruled).unwrap_or_default(),
+        when: fields.required("when", literals::mcp::call_rule).unwrap_or_default(),
+    };
+    fields.close();
+    rule
 }
 
 fn model(mut fields: Fields<'_, '_>) -> Model {

@@ -12,7 +12,7 @@ use tollgate_proto::admin::v1;
 
 use super::document::{
     Credential, Customer, Document, Dollars, Expires, Key, LongContext, Model, Provider, Rates, Secret, Team, Tier,
-    User,
+    ToolRule, User,
     access::{Binding, SelfServed, ServiceAccount},
     guardrail::Guardrail,
     mcp::McpServer,
@@ -179,6 +179,7 @@ impl State {
                     revoked: braked(each.revoked),
                     regions: narrowed(&each.regions),
                     tools: narrowed(&each.tools),
+                    tool_rules: each.tool_rules.clone().filter(|rules| !rules.is_empty()),
                     quota: each.quota.clone().braking(),
                     ..each.clone()
                 })
@@ -313,6 +314,7 @@ impl State {
             audit: _,
             regions,
             tools,
+            tool_rules,
         } = key;
         let named =
             |references: Vec<String>| ordered(references.iter().map(|reference| self.name_of(reference)).collect());
@@ -326,6 +328,9 @@ impl State {
             credentials: Some(named(credentials)),
             regions: Some(ordered(regions)),
             tools: Some(ordered(tools)),
+            tool_rules: Some(
+                tool_rules.into_iter().map(|v1::ToolRule { tools, when }| ToolRule { tools, when }).collect(),
+            ),
             expires: Some(from_wire(expire_time.as_ref()).map_or(Expires::Never, Expires::At)),
             tags: Some(tags.into_iter().collect()),
             audit: Some(audit),

@@ -6,10 +6,11 @@ use http::Uri;
 use tollgate_policy::{
     mcp::{
         Access, CALL_BYTES_MAX, McpAuth, PIN_BYTES, Pinning, SERVER_NAME_BYTES_MAX, TIMEOUT_MAX, TOOL_NAME_BYTES_MAX,
-        Transport, is_server_name,
+        Transport, is_server_name, rule_pattern,
     },
     money::NanoUsd,
     pattern::Pattern,
+    rule::CallRule,
 };
 use tollgate_proto::admin::v1;
 use zeroize::Zeroizing;
@@ -24,6 +25,9 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(1);
 const UNITS: [(&str, i64); 3] = [("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 /// What is said of a price that is none.
 const PRICE: &str = "must be PATTERN=AMOUNT, such as 'search_*=0.01 USD'";
+
+/// What is said of a rule that is none.
+const RULE: &str = "must be PATTERN: CONDITION, such as 'github.create_issue: arguments.repo.startsWith(\"acme/\")'";
 
 /// A secret, or where each replica finds it.
 #[derive(Clone, Eq, PartialEq)]
@@ -41,6 +45,13 @@ pub(crate) struct HeaderSecret {
 pub(crate) struct PriceArgument {
     pub(crate) tools: String,
     pub(crate) call: NanoUsd,
+}
+
+/// What must hold of the arguments of calls of some tools, `PATTERN: CEL`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct RuleArgument {
+    pub(crate) tools: String,
+    pub(crate) when: String,
 }
 
 /// Parses the name of a new server.
@@ -72,8 +83,29 @@ pub(crate) fn url(text: &str) -> Result<String, String> {
 
 /// Parses how a server is spoken to.
 pub(crate) fn transport(text: &str) -> Result<String, String> {
-    let words = || Transport::ALL.map(Transport::word).join(" or ");
-    Transport::of_word(text).map(|_| text.to_owned()).ok_or_else(|| format!("must be {}", words()))
+    let words = || Transport::ALL.map(Transport::word).join(", ");
+    Transport::of_word(text).map(|_| text.to_owned()).ok_or_else(|| format!("must be one of {}", words()))
+}
+
+/// Parses how the control plane gets tokens.
+pub(crate) fn flow(text: &str) -> Result<String, String> {
+    let is_flow = McpAuth::parse(text).is_some_and(|auth| auth.is_oauth());
+    let refusal = || "must be one of client_credentials, per_user, token_exchange".to_owned();
+    is_flow.then(|| text.to_owned()).ok_or_else(refusal)
+}
+
+/// Parses a scope (RFC 6749, 3.3).
+pub(crate) fn scope(text: &str) -> Result<String, String> {
+    let is_token = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+    if is_token && !text.is_empty() { Ok(text.to_owned()) } else { Err("must be one scope, without spaces".to_owned()) }
+}
+
+/// Parses the URL of an authorization server into one spelling, but for a slash at its end, which belongs to it.
+pub(crate) fn issuer(text: &str) -> Result<String, String> {
+    let parsed = url(text).ok().filter(|_| !text.contains('?'));
+    let slash = if text.ends_with('/') { "/" } else { "" };
+    let one = |parsed: String| format!("{}{slash}", parsed.trim_end_matches('/'));
+    parsed.map(one).ok_or_else(|| "must be https://host[:port][/path], without a query".to_owned())
 }
 
 /// Parses how a tool is approved.
@@ -93,6 +125,17 @@ pub(crate) fn header_name(text: &str) -> Result<String, String> {
 /// Parses a pattern of what a key may use of servers, with or without a leading `!`.
 pub(crate) fn access(text: &str) -> Result<String, String> {
     Access::parse(&[text]).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Parses the pattern of the tools that a rule over arguments is for.
+pub(crate) fn ruled(text: &str) -> Result<String, String> {
+    let refusal = || "must be a pattern over SERVER.TOOL, such as github.create_*, without a leading '!'".to_owned();
+    rule_pattern(text).map(|_| text.to_owned()).ok_or_else(refusal)
+}
+
+/// Parses a rule over arguments, and says what is wrong with it.
+pub(crate) fn call_rule(text: &str) -> Result<String, String> {
+    CallRule::parse(text).map(|rule| rule.text().to_owned()).map_err(|invalid| invalid.to_string())
 }
 
 /// Parses a pattern of the tools that a price is for; one that denies is none.
@@ -146,6 +189,26 @@ pub(crate) fn auth_word(server: &v1::McpServer) -> String {
         "" if server.reference.is_empty() => McpAuth::Nothing.text(),
         "" => McpAuth::Bearer.text(),
         said => said.to_owned(),
+    }
+}
+
+// === impl RuleArgument ===
+
+impl FromStr for RuleArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A pattern has no spaces, so that the first colon before one ends it.
+        let (tools, when) = text.split_once(": ").ok_or(RULE)?;
+        Ok(Self { tools: ruled(tools.trim())?, when: call_rule(when)? })
+    }
+}
+
+impl RuleArgument {
+    /// For the wire.
+    pub(crate) fn into_wire(self) -> v1::ToolRule {
+        let Self { tools, when } = self;
+        v1::ToolRule { tools, when }
     }
 }
 
@@ -241,6 +304,22 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_is_a_pattern_and_a_condition() {
+        for (text, tools, when) in [
+            ("github.create_issue: arguments.repo == 'a: b'", "github.create_issue", "arguments.repo == 'a: b'"),
+            ("a.b:c:  true ", "a.b:c", "true"),
+            ("*: tool.server == 'a'", "*", "tool.server == 'a'"),
+        ] {
+            assert_eq!(text.parse(), Ok(RuleArgument { tools: tools.into(), when: when.into() }), "{text}");
+        }
+        for bad in
+            ["", "a.b", "a.b:true", "Bash: true", "!a.b: true", "prompt:a.b: true", "a.b: repo == 1", "a b: true"]
+        {
+            assert!(bad.parse::<RuleArgument>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn an_address_has_one_spelling() {
         for (text, expect) in [
             ("https://MCP.example.com/Mcp?X=1", "https://mcp.example.com/Mcp?X=1"),
@@ -271,7 +350,11 @@ mod tests {
             server_name("github-2").is_ok() && server_name("Git").is_err() && server_name(&"a".repeat(33)).is_err()
         );
         assert!(tool_name("a.b").is_ok() && tool_name("").is_err() && tool_name(&"a".repeat(129)).is_err());
-        assert_eq!(transport("stdio"), Err("must be streamable_http or sse".to_owned()));
+        assert!(transport("stdio").is_ok() && flow("per_user").is_ok() && flow("bearer").is_err());
+        assert_eq!(transport("pipe"), Err("must be one of streamable_http, sse, stdio, openapi".to_owned()));
+        assert!(scope("repo:read").is_ok() && scope("a b").is_err() && scope("").is_err() && scope("a\"").is_err());
+        assert_eq!(issuer("https://Login.example/t/"), Ok("https://login.example/t/".to_owned()));
+        assert!(issuer("https://login.example/?x=1").is_err() && issuer("login.example").is_err());
         assert_eq!(pinning("never"), Err("must be one of first_use, approval, off".to_owned()));
         for good in ["github.*", "!github.delete_*", "prompt:a.b", "!resource:a.file:*", "!WebFetch"] {
             assert!(access(good).is_ok(), "{good}");

@@ -81,6 +81,116 @@ async fn servers_are_declared_exported_and_taken_back() {
     assert_eq!(tollgate(&fake, &["mcp-server", "list", "-o", "json"], "").await.json(), json!([]));
 }
 
+const CLIENTS: &str = r#"
+mcp_servers:
+  - { name: files, transport: stdio }
+  - name: pets
+    url: https://api.example.com/v1
+    transport: openapi
+    document: { openapi: 3.0.3, info: { title: Pets, version: "1.0" }, paths: { /pets: { get: { responses: { 200: { description: ok } } } } } }
+  - name: tracker
+    url: https://mcp.example.com/mcp
+    auth: { per_user: { scopes: [write, read], authorization_server: https://login.example.com/ } }
+  - { name: search, url: https://search.example.com, auth: { client_credentials: { client_id: gate, client_secret: env://SEARCH } } }
+  - { name: wiki, url: https://wiki.example.com, auth: { token_exchange: { client_id: gate, client_secret: canary, resource: "api://wiki" } } }
+customers: [{ name: acme }]
+teams: [{ name: platform, customer: acme }]
+keys: [{ name: dev, team: platform, tool_rules: [{ tools: github.*, when: 'arguments.repo.startsWith("acme/")' }] }]
+"#;
+
+#[tokio::test]
+async fn clients_processes_apis_and_rules_are_declared_exported_and_taken_back() {
+    let fake = Fake::start().await;
+    let applied = tollgate(&fake, &["apply", "-f", "-"], CLIENTS).await;
+    assert_eq!(applied.code, 0, "{}{}", applied.stdout, applied.stderr);
+    assert!(applied.stdout.contains("Pets 1.0, 1 operation, "), "{}", applied.stdout);
+    let again = tollgate(&fake, &["apply", "-f", "-"], CLIENTS).await.stdout;
+    assert!(again.ends_with("nothing to do\n") && !again.contains("canary"), "{again}");
+    for format in ["yaml", "json"] {
+        let exported = tollgate(&fake, &["export", "-o", format], "").await.stdout;
+        assert!(!exported.contains("canary"), "{exported}");
+        let again = tollgate(&fake, &["apply", "-f", "-", "--prune"], &exported).await;
+        assert_eq!((again.code, again.stdout.as_str()), (0, "nothing to do\n"), "{exported}{}", again.stderr);
+    }
+    let exported = tollgate(&fake, &["export", "-o", "json"], "").await.json();
+    let servers = exported["mcp_servers"].as_array().unwrap();
+    let named = |name: &str| servers.iter().find(|each| each["name"] == name).unwrap();
+    assert_eq!(named("files"), &json!({"name": "files", "transport": "stdio"}));
+    assert_eq!(named("pets")["document"]["paths"]["/pets"]["get"]["responses"]["200"]["description"], "ok");
+    let auth = json!({"per_user": {"scopes": ["read", "write"], "authorization_server": "https://login.example.com/"}});
+    assert_eq!(named("tracker")["auth"], auth);
+    assert_eq!(
+        named("search")["auth"],
+        json!({"client_credentials": {"client_id": "gate", "client_secret": "env://SEARCH"}})
+    );
+    assert_eq!(named("wiki")["auth"]["token_exchange"]["client_secret"], "stored://");
+    let rules = json!([{"tools": "github.*", "when": "arguments.repo.startsWith(\"acme/\")"}]);
+    assert_eq!(exported["keys"][0]["tool_rules"], rules);
+    // A transport takes with it what only it has; the secret of a client that the file does not name stays.
+    let other = "mcp_servers: [{ name: pets, transport: sse }, { name: wiki, auth: { token_exchange: { client_id: new } } }, { name: tracker, auth: none }]\nkeys: [{ name: dev, tool_rules: [] }]";
+    let applied = tollgate(&fake, &["apply", "-f", "-"], other).await;
+    assert_eq!((applied.code, applied.stdout.ends_with("applied: 4 changes\n")), (0, true), "{}", applied.stdout);
+    assert_eq!(tollgate(&fake, &["apply", "-f", "-"], other).await.stdout, "nothing to do\n");
+    let shown = tollgate(&fake, &["mcp-server", "get", "wiki"], "").await.stdout;
+    assert!(shown.contains("token_exchange (stored)") && shown.contains("new"), "{shown}");
+    // A secret that a server is shown does not become a client's.
+    let kept = "mcp_servers: [{ name: wiki, auth: { bearer: 'stored://' } }]";
+    assert!(tollgate(&fake, &["diff", "-f", "-"], kept).await.stderr.contains("has no secret that could stay"));
+    for bare in
+        ["{ name: new, transport: openapi, url: 'https://x' }", "{ name: new, transport: openapi, document: { a: 1 } }"]
+    {
+        let refused = tollgate(&fake, &["apply", "-f", "-"], &format!("mcp_servers: [{bare}]")).await;
+        assert!(refused.code == 1 && refused.stderr.contains("needs "), "{}", refused.stderr);
+    }
+}
+
+#[tokio::test]
+async fn clients_processes_and_apis_are_typed() {
+    let fake = Fake::start().await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "openapi: 3.1.0\ninfo: { title: Pets, version: v1 }\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let run = async |line: &[&str]| tollgate(&fake, &[&["mcp-server"], line].concat(), "").await;
+    let made =
+        run(&["create", "pets", "--url", "https://x", "--transport", "openapi", "--document", path, "-o", "json"])
+            .await;
+    assert_eq!(
+        (made.code, &made.json()["document"]),
+        (0, &json!("Pets v1, 0 operations, 58 bytes")),
+        "{}",
+        made.stderr
+    );
+    assert_eq!(run(&["create", "files", "--transport", "stdio"]).await.code, 0);
+    let bare = run(&["create", "bare"]).await;
+    assert!(bare.code != 0 && bare.stderr.contains("--url"), "{}", bare.stderr);
+    let line = [
+        "create",
+        "wiki",
+        "--url",
+        "https://w",
+        "--oauth",
+        "per_user",
+        "--client-id",
+        "a",
+        "--client-secret",
+        "canary",
+    ];
+    let made = run(&[&line[..], &["--scope", "r", "--scope", "w", "-o", "json"]].concat()).await.json();
+    assert_eq!((&made["auth"], &made["secret_stored"]), (&json!("per_user"), &json!(true)));
+    assert_eq!(
+        made["oauth"],
+        json!({"client_id": "a", "scopes": ["r", "w"], "authorization_server": "", "resource": ""})
+    );
+    // What is not said of a client stays.
+    let line =
+        ["update", "wiki", "--authorization-server", "https://login.example/", "--clear", "scopes", "-o", "json"];
+    let oauth =
+        json!({"client_id": "a", "scopes": [], "authorization_server": "https://login.example/", "resource": ""});
+    assert_eq!(run(&line).await.json()["oauth"], oauth);
+    let shown = run(&["get", "wiki"]).await.stdout;
+    assert!(shown.contains("per_user (stored)") && !shown.contains("canary"), "{shown}");
+}
+
 #[tokio::test]
 async fn a_secret_of_a_server_is_compared_replaced_kept_and_taken_away() {
     let fake = Fake::start().await;

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-const CHANGEABLE: [&str; 14] = [
+const CHANGEABLE: [&str; 15] = [
     "name",
     "display_name",
     "user",
@@ -34,6 +34,7 @@ const CHANGEABLE: [&str; 14] = [
     "audit",
     "regions",
     "tools",
+    "tool_rules",
     "budgets",
     "limits",
     "session_limit",
@@ -128,6 +129,7 @@ impl Admin {
             audit: plain.audit,
             regions: plain.regions,
             tools: plain.tools,
+            tool_rules: plain.tool_rules,
             prefix: token.public_prefix().to_owned(),
             hash,
             quota,

@@ -1,11 +1,14 @@
 //! McpService.
 //!
-//! Reading order: here, the servers; [`written`], one as it is shown, and [`fields`], as it is read; [`secret`], what it is shown; [`tools`],
-//! what servers offer, and who approves it; [`grants`], what users permitted.
+//! Reading order: here, the servers; [`written`], one as it is shown, and [`fields`], as it is read; [`secret`], what it is shown; [`oauth`],
+//! whose tokens it is shown; [`document`], what an HTTP API can; [`tools`], what servers offer, and who approves it;
+//! [`grants`], what users permitted.
 
 mod written;
 mod fields;
 mod secret;
+mod oauth;
+mod document;
 mod tools;
 mod grants;
 
@@ -37,7 +40,7 @@ use crate::{
     },
 };
 
-const CHANGEABLE: [&str; 21] = [
+const CHANGEABLE: [&str; 23] = [
     "name",
     "disabled",
     "url",
@@ -59,6 +62,8 @@ const CHANGEABLE: [&str; 21] = [
     "truncate",
     "record_arguments",
     "pinning",
+    "oauth",
+    "document",
 ];
 
 #[tonic::async_trait]
@@ -156,6 +161,7 @@ impl Admin {
             ("create_time", wire.create_time.is_some()),
             ("update_time", wire.update_time.is_some()),
             ("health", wire.health.is_some()),
+            ("secret_stored", wire.secret_stored),
         ]);
         let mut secrets = providers::credentials::Secrets::default();
         let draft = Draft::read(&wire, None, (&self.minter, &mut secrets), &mut violations)?;
@@ -186,7 +192,9 @@ impl Admin {
         let rows = txn.mcp_server_list(&filter, after.as_ref(), page.limit()).await?;
         let health = txn.mcp_health(None, clock::now_ms()).await?;
         txn.end().await?;
-        let written = |row: &McpServer| written(row, health.get(row.id.as_str()));
+        // A page of documents would be more than a message may hold.
+        let written =
+            |row: &McpServer| v1::McpServer { document: String::new(), ..written(row, health.get(row.id.as_str())) };
         let (mcp_servers, next_page_token) = page.write_created(&rows, written, |row| (row.stamp, row.id.as_str()));
         Ok(v1::ListMcpServersResponse { mcp_servers, next_page_token })
     }
@@ -216,7 +224,14 @@ impl Admin {
             return shown(&mut change.txn, &old).await;
         }
         ensure_free(&mut change.txn, &new.name, Some(&old.id)).await?;
-        let new = McpServer { stamp: change.updated(old.stamp), ..new };
+        let is_another = oauth::is_another(&old, &new);
+        // Before the server is another one: those who gave the tokens are told as whom they know.
+        let ended = match is_another || oauth::asks_anew(&old, &new) {
+            true => self.mcp_server_end(&mut change, &old).await?,
+            false => Vec::new(),
+        };
+        let grants = old.grants + i64::from(is_another || !ended.is_empty());
+        let new = McpServer { stamp: change.updated(old.stamp), grants, ..new };
         change.txn.mcp_server_update(&new).await?;
         secrets.store(&mut change.txn, &self.keyring).await?;
         self.mcp_server_settle(&mut change, &old, &new).await?;
@@ -224,6 +239,7 @@ impl Admin {
         let (before, after) = (Some(fields_of(&old)), Some(fields_of(&new)));
         let action = Some("mcp-server.update");
         change.finish(Done { target: &target(&new), before, after, action, ..Done::default() }).await?;
+        self.fleet.mcp().tell(ended);
         Ok(answer)
     }
 
@@ -234,7 +250,7 @@ impl Admin {
         old: &McpServer,
         new: &McpServer,
     ) -> Result<(), Failure> {
-        if !base_url::has_same_origin(&old.url, &new.url) {
+        if old.url != new.url && !base_url::has_same_origin(&old.url, &new.url) {
             change.txn.mcp_server_moved(&new.id).await?;
         } else if old.pinning != new.pinning {
             match new.pinning {

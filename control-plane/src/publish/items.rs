@@ -16,14 +16,14 @@ use tollgate_proto::{
     fleet::v1::{
         AllowedItem, CredentialItem, CustomerItem, EndedSessionItem, ExpressionItem, GuardrailItem, Item, ItemKind,
         KeyItem, McpPriceItem, McpServerItem, ModelItem, PinItem, ProviderItem, RouteItem, RouteTierItem, TeamItem,
-        TokenKeyItem, UserItem,
+        TokenKeyItem, ToolRuleItem, UserItem,
     },
     push,
 };
 
 use crate::store::{
     guardrails::{self, Allowance, Guardrail, Owners},
-    keys::Key,
+    keys::{Key, ToolRule},
     mcp::{McpServer, PinnedServer, Priced, ServerCredential},
     organisation::{Customer, Team, User},
     providers::{Credential, Provider},
@@ -80,11 +80,13 @@ pub(crate) fn key(row: &Key) -> Item {
         audit,
         regions,
         tools,
+        tool_rules,
         prefix: _,
         hash,
         quota,
         stamp: _,
     } = row;
+    let rule = |ToolRule { tools, when }: &ToolRule| ToolRuleItem { tools: tools.clone(), when: when.clone() };
     let body = KeyItem {
         name: name.to_string(),
         hash: hash.as_bytes().to_vec().into(),
@@ -99,7 +101,7 @@ pub(crate) fn key(row: &Key) -> Item {
         audit: audit_word(*audit).to_owned(),
         regions: regions.clone(),
         tools: tools.clone(),
-        tool_rules: Vec::new(),
+        tool_rules: tool_rules.iter().map(rule).collect(),
     };
     item(ItemKind::Key, id.to_string(), &body)
 }
@@ -237,10 +239,13 @@ pub(crate) fn mcp_server(row: &PinnedServer) -> Item {
         name,
         disabled,
         url,
+        document,
         allow_private,
         transport,
         auth,
         credential,
+        oauth: _,
+        grants,
         owners: Owners { customers, teams },
         keys,
         tools,
@@ -256,9 +261,12 @@ pub(crate) fn mcp_server(row: &PinnedServer) -> Item {
         pinning,
         stamp: _,
     } = server;
+    // The secret of a client is for the control plane alone, and so is where it is found.
     let (credential, reference) = match credential {
-        Some(ServerCredential { id, reference, fingerprint: _ }) => (id.to_string(), reference.clone()),
-        None => (String::new(), None),
+        Some(ServerCredential { id, reference, fingerprint: _ }) if auth.has_secret() => {
+            (id.to_string(), reference.clone())
+        }
+        _ => (String::new(), None),
     };
     let price = |Priced { tools, call }: &Priced| McpPriceItem { tools: tools.clone(), call: call.get() };
     let body = McpServerItem {
@@ -285,8 +293,8 @@ pub(crate) fn mcp_server(row: &PinnedServer) -> Item {
         record_arguments: *record_arguments,
         pinning: unusual(*pinning, Pinning::word),
         pins: pins.iter().map(PinItem::from).collect(),
-        document: Vec::new().into(),
-        grants: 0,
+        document: document.clone().unwrap_or_default().into_bytes().into(),
+        grants: u64::try_from(*grants).unwrap_or_default(),
     };
     item(ItemKind::McpServer, id.to_string(), &body)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use tollgate_policy::{
     id::{CredentialId, KeyId, ProviderId, TeamId, UserId},
     name::Name,
@@ -45,6 +46,8 @@ pub struct Key {
     pub regions: Vec<String>,
     /// The tools that it may use, as patterns; empty: all.
     pub tools: Vec<String>,
+    /// What must hold of the arguments of its calls.
+    pub tool_rules: Vec<ToolRule>,
     /// The public beginning of its secret.
     pub prefix: String,
     /// HMAC-SHA256 of its secret under the pepper.
@@ -53,6 +56,16 @@ pub struct Key {
     pub quota: Quota,
     /// Its history.
     pub stamp: Stamp,
+}
+
+/// What must hold of the arguments of calls.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolRule {
+    /// Of which tools, as a pattern over `<server>.<tool>`.
+    pub tools: String,
+    /// In CEL.
+    pub when: String,
 }
 
 /// Which keys to list.
@@ -108,9 +121,9 @@ impl Txn {
     pub async fn key_insert(&mut self, key: &Key) -> Result<(), StoreError> {
         let insert = sql!(
             "INSERT INTO keys (id, name, display_name, team, user_id, revoked, expire_time, models, providers, credentials,
-             tags, prefix, hash, limits, session_limit, audit, regions, tools, create_time, update_time, created,
+             tags, prefix, hash, limits, session_limit, audit, regions, tools, tool_rules, create_time, update_time, created,
              revision)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)",
             key.id.as_str(),
             key.name.as_str(),
             &key.display_name,
@@ -129,6 +142,7 @@ impl Txn {
             key.audit.word(),
             statement::list(&key.regions),
             statement::list(&key.tools),
+            rules_text(&key.tool_rules)?,
         );
         self.execute(key.stamp.bind(insert)).await?;
         self.budgets_put(KeyId::NOUN, key.id.as_str(), &key.quota.budgets).await?;
@@ -140,7 +154,8 @@ impl Txn {
         let update = sql!(
             "UPDATE keys SET name = $1, display_name = $2, user_id = $3, revoked = $4, expire_time = $5, models = $6,
              providers = $7, credentials = $8, tags = $9, hash = $10, prefix = $11, limits = $12,
-             session_limit = $13, audit = $14, regions = $15, tools = $16, update_time = $17, revision = $18 WHERE id = $19",
+             session_limit = $13, audit = $14, regions = $15, tools = $16, tool_rules = $17, update_time = $18, revision = $19
+             WHERE id = $20",
             key.name.as_str(),
             &key.display_name,
             key.user.as_ref().map(UserId::as_str),
@@ -157,6 +172,7 @@ impl Txn {
             key.audit.word(),
             statement::list(&key.regions),
             statement::list(&key.tools),
+            rules_text(&key.tool_rules)?,
             key.stamp.update_time,
             key.stamp.revision,
             key.id.as_str(),
@@ -213,6 +229,7 @@ impl Key {
             audit: row.parsed("audit", audit)?,
             regions: row.list("regions")?,
             tools: row.list("tools")?,
+            tool_rules: row.parsed("tool_rules", |text| serde_json::from_str(text))?,
             prefix: row.text("prefix")?,
             hash: hash(row)?,
             quota,
@@ -227,6 +244,10 @@ fn audit(text: &str) -> Result<AuditMode, &'static str> {
         return Ok(AuditMode::default());
     }
     AuditMode::of_word(text).ok_or("neither required nor best_effort")
+}
+
+fn rules_text(rules: &[ToolRule]) -> Result<String, StoreError> {
+    serde_json::to_string(rules).map_err(|error| StoreError::corrupt("tool_rules", error))
 }
 
 fn tags_text(tags: &BTreeMap<String, String>) -> String {

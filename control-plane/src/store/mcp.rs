@@ -23,16 +23,22 @@ pub struct McpServer {
     pub name: Name,
     /// Whether it is not called.
     pub disabled: bool,
-    /// Where it is.
+    /// Where it is; empty for one that runs as a process of the replicas.
     pub url: String,
+    /// What an HTTP API can, as OpenAPI in JSON; `None` for every other transport.
+    pub document: Option<String>,
     /// Whether a private address is permitted.
     pub allow_private: bool,
     /// How it is spoken to.
     pub transport: Transport,
-    /// How it is shown the secret.
+    /// How it is shown a credential.
     pub auth: McpAuth,
-    /// Which secret; `None`: it needs none.
+    /// Which secret; `None`: it needs none. Where the control plane gets tokens, it is the client's, and stays here.
     pub credential: Option<ServerCredential>,
+    /// The OAuth client that gets its tokens; `None` where none is got.
+    pub oauth: Option<OAuth>,
+    /// How often its tokens were taken back.
+    pub grants: i64,
     /// Whom it is for.
     pub owners: Owners,
     /// For which of their keys, as patterns of names.
@@ -64,15 +70,29 @@ pub struct McpServer {
 }
 
 /// The credential of a server, without its secret, which is sealed as that of a provider's credential unless `reference` says where
-/// replicas find it.
+/// it is found: by replicas if the server is shown it, by the control plane if it is a client's.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServerCredential {
     /// Its id.
     pub id: CredentialId,
-    /// Where replicas find the secret.
+    /// Where the secret is found.
     pub reference: Option<String>,
     /// What tells two secrets apart; empty for a reference.
     pub fingerprint: String,
+}
+
+/// The control plane as an OAuth client of a server.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct OAuth {
+    /// By which id the authorization server knows it; empty: it registers itself.
+    pub client_id: String,
+    /// What is asked for; empty: what the server asks for.
+    pub scopes: Vec<String>,
+    /// The authorization server, by its issuer URL; empty: the one that the server names.
+    pub authorization_server: String,
+    /// What the tokens are for; empty: the URL of the server.
+    pub resource: String,
 }
 
 /// What calls of some tools cost.
@@ -159,10 +179,12 @@ impl Txn {
         rows.iter().map(pinned).collect()
     }
 
-    /// The credentials of enabled servers whose secrets are sealed here, by id.
+    /// The credentials that enabled servers are shown and whose secrets are sealed here, by id: those that replicas get. The secret of a
+    /// client is for the control plane alone.
     pub async fn mcp_literals(&mut self) -> Result<Vec<String>, StoreError> {
         let select = sql!(
-            "SELECT credential FROM mcp_servers WHERE disabled = 0 AND credential IS NOT NULL AND reference IS NULL"
+            "SELECT credential FROM mcp_servers WHERE disabled = 0 AND credential IS NOT NULL AND reference IS NULL
+             AND (auth = 'bearer' OR auth LIKE 'header:%')"
         );
         self.fetch_all(select).await?.iter().map(|row| row.text("credential")).collect()
     }
@@ -172,9 +194,9 @@ impl Txn {
         let insert = sql!(
             "INSERT INTO mcp_servers (id, name, disabled, url, allow_private, transport, auth, credential, reference, fingerprint,
              customers, teams, keys, tools, prompts, resources, prices, timeout_ms, parallel, arguments_bytes, result_bytes,
-             shortens, record_arguments, pinning, create_time, update_time, created, revision)
+             shortens, record_arguments, pinning, document, oauth, grants, create_time, update_time, created, revision)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-             $24, $25, $26, $27, $28)",
+             $24, $25, $26, $27, $28, $29, $30, $31)",
             server.id.as_str(),
         );
         self.execute(server.stamp.bind(server.bind(insert)?)).await?;
@@ -187,7 +209,8 @@ impl Txn {
             "UPDATE mcp_servers SET name = $2, disabled = $3, url = $4, allow_private = $5, transport = $6, auth = $7,
              credential = $8, reference = $9, fingerprint = $10, customers = $11, teams = $12, keys = $13, tools = $14,
              prompts = $15, resources = $16, prices = $17, timeout_ms = $18, parallel = $19, arguments_bytes = $20,
-             result_bytes = $21, shortens = $22, record_arguments = $23, pinning = $24, update_time = $25, revision = $26
+             result_bytes = $21, shortens = $22, record_arguments = $23, pinning = $24, document = $25, oauth = $26,
+             grants = $27, update_time = $28, revision = $29
              WHERE id = $1",
             server.id.as_str(),
         );
@@ -235,17 +258,20 @@ impl Txn {
 // === impl McpServer ===
 
 impl McpServer {
-    // As the columns from name to pinning.
+    // As the columns from name to grants.
     fn bind(&self, statement: Statement) -> Result<Statement, StoreError> {
         let Self {
             id: _,
             name,
             disabled,
             url,
+            document,
             allow_private,
             transport,
             auth,
             credential,
+            oauth,
+            grants,
             owners: Owners { customers, teams },
             keys,
             tools,
@@ -269,6 +295,7 @@ impl McpServer {
             }
             None => (None, None, ""),
         };
+        let oauth = oauth.as_ref().map(serde_json::to_string).transpose();
         Ok(statement
             .bind(name.as_str())
             .bind(*disabled)
@@ -292,7 +319,10 @@ impl McpServer {
             .bind(*result_bytes)
             .bind(*truncate)
             .bind(*record_arguments)
-            .bind(pinning.word()))
+            .bind(pinning.word())
+            .bind(document.as_deref().unwrap_or_default())
+            .bind(oauth.map_err(|error| StoreError::corrupt("oauth", error))?.unwrap_or_default())
+            .bind(*grants))
     }
 
     fn read(row: &Row) -> Result<Self, StoreError> {
@@ -303,10 +333,16 @@ impl McpServer {
             name: row.parsed("name", Name::parse)?,
             disabled: row.flag("disabled")?,
             url: row.text("url")?,
+            document: Some(row.text("document")?).filter(|document| !document.is_empty()),
             allow_private: row.flag("allow_private")?,
             transport: row.parsed("transport", |word| Transport::of_word(word).ok_or("not a transport"))?,
             auth: row.parsed("auth", |text| McpAuth::parse(text).ok_or("no way to show a secret"))?,
             credential: credential.map(|id| ServerCredential { id, reference, fingerprint }),
+            oauth: row.parsed("oauth", |text| match text {
+                "" => Ok(None),
+                _ => serde_json::from_str(text).map(Some),
+            })?,
+            grants: row.int("grants")?,
             owners: Owners {
                 customers: row.ids("customers", CustomerId::parse)?,
                 teams: row.ids("teams", TeamId::parse)?,

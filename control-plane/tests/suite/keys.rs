@@ -31,6 +31,7 @@ over_both! {
     who_merely_owns_a_key_cannot_say_where_it_may_be_used
     which_tools_a_key_may_use_is_kept_in_one_order_checked_and_published
     who_merely_owns_a_key_cannot_say_which_tools_it_may_use
+    what_must_hold_of_arguments_is_kept_and_checked
     keys_are_listed_by_team_user_and_state
 }
 
@@ -438,6 +439,73 @@ async fn who_merely_owns_a_key_cannot_say_which_tools_it_may_use(place: Place) {
     let named = v1::Key { id: key.id.clone(), display_name: "Mine".into(), ..Default::default() };
     let request = v1::UpdateKeyRequest { key: Some(named), update_mask: mask(&["display_name"]) };
     assert_eq!(ada.keys().update_key(request).await.unwrap().into_inner().tools, ["github.*"]);
+    world.stop().await;
+}
+
+async fn what_must_hold_of_arguments_is_kept_and_checked(place: Place) {
+    let world = World::start(&place).await;
+    let plain = world.any_key("plain").await.key.unwrap();
+    let rule = |tools: &str, when: &str| v1::ToolRule { tools: tools.into(), when: when.into() };
+    let asked = |name: &str, tool_rules: Vec<v1::ToolRule>| v1::Key {
+        name: name.into(),
+        team: "plain-team".into(),
+        tool_rules,
+        ..Default::default()
+    };
+    let rules = vec![rule("github.create_*", " arguments.repo.startsWith('acme/') "), rule("*", "caller.team != 'x'")];
+    let bound = world.key(asked("bound", rules)).await.unwrap().key.unwrap();
+    let kept = [rule("github.create_*", "arguments.repo.startsWith('acme/')"), rule("*", "caller.team != 'x'")];
+    assert_eq!(bound.tool_rules, kept);
+    let get = v1::GetKeyRequest { key: "bound".into() };
+    assert_eq!(world.keys().get_key(get).await.unwrap().into_inner(), bound);
+    let bad = vec![
+        rule("a.b", "true"),
+        rule("!a.b", "true"),
+        rule("Bash", "true"),
+        rule("prompt:a.b", "true"),
+        rule("a b.c", "true"),
+        rule("", "true"),
+        rule("a.b", ""),
+        rule("a.b", "repo == 'a'"),
+        rule("a.b", "request.model == 'a'"),
+        rule("a.b", "arguments.repo"),
+        rule("a.b", "arguments.a.all(x, x in arguments.b)"),
+        rule("a.b", "tool.name > 3"),
+    ];
+    let expect = (1..=5).map(|at| format!("tool_rules[{at}].tools"));
+    let mut expect: Vec<_> = expect.chain([6, 7, 8, 10, 11].map(|at| format!("tool_rules[{at}].when"))).collect();
+    expect.sort();
+    assert_eq!(violations(world.key(asked("bad", bad)).await), expect);
+    assert_eq!(violations(world.key(asked("bad", vec![rule("a.b", "true"); 51])).await), ["tool_rules"]);
+    let update = async |tool_rules: Vec<v1::ToolRule>, paths: &[&str]| {
+        let key = v1::Key { id: bound.id.clone(), tool_rules, ..Default::default() };
+        let request = v1::UpdateKeyRequest { key: Some(key), update_mask: mask(paths) };
+        world.keys().update_key(request).await.map(tonic::Response::into_inner)
+    };
+    assert_eq!(violations(update(vec![rule("a", "true")], &["tool_rules"]).await), ["tool_rules[0].tools"]);
+    assert_eq!(update(vec![], &["models"]).await.unwrap(), bound);
+    assert_eq!(update(vec![], &["tool_rules"]).await.unwrap().tool_rules, []);
+    let entry = world.log("action=key.update").await.pop().unwrap();
+    let detail: serde_json::Value = serde_json::from_str(&entry.detail).unwrap();
+    assert_eq!(detail["changed"]["tool_rules"]["before"][0]["tools"], "github.create_*");
+    // Who merely owns a key has no say.
+    let ada = developer(&world).await;
+    let mine = |tool_rules| v1::Key {
+        name: "mine".into(),
+        team: "platform".into(),
+        user: "ada".into(),
+        tool_rules,
+        ..Default::default()
+    };
+    let create = async |key| ada.keys().create_key(v1::CreateKeyRequest { key: Some(key) }).await;
+    assert_eq!(violations(create(mine(vec![rule("a.b", "true")])).await), ["tool_rules"]);
+    let key = create(mine(vec![])).await.unwrap().into_inner().key.unwrap();
+    let change = v1::UpdateKeyRequest {
+        key: Some(v1::Key { id: key.id, ..Default::default() }),
+        update_mask: mask(&["tool_rules"]),
+    };
+    assert_eq!(code(ada.keys().update_key(change).await), Code::PermissionDenied);
+    assert_eq!(plain.tool_rules, []);
     world.stop().await;
 }
 

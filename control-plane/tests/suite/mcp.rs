@@ -19,6 +19,8 @@ use crate::{
     world::{Place, World, code, keyring, mask, over_both, violations},
 };
 
+#[path = "mcp/clients.rs"]
+mod clients;
 #[path = "mcp/tools.rs"]
 mod tools;
 
@@ -126,7 +128,18 @@ async fn a_server_is_kept_as_it_was_written_and_changed_by_its_mask(place: Place
     let all =
         ["disabled", "url", "allow_private", "transport", "auth", "secret", "customers", "teams", "keys", "tools"];
     assert_eq!(update(&world, made.clone(), &all).await.unwrap(), made);
-    let rest = ["prompts", "resources", "prices", "timeout", "parallel", "arguments_bytes", "result_bytes", "truncate"];
+    let rest = [
+        "oauth",
+        "document",
+        "prompts",
+        "resources",
+        "prices",
+        "timeout",
+        "parallel",
+        "arguments_bytes",
+        "result_bytes",
+        "truncate",
+    ];
     assert_eq!(update(&world, made.clone(), &rest).await.unwrap(), made);
     assert_eq!(update(&world, made.clone(), &["record_arguments", "pinning"]).await.unwrap(), made);
     assert_eq!(world.store.revision().await.unwrap(), revision);
@@ -267,17 +280,34 @@ async fn row_2_no_server_that_starts_a_process_can_be_expressed(place: Place) {
             assert_eq!(violations(refused), ["url"], "{url}");
         }
     }
-    for transport in ["stdio", "STDIO", "process", "command", "streamable_http,stdio"] {
+    for transport in ["STDIO", "process", "command", "streamable_http,stdio"] {
         let refused = create(&world, v1::McpServer { transport: transport.into(), ..server("a") }).await;
         let said = refused.as_ref().unwrap_err().message().to_owned();
-        assert!(said.contains("must be streamable_http or sse"), "{said}");
+        assert!(said.contains("must be streamable_http, sse, openapi or stdio"), "{said}");
         assert_eq!(violations(refused), ["transport"], "{transport}");
     }
+    // One that replicas run is named here, and what runs is not.
+    let stdio = |url: &str| v1::McpServer { transport: "stdio".into(), url: url.into(), ..server("a") };
+    for url in ["npx -y server /", "/bin/sh", "https://mcp.example/mcp"] {
+        let refused = create(&world, stdio(url)).await;
+        let said = refused.as_ref().unwrap_err().message().to_owned();
+        assert!(said.contains("in the configuration of each replica, and cannot be said here"), "{said}");
+        assert_eq!(violations(refused), ["url"], "{url}");
+    }
+    for (auth, secret) in [("bearer", "s"), ("per_user", "")] {
+        let one = v1::McpServer { auth: auth.into(), secret: secret.into(), ..stdio("") };
+        assert_eq!(violations(create(&world, one).await), ["auth"], "{auth}");
+    }
+    let local = made(&world, v1::McpServer { name: "local".into(), ..stdio("") }).await;
+    assert_eq!((local.transport.as_str(), local.url.as_str(), local.auth.as_str()), ("stdio", "", "none"));
     // Nor does a change lead there.
     made(&world, server("a")).await;
-    let stdio = v1::McpServer { name: "a".into(), transport: "stdio".into(), url: "npx".into(), ..Default::default() };
-    assert_eq!(violations(update(&world, stdio.clone(), &["transport"]).await), ["transport"]);
-    assert_eq!(violations(update(&world, stdio, &["url"]).await), ["url"]);
+    assert_eq!(violations(update(&world, stdio("npx"), &["transport"]).await), ["url"]);
+    assert_eq!(violations(update(&world, stdio("npx"), &["transport", "url"]).await), ["url"]);
+    assert_eq!(violations(update(&world, stdio("npx"), &["url"]).await), ["url"]);
+    assert_eq!(update(&world, stdio(""), &["transport", "url"]).await.unwrap().transport, "stdio");
+    let back = v1::McpServer { name: "local".into(), transport: "sse".into(), ..Default::default() };
+    assert_eq!(violations(update(&world, back, &["transport"]).await), ["url"]);
     assert_eq!(Transport::ALL.map(Transport::word), ["streamable_http", "sse", "stdio", "openapi"]);
     world.stop().await;
 }

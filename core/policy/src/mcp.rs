@@ -18,6 +18,8 @@ pub const MCP_SERVERS_MAX: usize = 500;
 pub const PINS_MAX: usize = 2_000;
 /// The most prices of a server.
 pub const TOOL_PRICES_MAX: usize = 200;
+/// The most rules of a key over the arguments of its calls.
+pub const TOOL_RULES_MAX: usize = 50;
 /// The most owners that a server is for.
 pub const SCOPE_MAX: usize = 1_000;
 /// The longest name of a server: it stands before the name of each of its tools.
@@ -233,6 +235,15 @@ impl McpServer {
 #[must_use]
 pub fn billed_as(server: &str, tool: &str) -> Arc<str> {
     ["mcp:", server, ".", tool].concat().into()
+}
+
+/// The pattern over `<server>.<tool>` of a rule over the arguments of calls; `None`: the text is none, denies, or speaks of no tool of a
+/// server.
+#[must_use]
+pub fn rule_pattern(text: &str) -> Option<Pattern> {
+    let speaks_of_tools = text.contains(['.', '*']);
+    let is_other = ["!", "prompt:", "resource:"].into_iter().any(|prefix| text.starts_with(prefix));
+    Pattern::parse(text).ok().filter(|_| speaks_of_tools && !is_other)
 }
 
 /// Whether a text is a server's name.

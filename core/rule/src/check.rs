@@ -11,7 +11,10 @@ use cel::{
     parser::ParseErrors,
 };
 
-use crate::{RULE_BYTES_MAX, Undecided, facts::Variable};
+use crate::{
+    RULE_BYTES_MAX, Undecided,
+    facts::{Scope, Variable},
+};
 
 /// What is wrong with a rule.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -33,8 +36,8 @@ pub enum InvalidRule {
         reason: String,
     },
     /// A name is none of the variables.
-    #[error("knows nothing of {0:?}: a rule is about request, caller, headers, budget, region and now")]
-    Variable(String),
+    #[error("knows nothing of {0:?}: {1}")]
+    Variable(String, &'static str),
     /// A variable has no such field.
     #[error("asks for {0}.{1}, which there is not: there are {2}")]
     Field(&'static str, String, String),
@@ -50,6 +53,15 @@ pub enum InvalidRule {
     /// A header is named in another case, or not by a text.
     #[error("must name headers by texts in lower case, as in headers[\"x-team\"]")]
     HeaderName,
+    /// The arguments are named in the body of a loop.
+    #[error("names arguments within a loop (all, exists, filter, map): name there only what the loop goes over")]
+    ArgumentsInLoop,
+    /// A pattern comes from a call, or from a request.
+    #[error("must give matches a text that stands in the rule, and not one that is sent")]
+    SentPattern,
+    /// A pattern is none.
+    #[error("has the pattern {0:?}, which cannot be read as a regular expression")]
+    Pattern(String),
     /// Loops within loops.
     #[error("has a loop (all, exists, filter, map) within another: that is too much work for each request")]
     Nested,
@@ -86,9 +98,11 @@ const FUNCTIONS: [&str; 24] = [
     "lowerAscii",
 ];
 
+const MATCHES: &str = "matches";
+
 /// Checks an expression, and returns what it is about.
-pub(crate) fn check(expression: &IdedExpr) -> Result<Vec<Variable>, InvalidRule> {
-    let mut walk = Walk::default();
+pub(crate) fn check(expression: &IdedExpr, scope: Scope) -> Result<Vec<Variable>, InvalidRule> {
+    let mut walk = Walk::new(scope);
     walk.expression(expression)?;
     match walk.read.difference(&walk.asked).next() {
         Some(header) => Err(InvalidRule::Unasked((*header).to_owned())),
@@ -96,18 +110,31 @@ pub(crate) fn check(expression: &IdedExpr) -> Result<Vec<Variable>, InvalidRule>
     }
 }
 
-#[derive(Default)]
 struct Walk<'e> {
+    scope: Scope,
     about: BTreeSet<Variable>,
     // The names that loops give.
     bound: Vec<&'e str>,
     is_in_loop: bool,
+    is_in_body: bool,
     // Headers whose value is read, and those of which is asked whether they were sent.
     read: BTreeSet<&'e str>,
     asked: BTreeSet<&'e str>,
 }
 
 impl<'e> Walk<'e> {
+    const fn new(scope: Scope) -> Self {
+        Self {
+            scope,
+            about: BTreeSet::new(),
+            bound: Vec::new(),
+            is_in_loop: false,
+            is_in_body: false,
+            read: BTreeSet::new(),
+            asked: BTreeSet::new(),
+        }
+    }
+
     fn expression(&mut self, IdedExpr { expr, .. }: &'e IdedExpr) -> Result<(), InvalidRule> {
         match expr {
             Expr::Unspecified | Expr::Literal(_) => Ok(()),
@@ -140,7 +167,12 @@ impl<'e> Walk<'e> {
     }
 
     fn variable(&mut self, name: &str) -> Result<Variable, InvalidRule> {
-        let variable = Variable::of_word(name).ok_or_else(|| InvalidRule::Variable(name.to_owned()))?;
+        let variable = self.scope.variables().iter().copied().find(|variable| variable.word() == name);
+        let variable = variable.ok_or_else(|| InvalidRule::Variable(name.to_owned(), self.scope.sentence()))?;
+        // The work of a loop grows with what a caller sends; with arguments in it, it would with the square.
+        if self.is_in_body && variable == Variable::Arguments {
+            return Err(InvalidRule::ArgumentsInLoop);
+        }
         self.about.insert(variable);
         Ok(variable)
     }
@@ -152,6 +184,7 @@ impl<'e> Walk<'e> {
         };
         match self.variable(name)? {
             Variable::Headers => self.header(field, *test),
+            Variable::Arguments => Ok(()),
             variable if variable.fields().contains(&field.as_str()) => Ok(()),
             variable => {
                 let there_are = variable.fields();
@@ -181,17 +214,27 @@ impl<'e> Walk<'e> {
         }
         match (func_name.as_str(), args.as_slice()) {
             (INDEX, [of, at]) if is_headers(of) => {
-                self.about.insert(Variable::Headers);
+                self.variable(Variable::Headers.word())?;
                 return self.header(literal(at).ok_or(InvalidRule::HeaderName)?, false);
             }
             (IN, [what, of]) if is_headers(of) => {
-                self.about.insert(Variable::Headers);
+                self.variable(Variable::Headers.word())?;
                 return self.header(literal(what).ok_or(InvalidRule::HeaderName)?, true);
             }
+            (MATCHES, [pattern]) => self.pattern(pattern)?,
             _ => {}
         }
         target.iter().try_for_each(|target| self.expression(target))?;
         args.iter().try_for_each(|argument| self.expression(argument))
+    }
+
+    // Each pattern is compiled as often as it is met: one that is sent could be made to be slow.
+    fn pattern(&self, pattern: &IdedExpr) -> Result<(), InvalidRule> {
+        match literal(pattern) {
+            Some(text) if regex_syntax::parse(text).is_err() => Err(InvalidRule::Pattern(text.to_owned())),
+            None if self.scope == Scope::Call => Err(InvalidRule::SentPattern),
+            _ => Ok(()),
+        }
     }
 
     fn comprehension(&mut self, comprehension: &'e ComprehensionExpr) -> Result<(), InvalidRule> {
@@ -205,9 +248,11 @@ impl<'e> Walk<'e> {
         let outside = self.bound.len();
         self.bound.extend([iter_var.as_str(), accu_var.as_str()]);
         self.bound.extend(iter_var2.as_deref());
+        self.is_in_body = true;
         for part in [accu_init, loop_cond, loop_step, result] {
             self.expression(part)?;
         }
+        self.is_in_body = false;
         self.bound.truncate(outside);
         self.is_in_loop = false;
         Ok(())

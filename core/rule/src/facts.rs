@@ -23,6 +23,19 @@ pub enum Variable {
     Region,
     /// `now`: a timestamp.
     Now,
+    /// `arguments`: the JSON object of a call, with whatever fields.
+    Arguments,
+    /// `tool.server`, `tool.name`: texts.
+    Tool,
+}
+
+/// What is decided.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Scope {
+    /// A request for an answer of a model.
+    Request,
+    /// A call of a tool.
+    Call,
 }
 
 /// What is asked for.
@@ -78,9 +91,6 @@ pub trait Facts: fmt::Debug {
 }
 
 impl Variable {
-    /// Every variable.
-    pub const ALL: [Self; 6] = [Self::Request, Self::Caller, Self::Headers, Self::Budget, Self::Region, Self::Now];
-
     /// The name in a rule.
     #[must_use]
     pub const fn word(self) -> &'static str {
@@ -91,13 +101,9 @@ impl Variable {
             Self::Budget => "budget",
             Self::Region => "region",
             Self::Now => "now",
+            Self::Arguments => "arguments",
+            Self::Tool => "tool",
         }
-    }
-
-    /// The variable of that name.
-    #[must_use]
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|variable| variable.word() == word)
     }
 
     /// What it has; empty where it is not made of fields, or of any.
@@ -106,7 +112,33 @@ impl Variable {
             Self::Request => &["model", "dialect", "operation", "stream", "max_tokens", "bytes", "images"],
             Self::Caller => &["key", "team", "customer", "user", "session", "agent"],
             Self::Budget => &["used"],
-            Self::Headers | Self::Region | Self::Now => &[],
+            Self::Tool => &["server", "name"],
+            Self::Headers | Self::Region | Self::Now | Self::Arguments => &[],
+        }
+    }
+}
+
+impl Scope {
+    /// What a rule may be about.
+    pub(crate) const fn variables(self) -> &'static [Variable] {
+        match self {
+            Self::Request => &[
+                Variable::Request,
+                Variable::Caller,
+                Variable::Headers,
+                Variable::Budget,
+                Variable::Region,
+                Variable::Now,
+            ],
+            Self::Call => &[Variable::Arguments, Variable::Tool, Variable::Caller, Variable::Region, Variable::Now],
+        }
+    }
+
+    /// The same as a sentence.
+    pub(crate) const fn sentence(self) -> &'static str {
+        match self {
+            Self::Request => "a rule is about request, caller, headers, budget, region and now",
+            Self::Call => "a rule over calls of tools is about arguments, tool, caller, region and now",
         }
     }
 }
@@ -127,39 +159,45 @@ pub(crate) fn value(variable: Variable, facts: &dyn Facts) -> Value {
                 ("images", number(images)),
             ])
         }
-        Variable::Caller => {
-            let Who { key, team, customer, user, session, agent } = facts.caller();
-            fields([
-                ("key", text(&key)),
-                ("team", text(&team)),
-                ("customer", text(&customer)),
-                ("user", text(&user)),
-                ("session", text(&session)),
-                ("agent", text(&agent)),
-            ])
-        }
+        Variable::Caller => caller(facts.caller()),
         Variable::Headers => {
             let headers = facts.headers().into_iter();
             map(headers.map(|(name, value)| (name, Value::String(Arc::new(value)))).collect())
         }
         Variable::Budget => fields([("used", Value::Float(facts.budget_used()))]),
         Variable::Region => text(&facts.region()),
-        // What lies beyond the calendar is no time that a replica's clock shows.
-        Variable::Now => {
-            Value::Timestamp(DateTime::from_timestamp_millis(facts.now_ms()).unwrap_or_default().fixed_offset())
-        }
+        Variable::Now => now(facts.now_ms()),
+        // No rule over requests is about these.
+        Variable::Arguments | Variable::Tool => Value::Null,
     }
 }
 
-fn text(text: &str) -> Value {
+pub(crate) fn caller(who: Who) -> Value {
+    let Who { key, team, customer, user, session, agent } = who;
+    fields([
+        ("key", text(&key)),
+        ("team", text(&team)),
+        ("customer", text(&customer)),
+        ("user", text(&user)),
+        ("session", text(&session)),
+        ("agent", text(&agent)),
+    ])
+}
+
+// What lies beyond the calendar is no time that a replica's clock shows.
+pub(crate) fn now(now_ms: i64) -> Value {
+    Value::Timestamp(DateTime::from_timestamp_millis(now_ms).unwrap_or_default().fixed_offset())
+}
+
+pub(crate) fn text(text: &str) -> Value {
     Value::String(Arc::new(text.to_owned()))
 }
 
-fn fields<const N: usize>(fields: [(&str, Value); N]) -> Value {
+pub(crate) fn fields<const N: usize>(fields: [(&str, Value); N]) -> Value {
     map(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
-fn map(entries: Vec<(String, Value)>) -> Value {
+pub(crate) fn map(entries: Vec<(String, Value)>) -> Value {
     let entries = entries.into_iter().map(|(name, value)| (Key::String(Arc::new(name)), value));
     Value::Map(Map { map: Arc::new(entries.collect::<HashMap<_, _>>()) })
 }

@@ -4,9 +4,10 @@
 //! What is found wrong then is refused, so that nothing is left to be skipped later. A rule that all the same cannot be decided
 //! for a request says so, and whoever asked refuses the request.
 //!
-//! [`facts`]: what a rule may be about. [`check`]: what is wrong with one. The evaluator is a library behind this crate alone: its
+//! [`facts`]: what a rule may be about. [`call`]: rules over calls of tools. [`check`]: what is wrong with one. The evaluator is a library behind this crate alone: its
 //! interface changes often, and its error texts would quote what clients sent.
 
+mod call;
 mod check;
 mod facts;
 
@@ -17,7 +18,9 @@ use std::{
 
 use cel::{Context, Env, ExecutionError, Program, Value};
 
+use self::facts::Scope;
 pub use self::{
+    call::{Arguments, Call, CallRule, InvalidArguments, VALUES_MAX},
     check::InvalidRule,
     facts::{Facts, Request, Variable, Who},
 };
@@ -25,9 +28,13 @@ pub use self::{
 /// The longest rule, in bytes.
 pub const RULE_BYTES_MAX: usize = 1_024;
 
-/// A condition.
+/// A condition over requests.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Rule(Condition);
+
+// What was read of a rule of either kind.
 #[derive(Clone)]
-pub struct Rule {
+struct Condition {
     text: Arc<str>,
     program: Arc<Program>,
     about: Arc<[Variable]>,
@@ -39,8 +46,8 @@ pub enum Undecided {
     /// It gives something that is neither true nor false.
     #[error("it gives neither true nor false")]
     NoFlag,
-    /// It asks for what is not there, such as a header that was not sent.
-    #[error("it asks for something that the request does not have")]
+    /// It asks for what is not there, such as a header or an argument that was not sent.
+    #[error("it asks for something that is not there")]
     Absent,
     /// It does with a value what its type does not allow.
     #[error("it compares or combines values of types that do not go together")]
@@ -59,6 +66,33 @@ impl Rule {
     /// # Errors
     /// Says what is wrong, where, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, InvalidRule> {
+        let rule = Self(Condition::parse(text, Scope::Request)?);
+        for sample in facts::samples() {
+            rule.holds(&sample).map_err(InvalidRule::Undecided)?;
+        }
+        Ok(rule)
+    }
+
+    /// The text, as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Decides.
+    ///
+    /// # Errors
+    /// Says why it cannot be decided.
+    pub fn holds(&self, facts: &dyn Facts) -> Result<bool, Undecided> {
+        self.0.holds(|variable| facts::value(variable, facts))
+    }
+}
+
+// === impl Condition ===
+
+impl Condition {
+    // Reads one, and checks what can be checked without deciding it.
+    fn parse(text: &str, scope: Scope) -> Result<Self, InvalidRule> {
         let text = text.trim();
         if text.is_empty() {
             return Err(InvalidRule::Empty);
@@ -67,31 +101,14 @@ impl Rule {
             return Err(InvalidRule::Long);
         }
         let program = Program::compile(text).map_err(|errors| InvalidRule::of_syntax(&errors))?;
-        let about = check::check(program.expression())?;
-        let rule = Self { text: text.into(), program: Arc::new(program), about: about.into() };
-        for sample in facts::samples() {
-            match rule.holds(&sample) {
-                Ok(_) => {}
-                Err(undecided) => return Err(InvalidRule::Undecided(undecided)),
-            }
-        }
-        Ok(rule)
+        let about = check::check(program.expression(), scope)?;
+        Ok(Self { text: text.into(), program: Arc::new(program), about: about.into() })
     }
 
-    /// The text, as it was written.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Decides.
-    ///
-    /// # Errors
-    /// Says why it cannot be decided.
-    pub fn holds(&self, facts: &dyn Facts) -> Result<bool, Undecided> {
+    fn holds(&self, value: impl Fn(Variable) -> Value) -> Result<bool, Undecided> {
         let mut context = Context::with_env(Arc::clone(&LANGUAGE));
         for variable in &*self.about {
-            context.add_variable_from_value(variable.word(), facts::value(*variable, facts));
+            context.add_variable_from_value(variable.word(), value(*variable));
         }
         match self.program.execute(&context) {
             Ok(Value::Bool(holds)) => Ok(holds),
@@ -115,17 +132,17 @@ impl Undecided {
     }
 }
 
-impl PartialEq for Rule {
+impl PartialEq for Condition {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
     }
 }
 
-impl Eq for Rule {}
+impl Eq for Condition {}
 
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Rule").field(&self.text).finish()
+        f.debug_tuple("Rule").field(&self.0.text).finish()
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) struct KeyView {
     credential_names: Vec<String>,
     regions: Vec<String>,
     tools: Vec<String>,
+    tool_rules: Vec<ToolRuleView>,
     tags: BTreeMap<String, String>,
     audit: Audit,
     #[serde(flatten)]
@@ -40,6 +41,13 @@ pub(super) struct KeyView {
     etag: String,
     create_time: Option<String>,
     update_time: Option<String>,
+}
+
+/// What must hold of the arguments of calls.
+#[derive(Serialize)]
+struct ToolRuleView {
+    tools: String,
+    when: String,
 }
 
 /// A key together with its secret.
@@ -91,6 +99,7 @@ impl KeyView {
             audit: _,
             regions,
             tools,
+            tool_rules,
         } = key;
         let named = |ids: &[String]| ids.iter().map(|id| names.of(id)).collect();
         Self {
@@ -116,6 +125,10 @@ impl KeyView {
             credentials,
             regions,
             tools,
+            tool_rules: tool_rules
+                .into_iter()
+                .map(|v1::ToolRule { tools, when }| ToolRuleView { tools, when })
+                .collect(),
             prefix,
             etag,
         }
@@ -137,6 +150,8 @@ impl View for KeyView {
     fn fields(&self) -> Vec<(&'static str, String)> {
         let state = if self.expired && self.state == "active" { "expired" } else { self.state };
         let tags: Vec<_> = self.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let rules: Vec<_> =
+            self.tool_rules.iter().map(|ToolRuleView { tools, when }| format!("{tools}: {when}")).collect();
         let mut fields = vec![
             ("name", self.name.clone()),
             ("display_name", self.display_name.clone()),
@@ -148,6 +163,7 @@ impl View for KeyView {
             ("credentials", some_or_all(&self.credential_names)),
             ("regions", some_or_all(&self.regions)),
             ("tools", some_or_all(&self.tools)),
+            ("tool_rules", rules.join("; ")),
             ("expires", self.expire_time.clone().unwrap_or_else(|| "never".to_owned())),
             ("tags", tags.join(" ")),
             ("audit", self.audit.word().to_owned()),

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use prost_types::FieldMask;
 use tollgate_proto::admin::v1;
 
-use super::Rest;
+use super::{Rest, client::ClientArguments, document_text};
 use crate::{
     arguments::Switch,
     commands::Changed,
@@ -49,7 +49,16 @@ pub(crate) struct Update {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 enum Clearable {
+    Url,
+    Document,
     Auth,
+    #[value(alias = "client-id")]
+    ClientId,
+    Scopes,
+    #[value(alias = "authorization-server")]
+    AuthorizationServer,
+    #[value(alias = "resource-indicator")]
+    ResourceIndicator,
     Customers,
     Teams,
     Keys,
@@ -65,21 +74,48 @@ enum Clearable {
 }
 
 impl Update {
-    /// Which server, its new values, and the fields that change.
+    /// Which server, its new values, what changes of its client, and the fields that change.
     ///
     /// # Errors
-    /// What can be refused without asking anybody.
-    pub(super) fn change(self) -> Result<(String, v1::McpServer, FieldMask), Failure> {
+    /// What can be refused without asking anybody, and a document that cannot be read.
+    pub(super) fn change(mut self) -> Result<(String, v1::McpServer, Option<ClientArguments>, FieldMask), Failure> {
         self.check()?;
         let mut changed = Changed::default();
-        let (named, wanted) = self.wanted(&mut changed);
-        Ok((named, wanted, changed.mask()?))
+        let client = self.client();
+        let (named, wanted) = self.wanted(&mut changed)?;
+        changed.field("oauth", client.is_some().then_some(()));
+        Ok((named, wanted, client, changed.mask()?))
+    }
+
+    // What is cleared of a client is said to be empty.
+    fn client(&mut self) -> Option<ClientArguments> {
+        let mut client = std::mem::take(&mut self.rest.client);
+        self.rest.client.oauth.clone_from(&client.oauth);
+        self.rest.client.client_secret.clone_from(&client.client_secret);
+        let fields = [
+            (Clearable::ClientId, &mut client.client_id),
+            (Clearable::AuthorizationServer, &mut client.authorization_server),
+            (Clearable::ResourceIndicator, &mut client.resource_indicator),
+        ];
+        for (field, value) in fields {
+            if self.clear.contains(&field) {
+                *value = Some(String::new());
+            }
+        }
+        client.is_scopeless = self.clear.contains(&Clearable::Scopes);
+        client.is_said().then_some(client)
     }
 
     fn check(&self) -> Result<(), Failure> {
         let rest = &self.rest;
         let set = [
-            (Clearable::Auth, rest.bearer.is_some() || rest.header.is_some()),
+            (Clearable::Url, self.url.is_some()),
+            (Clearable::Document, rest.document.is_some()),
+            (Clearable::Auth, rest.auth().is_some()),
+            (Clearable::ClientId, rest.client.client_id.is_some()),
+            (Clearable::Scopes, !rest.client.scopes.is_empty()),
+            (Clearable::AuthorizationServer, rest.client.authorization_server.is_some()),
+            (Clearable::ResourceIndicator, rest.client.resource_indicator.is_some()),
             (Clearable::Customers, !rest.customers.is_empty()),
             (Clearable::Teams, !rest.teams.is_empty()),
             (Clearable::Keys, !rest.keys.is_empty()),
@@ -97,18 +133,21 @@ impl Update {
         Ok(())
     }
 
-    fn wanted(self, changed: &mut Changed) -> (String, v1::McpServer) {
+    fn wanted(self, changed: &mut Changed) -> Result<(String, v1::McpServer), Failure> {
         let Self { mcp_server: named, name, url, allow_private, truncate, record_arguments, rest, clear, switch } =
             self;
         let cleared = |field| clear.contains(&field);
         let (auth, secret) = match rest.auth() {
-            Some((auth, secret)) => (Some(auth), Some(secret)),
+            // A client may go on with the secret that it has.
+            Some((auth, secret)) => (Some(auth), Some(secret).filter(|secret| !secret.is_empty())),
             None => (cleared(Clearable::Auth).then(|| "none".to_owned()), None),
         };
         let Rest {
             transport,
             bearer: _,
             header: _,
+            document,
+            client: _,
             customers,
             teams,
             keys,
@@ -127,12 +166,15 @@ impl Update {
         // In the mask and unset, or nothing, means: as is usual.
         let size = |value: Option<i64>, field| value.or(cleared(field).then_some(0));
         let timeout = (timeout.is_some() || cleared(Clearable::Timeout)).then_some(timeout);
+        let empty = |field| cleared(field).then(String::new);
+        let document = document.as_deref().map(document_text).transpose()?;
         let wanted = v1::McpServer {
             name: changed.field("name", name),
             disabled: changed.field("disabled", switch.disabled()),
-            url: changed.field("url", url),
+            url: changed.field("url", url.or_else(|| empty(Clearable::Url))),
             allow_private: changed.field("allow_private", allow_private),
             transport: changed.field("transport", transport),
+            document: changed.field("document", document.or_else(|| empty(Clearable::Document))),
             auth: changed.field("auth", auth),
             secret: changed.field("secret", secret),
             customers: changed.field("customers", list(customers, Clearable::Customers)),
@@ -151,7 +193,7 @@ impl Update {
             pinning: changed.field("pinning", pinning),
             ..v1::McpServer::default()
         };
-        (named, wanted)
+        Ok((named, wanted))
     }
 }
 
@@ -170,7 +212,7 @@ mod tests {
         let Command::McpServer(McpServerCommand::Update(update)) = Cli::try_parse_from(line).unwrap().command else {
             panic!()
         };
-        let (named, wanted, mask) = update.change()?;
+        let (named, wanted, _, mask) = update.change()?;
         assert_eq!(named, "s");
         Ok((wanted, mask.paths))
     }
@@ -182,6 +224,13 @@ mod tests {
             (&["--bearer", "env://X"], &["auth", "secret"]),
             (&["--header", "X-Key=canary"], &["auth", "secret"]),
             (&["--clear", "auth"], &["auth"]),
+            (&["--oauth", "per_user"], &["auth"]),
+            (
+                &["--oauth", "client_credentials", "--client-id", "x", "--client-secret", "env://X"],
+                &["auth", "secret", "oauth"],
+            ),
+            (&["--scope", "a", "--clear", "authorization_server"], &["oauth"]),
+            (&["--transport", "stdio", "--clear", "url", "--clear", "document"], &["url", "transport", "document"]),
             (&["--tool", "*", "--tool", "!delete_*", "--clear", "keys"], &["keys", "tools"]),
             (&["--price", "a*=1 USD", "--timeout", "30s", "--parallel", "0"], &["prices", "timeout", "parallel"]),
             (&["--clear", "prices", "--clear", "timeout"], &["prices", "timeout"]),
@@ -198,10 +247,49 @@ mod tests {
         assert_eq!(update(&["--clear", "auth"]).unwrap().0.auth, "none");
         let sizes = update(&["--clear", "result_max", "--arguments-max", "1KiB"]).unwrap().0;
         assert_eq!((sizes.arguments_bytes, sizes.result_bytes), (1_024, 0));
-        for bad in [&[][..], &["--clear", "keys", "--key", "k"], &["--clear", "auth", "--bearer", "env://X"]] {
+        for bad in [
+            &[][..],
+            &["--clear", "keys", "--key", "k"],
+            &["--clear", "auth", "--bearer", "env://X"],
+            &["--clear", "scopes", "--scope", "a"],
+        ] {
             assert_eq!(update(bad).unwrap_err().code, "usage", "{bad:?}");
         }
-        let both = ["tollgate", "mcp-server", "update", "s", "--bearer", "a", "--header", "x-key=b"];
-        assert!(Cli::try_parse_from(both).is_err());
+        let begin = ["tollgate", "mcp-server", "update", "s"];
+        for both in [
+            &["--bearer", "a", "--header", "x-key=b"][..],
+            &["--bearer", "a", "--oauth", "per_user"],
+            &["--client-secret", "a"],
+        ] {
+            assert!(Cli::try_parse_from([&begin, both].concat()).is_err(), "{both:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_said_of_a_client_stays() {
+        let line = [
+            "tollgate",
+            "mcp-server",
+            "update",
+            "s",
+            "--client-id",
+            "new",
+            "--clear",
+            "scopes",
+            "--clear",
+            "resource-indicator",
+        ];
+        let Command::McpServer(McpServerCommand::Update(update)) = Cli::try_parse_from(line).unwrap().command else {
+            panic!()
+        };
+        let (_, _, client, _) = update.change().unwrap();
+        let held = v1::McpOAuth {
+            client_id: "old".into(),
+            scopes: vec!["a".into()],
+            authorization_server: "https://login.example".into(),
+            resource: "api://x".into(),
+        };
+        let expect = v1::McpOAuth { client_id: "new".into(), scopes: vec![], resource: String::new(), ..held.clone() };
+        assert_eq!(client.unwrap().over(held), expect);
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     commands::{names::Names, some_or_all, switched, text::for_terminal},
     literals::{
         mcp::{auth_word, shown_size},
-        printed,
+        openapi, printed,
         route::shown_wait,
     },
     output::View,
@@ -27,8 +27,12 @@ pub(super) struct McpServerView {
     url: String,
     allow_private: bool,
     transport: String,
+    /// In a few words, since it may be long.
+    document: String,
     auth: String,
     reference: String,
+    secret_stored: bool,
+    oauth: Option<ClientView>,
     customers: Vec<Owner>,
     teams: Vec<Owner>,
     keys: Vec<String>,
@@ -47,6 +51,15 @@ pub(super) struct McpServerView {
     etag: String,
     create_time: Option<String>,
     update_time: Option<String>,
+}
+
+/// The control plane as an OAuth client.
+#[derive(Serialize)]
+struct ClientView {
+    client_id: String,
+    scopes: Vec<String>,
+    authorization_server: String,
+    resource: String,
 }
 
 #[derive(Serialize)]
@@ -93,7 +106,16 @@ impl McpServerView {
             create_time,
             update_time,
             health,
+            oauth,
+            document,
+            secret_stored,
         } = server;
+        let client = |v1::McpOAuth { client_id, scopes, authorization_server, resource }| ClientView {
+            client_id,
+            scopes,
+            authorization_server,
+            resource,
+        };
         let owners = |ids: Vec<String>| ids.into_iter().map(|id| Owner { name: names.of(&id), id }).collect();
         let price = |v1::ToolPrice { tools, call_nano_usd }| PriceView {
             tools,
@@ -108,8 +130,15 @@ impl McpServerView {
             url,
             allow_private,
             transport: usual(transport, Transport::default().word()),
+            document: if document.is_empty() {
+                String::new()
+            } else {
+                openapi::read(&document).map(|document| openapi::summary(&document)).unwrap_or_default()
+            },
             auth,
             reference,
+            secret_stored,
+            oauth: oauth.map(client),
             customers: owners(customers),
             teams: owners(teams),
             keys,
@@ -143,6 +172,7 @@ impl McpServerView {
     fn auth(&self) -> String {
         match (self.auth.as_str(), self.reference.as_str()) {
             ("none", _) => "none".to_owned(),
+            (word, "") if self.oauth.is_some() && !self.secret_stored => word.to_owned(),
             (word, "") => format!("{word} (stored)"),
             (word, reference) => format!("{word} {reference}"),
         }
@@ -158,12 +188,18 @@ impl View for McpServerView {
         let prices = self.prices.iter().map(|PriceView { tools, call_usd }| format!("{tools}={call_usd} USD"));
         let yes = |flag: bool| if flag { "yes".to_owned() } else { String::new() };
         let told = |text: fn(&HealthView) -> String| self.health.as_ref().map(text).unwrap_or_default();
+        let said = |text: fn(&ClientView) -> String| self.oauth.as_ref().map(text).unwrap_or_default();
         let fields = vec![
             ("name", self.name.clone()),
             ("url", self.url.clone()),
             ("allow_private", yes(self.allow_private)),
             ("transport", self.transport.clone()),
+            ("document", self.document.clone()),
             ("auth", self.auth()),
+            ("client", said(|client| client.client_id.clone())),
+            ("scopes", said(|client| client.scopes.join(" "))),
+            ("authorization_server", said(|client| client.authorization_server.clone())),
+            ("resource", said(|client| client.resource.clone())),
             ("for", self.scope()),
             ("keys", some_or_all(&self.keys)),
             ("tools", some_or_all(&self.tools)),

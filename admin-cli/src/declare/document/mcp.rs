@@ -2,6 +2,7 @@
 
 use prost_types::Duration;
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::Value;
 use tollgate_policy::{
     mcp::{CALL_BYTES_DEFAULT, Pinning, TIMEOUT_DEFAULT, Transport},
     money::NanoUsd,
@@ -30,6 +31,8 @@ pub(crate) struct McpServer {
     pub(crate) allow_private: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) transport: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) document: Option<ApiDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) auth: Option<Auth>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +81,33 @@ pub(crate) enum Auth {
         name: String,
         secret: Secret,
     },
+    /// A token that the control plane gets.
+    Client(Client),
+}
+
+/// The control plane as an OAuth client of a server.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Client {
+    /// How it gets tokens: `client_credentials`, `per_user` or `token_exchange`.
+    pub(crate) flow: String,
+    /// Empty where it registers itself.
+    pub(crate) id: String,
+    /// `None` for a client without one; in a file also for one whose secret stays as it is.
+    pub(crate) secret: Option<Secret>,
+    pub(crate) scopes: Vec<String>,
+    /// Empty where it is discovered.
+    pub(crate) authorization_server: String,
+    /// Empty for the URL of the server.
+    pub(crate) resource: String,
+}
+
+/// What an HTTP API can.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum ApiDocument {
+    /// In that file, relative to the one that names it. It is read before anything is planned.
+    File(String),
+    /// This; nothing for a server that is no HTTP API.
+    Content(Value),
 }
 
 /// What each call of some tools costs.
@@ -104,6 +134,9 @@ impl McpServer {
         for list in lists.into_iter().chain([&mut self.resources]) {
             *list = list.take().map(crate::quota::ordered);
         }
+        if let Some(Auth::Client(client)) = &mut self.auth {
+            client.scopes = crate::quota::ordered(std::mem::take(&mut client.scopes));
+        }
         self
     }
 
@@ -114,6 +147,8 @@ impl McpServer {
         }
         let on = |flag: Option<bool>| flag.filter(|flag| *flag);
         Self {
+            url: self.url.filter(|url| !url.is_empty()),
+            document: self.document.filter(|document| *document != ApiDocument::default()),
             allow_private: on(self.allow_private),
             transport: self.transport.filter(|word| word != Transport::default().word()),
             auth: self.auth.filter(|auth| *auth != Auth::None),
@@ -141,6 +176,7 @@ impl McpServer {
         match self.auth.as_ref()? {
             Auth::None => None,
             Auth::Bearer(secret) | Auth::Header { secret, .. } => Some(secret),
+            Auth::Client(client) => client.secret.as_ref(),
         }
     }
 }
@@ -158,7 +194,14 @@ impl Auth {
         match word.strip_prefix(HEADER) {
             Some(name) => Self::Header { name: name.to_owned(), secret: secret() },
             None if word == "bearer" => Self::Bearer(secret()),
-            None => Self::None,
+            None if word == "none" => Self::None,
+            None => {
+                let v1::McpOAuth { client_id, scopes, authorization_server, resource } =
+                    server.oauth.clone().unwrap_or_default();
+                let has_secret = server.secret_stored || !server.reference.is_empty();
+                let secret = has_secret.then(secret);
+                Self::Client(Client { flow: word, id: client_id, secret, scopes, authorization_server, resource })
+            }
         }
     }
 
@@ -168,7 +211,17 @@ impl Auth {
             Self::None => "none".to_owned(),
             Self::Bearer(_) => "bearer".to_owned(),
             Self::Header { name, .. } => format!("{HEADER}{name}"),
+            Self::Client(client) => client.flow.clone(),
         }
+    }
+
+    /// The client, as the wire has it.
+    pub(crate) fn client(&self) -> Option<v1::McpOAuth> {
+        let Self::Client(Client { flow: _, id, secret: _, scopes, authorization_server, resource }) = self.clone()
+        else {
+            return None;
+        };
+        Some(v1::McpOAuth { client_id: id, scopes, authorization_server, resource })
     }
 }
 
@@ -176,7 +229,7 @@ impl Serialize for Auth {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = match self {
             Self::None => return serializer.serialize_str("none"),
-            Self::Bearer(_) | Self::Header { .. } => serializer.serialize_map(None)?,
+            Self::Bearer(_) | Self::Header { .. } | Self::Client(_) => serializer.serialize_map(None)?,
         };
         match self {
             Self::None => {}
@@ -185,8 +238,70 @@ impl Serialize for Auth {
                 fields.serialize_entry("header", name)?;
                 fields.serialize_entry("secret", secret)?;
             }
+            Self::Client(client) => fields.serialize_entry(&client.flow, client)?,
         }
         fields.end()
+    }
+}
+
+// === impl Client ===
+
+/// Without what is as usual.
+impl Serialize for Client {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { flow: _, id, secret, scopes, authorization_server, resource } = self;
+        let mut fields = serializer.serialize_map(None)?;
+        if !id.is_empty() {
+            fields.serialize_entry("client_id", id)?;
+        }
+        if let Some(secret) = secret {
+            fields.serialize_entry("client_secret", secret)?;
+        }
+        if !scopes.is_empty() {
+            fields.serialize_entry("scopes", scopes)?;
+        }
+        for (name, text) in [("authorization_server", authorization_server), ("resource", resource)] {
+            if !text.is_empty() {
+                fields.serialize_entry(name, text)?;
+            }
+        }
+        fields.end()
+    }
+}
+
+// === impl ApiDocument ===
+
+impl ApiDocument {
+    /// What the wire has.
+    pub(crate) fn held(json: &str) -> Self {
+        match json {
+            "" => Self::default(),
+            _ => Self::Content(serde_json::from_str(json).unwrap_or_else(|_| Value::from(json))),
+        }
+    }
+
+    /// For the wire.
+    pub(crate) fn into_wire(self) -> String {
+        match self {
+            Self::Content(Value::Null) => String::new(),
+            Self::Content(content) => content.to_string(),
+            Self::File(path) => path,
+        }
+    }
+}
+
+impl Default for ApiDocument {
+    fn default() -> Self {
+        Self::Content(Value::Null)
+    }
+}
+
+impl Serialize for ApiDocument {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::File(path) => serializer.serialize_str(path),
+            Self::Content(content) => content.serialize(serializer),
+        }
     }
 }
 

@@ -1,39 +1,54 @@
 //! Plans servers of tools. Their secrets cannot be read, so what is there is told by its reference.
 
+use serde_json::Value;
+use tollgate_policy::mcp::Transport;
 use tollgate_proto::admin::v1;
 
 use super::{Action, Call, Change, Drafting, Write, delete, differences};
-use crate::declare::{
-    document::{
-        Kind, Secret,
-        mcp::{Auth, McpServer, Price},
+use crate::{
+    declare::{
+        document::{
+            Kind, Secret,
+            mcp::{ApiDocument, Auth, McpServer, Price},
+        },
+        tree::Mistake,
     },
-    tree::Mistake,
+    literals::openapi,
 };
 
-/// The field of a file that is two fields of the wire.
+/// The field of a file that is several fields of the wire.
 const AUTH: &str = "auth";
+const DOCUMENT: &str = "document";
+/// The transport of a server that runs as a process.
+const STDIO: &str = Transport::Stdio.word();
+/// The transport of an HTTP API.
+const OPENAPI: &str = Transport::OpenApi.word();
 
 impl Drafting<'_> {
     pub(super) fn mcp_servers(&mut self) {
         for declared in &self.document.mcp_servers {
             let existing = self.state.mcp_servers.get(&declared.name);
             let held = existing.map(|existing| &existing.value);
+            let declared = &implied(declared, held);
             let changes = differences(held, declared);
             let about = (Kind::McpServer, declared.name.as_str(), declared.place);
-            self.required(existing.is_none() && declared.url.is_none(), "url", about);
+            let transport = declared.transport.as_deref();
+            let lacks = |field: bool, transport: bool| existing.is_none() && field && transport;
+            self.required(lacks(declared.url.is_none(), transport != Some(STDIO)), "url", about);
+            self.required(lacks(declared.document.is_none(), transport == Some(OPENAPI)), "document", about);
             let mistake = unkept(declared, held).map(|text| Mistake { place: declared.place, text });
             self.mistakes.extend(mistake);
             let is_compared = held.is_some_and(|held| only_compares(declared, held, &changes));
             let write = self.write(existing, &changes, |id, etag| server(declared, id, etag));
             let write = write.map(|write| match write {
                 Write::Update(server, mask) => {
-                    let mask = masked(mask, !server.secret.is_empty());
+                    let mask = masked(mask, &server);
                     Write::Update(server, mask)
                 }
                 other => other,
             });
             let at = self.plan.steps.len();
+            let changes = changes.into_iter().map(summarized).collect();
             self.step(Kind::McpServer, &declared.name, changes, write.map(Call::McpServer));
             if let Some(step) = self.plan.steps.get_mut(at).filter(|_| is_compared) {
                 step.action = Action::Compare;
@@ -54,11 +69,46 @@ impl Drafting<'_> {
     }
 }
 
+// What follows from what the file says, and from what is there: an address or a document goes with a transport that has none, and what a
+// file does not say of the secret of a client leaves it as it is.
+fn implied(declared: &McpServer, held: Option<&McpServer>) -> McpServer {
+    let mut server = declared.clone();
+    let Some(held) = held else { return server };
+    if let Some(transport) = server.transport.as_deref() {
+        if transport == STDIO && server.url.is_none() {
+            server.url = Some(String::new());
+        }
+        if transport != OPENAPI && server.document.is_none() {
+            server.document = Some(ApiDocument::default());
+        }
+    }
+    if let (Some(Auth::Client(client)), Some(Auth::Client(other))) = (&mut server.auth, &held.auth) {
+        if client.secret.is_none() {
+            client.secret.clone_from(&other.secret);
+        }
+    }
+    server
+}
+
+// A document is too long to be shown.
+fn summarized(change: Change) -> Change {
+    if change.field != DOCUMENT {
+        return change;
+    }
+    let shown = |document: &Value| match openapi::summary(document) {
+        text if text.is_empty() => Value::Null,
+        text => text.into(),
+    };
+    Change { from: shown(&change.from), to: shown(&change.to), ..change }
+}
+
 // Why the secret that is there cannot stay, where the file wants it to.
 fn unkept(declared: &McpServer, held: Option<&McpServer>) -> Option<String> {
     let Some(Secret::Stored(_)) = declared.secret() else { return None };
     let name = &declared.name;
-    match held.and_then(McpServer::secret) {
+    // What a server is shown is never a client's.
+    let is_client = |server: &McpServer| matches!(server.auth, Some(Auth::Client(_)));
+    match held.filter(|held| is_client(held) == is_client(declared)).and_then(McpServer::secret) {
         Some(Secret::Stored(_)) => None,
         Some(other) => Some(format!(
             "the mcp-server {name:?} has the reference {} and no stored secret that could stay",
@@ -78,11 +128,12 @@ fn only_compares(declared: &McpServer, held: &McpServer, changes: &[Change]) -> 
     are_literal && is_alone && words(declared) == words(held)
 }
 
-fn masked(mask: Vec<String>, says_secret: bool) -> Vec<String> {
+fn masked(mask: Vec<String>, server: &v1::McpServer) -> Vec<String> {
+    let auth = [(AUTH, true), ("secret", !server.secret.is_empty()), ("oauth", server.oauth.is_some())];
     let wire = |field: String| match field.as_str() {
         "arguments_max" => vec!["arguments_bytes".to_owned()],
         "result_max" => vec!["result_bytes".to_owned()],
-        AUTH if says_secret => vec![field, "secret".to_owned()],
+        AUTH => auth.into_iter().filter(|field| field.1).map(|field| field.0.to_owned()).collect(),
         _ => vec![field],
     };
     mask.into_iter().flat_map(wire).collect()
@@ -99,6 +150,7 @@ fn server(declared: &McpServer, id: &str, etag: &str) -> v1::McpServer {
         url,
         allow_private,
         transport,
+        document,
         auth,
         customers,
         teams,
@@ -145,5 +197,8 @@ fn server(declared: &McpServer, id: &str, etag: &str) -> v1::McpServer {
         create_time: None,
         update_time: None,
         health: None,
+        oauth: auth.as_ref().and_then(Auth::client),
+        document: document.map(ApiDocument::into_wire).unwrap_or_default(),
+        secret_stored: false,
     }
 }

@@ -4,7 +4,8 @@ use tollgate_proto::admin::v1;
 
 use crate::{
     declare::document::{
-        Customer, Dollars, Expires, Key, LongContext, Model, Provider, Rates, Team, Tier, User, access::SelfServed,
+        Customer, Dollars, Expires, Key, LongContext, Model, Provider, Rates, Team, Tier, ToolRule, User,
+        access::SelfServed,
     },
     literals::{audit::Audit, to_wire},
 };
@@ -120,6 +121,7 @@ pub(super) fn key(declared: &Key, id: &str, etag: &str) -> v1::Key {
         credentials,
         regions,
         tools,
+        tool_rules,
         expires,
         tags,
         audit,
@@ -128,6 +130,7 @@ pub(super) fn key(declared: &Key, id: &str, etag: &str) -> v1::Key {
         place: _,
     } = declared.clone();
     let (budgets, limits, session_limit) = quota.into_wire();
+    let rule = |ToolRule { tools, when }| v1::ToolRule { tools, when };
     let expire_time = match expires {
         Some(Expires::At(at)) => Some(to_wire(at)),
         Some(Expires::Never) | None => None,
@@ -145,6 +148,7 @@ pub(super) fn key(declared: &Key, id: &str, etag: &str) -> v1::Key {
         credentials: credentials.unwrap_or_default(),
         regions: regions.unwrap_or_default(),
         tools: tools.unwrap_or_default(),
+        tool_rules: tool_rules.unwrap_or_default().into_iter().map(rule).collect(),
         tags: tags.unwrap_or_default().into_iter().collect(),
         budgets,
         limits,

@@ -194,6 +194,13 @@ impl<'n, 'm> Fields<'n, 'm> {
         Some(found)
     }
 
+    /// A table.
+    pub(super) fn table<T>(&mut self, name: &'static str, read: fn(Fields<'_, '_>) -> T) -> Option<T> {
+        let (_, node) = self.take(name)?;
+        let path = self.path_of(name);
+        Fields::open(node, &path, self.mistakes).map(read)
+    }
+
     /// A table, or a word in its place, which reads as `None`.
     pub(super) fn one_of<T>(
         &mut self,

@@ -110,9 +110,31 @@ fn each_field_says_what_it_must_be() {
     check("keys: [{ name: k, tools: ['prompt:'] }]", "keys[0].tools[0]: pattern");
     check("mcp_servers: [{ name: Git }]", "mcp_servers[0].name: must be 1 to 32");
     check("mcp_servers: [{ name: s, url: 'https://u:p@x' }]", "mcp_servers[0].url: must be https://");
-    check("mcp_servers: [{ name: s, transport: stdio }]", "must be streamable_http or sse");
+    check("mcp_servers: [{ name: s, transport: pipe }]", "must be one of streamable_http, sse, stdio, openapi");
+    check("mcp_servers: [{ name: s, document: '' }]", "mcp_servers[0].document: must be the path of a file");
+    check("mcp_servers: [{ name: s, document: [a] }]", "mcp_servers[0].document: must be the path of a file");
+    check("mcp_servers: [{ name: s, document: '{a' }]", "mcp_servers[0].document: is neither JSON nor YAML");
+    check("mcp_servers: [{ name: s, document: { x: [.inf] } }]", "is not a finite number");
+    check("mcp_servers: [{ name: s, auth: { per_user: { scopes: [a b] } } }]", "auth.per_user.scopes[0]: must be one");
+    check("mcp_servers: [{ name: s, auth: { per_user: x } }]", "auth.per_user: must be a table of fields");
+    check(
+        "mcp_servers: [{ name: s, auth: { per_user: { authorization_server: login } } }]",
+        "auth.per_user.authorization_server: must be https://",
+    );
+    check("keys: [{ name: k, tool_rules: [{ tools: Bash, when: 'true' }] }]", "tool_rules[0].tools: must be a pattern");
+    check("keys: [{ name: k, tool_rules: [{ tools: a.b }] }]", "keys[0].tool_rules[0].when: is required");
+    check(
+        "keys: [{ name: k, tool_rules: [{ tools: a.b, when: repo == 1 }] }]",
+        "keys[0].tool_rules[0].when: knows nothing of \"repo\"",
+    );
     check("mcp_servers: [{ name: s, auth: bearer }]", "mcp_servers[0].auth: must be a table of fields");
-    for auth in ["{}", "{ header: x-key }", "{ secret: x }", "{ bearer: x, header: x-key, secret: y }"] {
+    for auth in [
+        "{}",
+        "{ header: x-key }",
+        "{ secret: x }",
+        "{ bearer: x, header: x-key, secret: y }",
+        "{ bearer: x, per_user: {} }",
+    ] {
         check(
             &format!("mcp_servers: [{{ name: s, auth: {auth} }}]"),
             "mcp_servers[0].auth: must be { bearer: SECRET }",

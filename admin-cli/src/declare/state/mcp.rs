@@ -5,13 +5,13 @@ use tollgate_proto::admin::v1;
 
 use super::{Existing, State};
 use crate::{
-    declare::document::mcp::{Auth, McpServer, Price, Size, Timeout},
+    declare::document::mcp::{ApiDocument, Auth, McpServer, Price, Size, Timeout},
     literals::mcp,
 };
 
 impl State {
     pub(super) fn existing_mcp_server(&self, server: v1::McpServer) -> Existing<McpServer> {
-        let auth = Auth::held(&server);
+        let (auth, document) = (Auth::held(&server), ApiDocument::held(&server.document));
         let v1::McpServer {
             id,
             name,
@@ -40,6 +40,9 @@ impl State {
             create_time: _,
             update_time: _,
             health: _,
+            oauth: _,
+            document: _,
+            secret_stored: _,
         } = server;
         let named = |references: Vec<String>| references.iter().map(|each| self.name_of(each)).collect();
         let usual = |said: String, word: &str| if said.is_empty() { word.to_owned() } else { said };
@@ -47,6 +50,7 @@ impl State {
             name,
             // Another spelling of an address is no difference.
             url: Some(mcp::url(&url).unwrap_or(url)),
+            document: Some(document),
             allow_private: Some(allow_private),
             transport: Some(usual(transport, Transport::default().word())),
             auth: Some(auth),

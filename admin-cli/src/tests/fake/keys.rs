@@ -71,6 +71,7 @@ impl key_service_server::KeyService for Plane {
                     "credentials" => key.credentials = wanted.credentials.clone(),
                     "regions" => key.regions = wanted.regions.clone(),
                     "tools" => key.tools = wanted.tools.clone(),
+                    "tool_rules" => key.tool_rules = wanted.tool_rules.clone(),
                     "tags" => key.tags = wanted.tags.clone(),
                     "budgets" => key.budgets = wanted.budgets.clone(),
                     "limits" => key.limits = wanted.limits.clone(),

@@ -40,9 +40,12 @@ impl World {
                 server.etag.clear();
             }
             self.literals.insert(server.id.clone(), secret);
-        } else if !is_kept {
+        } else if !is_kept && !["per_user", "token_exchange"].contains(&server.auth.as_str()) {
             return Err(Status::invalid_argument("a server that is shown a secret needs one"));
         }
+        server.secret_stored = self.literals.contains_key(&server.id);
+        let is_client = ["client_credentials", "per_user", "token_exchange"].contains(&server.auth.as_str());
+        server.oauth = is_client.then(|| server.oauth.take().unwrap_or_default());
         if server.pinning.is_empty() {
             server.pinning = "first_use".into();
         }
@@ -85,6 +88,8 @@ impl mcp_service_server::McpService for Plane {
         let request = request.into_inner();
         let (mcp_servers, next_page_token) =
             page(&self.world().mcp_servers, request.page_size, &request.page_token, |_| true);
+        let bare = |server| McpServer { document: String::new(), ..server };
+        let mcp_servers = mcp_servers.into_iter().map(bare).collect();
         Ok(Response::new(ListMcpServersResponse { mcp_servers, next_page_token }))
     }
 
@@ -119,6 +124,8 @@ impl mcp_service_server::McpService for Plane {
                 "result_bytes" => server.result_bytes = wanted.result_bytes,
                 "truncate" => server.truncate = wanted.truncate,
                 "record_arguments" => server.record_arguments = wanted.record_arguments,
+                "oauth" => server.oauth = wanted.oauth.clone(),
+                "document" => server.document = wanted.document.clone(),
                 "pinning" => server.pinning = wanted.pinning.clone(),
                 other => return Err(Status::invalid_argument(format!("{other} cannot be changed"))),
             }

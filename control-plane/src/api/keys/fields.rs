@@ -6,9 +6,10 @@ use serde_json::json;
 use tollgate_audit::Fields;
 use tollgate_policy::{
     id::{CredentialId, KeyId, ProviderId, TeamId, UserId},
-    mcp::Access,
+    mcp::{self, Access, TOOL_RULES_MAX},
     name::Name,
     rbac::{Place, Reach},
+    rule::CallRule,
     snapshot::AuditMode,
 };
 use tollgate_proto::admin::v1;
@@ -25,7 +26,11 @@ use super::super::{
 };
 use crate::{
     change::Change,
-    store::{StoreError, Txn, keys::Key, organisation::Team},
+    store::{
+        StoreError, Txn,
+        keys::{Key, ToolRule},
+        organisation::Team,
+    },
 };
 
 /// What is said of a reference to a user who does not exist, or not for the caller.
@@ -44,6 +49,7 @@ pub(super) struct Plain {
     pub(super) audit: AuditMode,
     pub(super) regions: Vec<String>,
     pub(super) tools: Vec<String>,
+    pub(super) tool_rules: Vec<ToolRule>,
 }
 
 /// The fields that name other objects, as they were written.
@@ -72,6 +78,7 @@ impl Plain {
         let audit = read_audit(wire, violations);
         let regions = wire::patterns("regions", &wire.regions, violations);
         let tools = read_tools(&wire.tools, violations);
+        let tool_rules = read_rules(&wire.tool_rules, violations);
         Some(Self {
             name: name?,
             display_name: display_name?,
@@ -81,6 +88,7 @@ impl Plain {
             audit: audit?,
             regions: regions?,
             tools: tools?,
+            tool_rules: tool_rules?,
         })
     }
 }
@@ -137,6 +145,9 @@ pub(super) async fn merged(
     }
     if let Some(tools) = mask.of("tools", || read_tools(&wire.tools, violations)) {
         new.tools = tools;
+    }
+    if let Some(rules) = mask.of("tool_rules", || read_rules(&wire.tool_rules, violations)) {
+        new.tool_rules = rules;
     }
     if mask.has("user") {
         let by = change.by();
@@ -262,6 +273,27 @@ fn read_tools(list: &[String], violations: &mut Violations) -> Option<Vec<String
     access.map(|access| access.texts())
 }
 
+// Each as it is written, but for spaces around it.
+fn read_rules(list: &[v1::ToolRule], violations: &mut Violations) -> Option<Vec<ToolRule>> {
+    if list.len() > TOOL_RULES_MAX {
+        violations.add("tool_rules", format!("must be at most {TOOL_RULES_MAX}"));
+        return None;
+    }
+    let mut read = Vec::with_capacity(list.len());
+    for (at, v1::ToolRule { tools, when }) in list.iter().enumerate() {
+        let pattern = mcp::rule_pattern(tools).ok_or(
+            "must be a pattern over <server>.<tool>, such as github.create_*, of 1 to 200 visible characters, without '!'",
+        );
+        let pattern = violations.take(&format!("tool_rules[{at}].tools"), pattern);
+        let rule = violations.take(&format!("tool_rules[{at}].when"), CallRule::parse(when));
+        let both = wire::both((pattern, rule));
+        read.extend(
+            both.map(|(tools, when)| ToolRule { tools: tools.as_str().to_owned(), when: when.text().to_owned() }),
+        );
+    }
+    (read.len() == list.len()).then_some(read)
+}
+
 fn read_audit(wire: &v1::Key, violations: &mut Violations) -> Option<AuditMode> {
     let audit = match v1::KeyAudit::try_from(wire.audit) {
         Ok(v1::KeyAudit::Unspecified | v1::KeyAudit::Required) => Ok(AuditMode::Required),
@@ -300,6 +332,7 @@ pub(super) fn fields_of(key: &Key) -> Fields {
         audit,
         regions,
         tools,
+        tool_rules,
         prefix,
         hash,
         quota,
@@ -320,6 +353,7 @@ pub(super) fn fields_of(key: &Key) -> Fields {
         ("audit", json!(audit.word())),
         ("regions", json!(regions)),
         ("tools", json!(tools)),
+        ("tool_rules", json!(tool_rules)),
         ("prefix", json!(prefix)),
         ("fingerprint", json!(fingerprint)),
     ]);
@@ -343,12 +377,14 @@ pub(super) fn written(key: &Key) -> v1::Key {
         audit,
         regions,
         tools,
+        tool_rules,
         prefix,
         hash: _,
         quota,
         stamp,
     } = key;
     let (budgets, limits, session_limit) = quotas::written(quota);
+    let rule = |ToolRule { tools, when }: &ToolRule| v1::ToolRule { tools: tools.clone(), when: when.clone() };
     let state = if *revoked { v1::KeyState::Revoked } else { v1::KeyState::Active };
     v1::Key {
         id: id.to_string(),
@@ -372,5 +408,6 @@ pub(super) fn written(key: &Key) -> v1::Key {
         audit: written_audit(*audit).into(),
         regions: regions.clone(),
         tools: tools.clone(),
+        tool_rules: tool_rules.iter().map(rule).collect(),
     }
 }

@@ -52,6 +52,7 @@ pub(super) async fn constrain(
         ("regions", !wire.regions.is_empty()),
         // Nor what may act for them.
         ("tools", !wire.tools.is_empty()),
+        ("tool_rules", !wire.tool_rules.is_empty()),
     ];
     for (field, _) in given.into_iter().filter(|(_, given)| *given) {
         violations.add(field, "is not for the owner of a key to set: leave it empty");

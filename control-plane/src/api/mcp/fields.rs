@@ -16,7 +16,7 @@ use tollgate_proto::admin::v1;
 
 use super::{
     super::{failure::Failure, mask::Mask, providers::credentials::Secrets, violations::Violations, wire},
-    secret,
+    document, oauth, secret,
     written::written,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     keys::Minter,
     store::{
         guardrails::Owners,
-        mcp::{McpServer, Priced, ServerCredential},
+        mcp::{McpServer, OAuth, Priced, ServerCredential},
         organisation::Stamp,
     },
 };
@@ -35,10 +35,13 @@ pub(super) struct Draft {
     pub(super) name: Name,
     disabled: bool,
     url: String,
+    document: Option<String>,
     allow_private: bool,
     transport: Transport,
     auth: McpAuth,
     credential: Option<ServerCredential>,
+    oauth: Option<OAuth>,
+    grants: i64,
     keys: Vec<String>,
     tools: Vec<String>,
     prompts: Vec<String>,
@@ -64,15 +67,25 @@ impl Draft {
         violations: &mut Violations,
     ) -> Result<Option<Self>, Failure> {
         let name = name(&wire.name, violations);
-        let url = url(&wire.url, wire.allow_private, violations);
         let transport = word(
             ("transport", &wire.transport),
             Transport::of_word,
-            "must be streamable_http or sse: a server that runs as a process is in the configuration of a replica",
+            "must be streamable_http, sse, openapi or stdio",
             violations,
         );
-        let held = old.and_then(|old| old.credential.as_ref());
+        // What is wrong with the rest is told as it is for what is usual.
+        let spoken = transport.unwrap_or_default();
+        let url = url((&wire.url, spoken), wire.allow_private, violations);
+        let document = document(&wire.document, spoken, violations);
+        let held = old.and_then(|old| Some((&old.auth, old.credential.as_ref()?)));
         let shown = secret::read((&wire.auth, &wire.secret), held, sealing, violations)?;
+        let oauth = shown.as_ref().and_then(|(auth, credential)| {
+            if spoken == Transport::Stdio && *auth != McpAuth::Nothing {
+                violations
+                    .add("auth", "must be none for stdio: a process is given its secrets by the replica that runs it");
+            }
+            oauth::read(wire.oauth.as_ref(), (auth, credential.is_some()), wire.allow_private, violations)
+        });
         let mut patterns = |field, list: &[String]| wire::patterns(field, list, violations);
         let keys = patterns("keys", &wire.keys);
         let tools = patterns("tools", &wire.tools);
@@ -94,10 +107,13 @@ impl Draft {
                 name: name?,
                 disabled: wire.disabled,
                 url: url?,
+                document: document?,
                 allow_private: wire.allow_private,
                 transport: transport?,
                 auth,
                 credential,
+                oauth: oauth?,
+                grants: old.map(|old| old.grants).unwrap_or_default(),
                 keys: keys?,
                 tools: tools?,
                 prompts: prompts?,
@@ -121,10 +137,13 @@ impl Draft {
             name,
             disabled,
             url,
+            document,
             allow_private,
             transport,
             auth,
             credential,
+            oauth,
+            grants,
             keys,
             tools,
             prompts,
@@ -143,10 +162,13 @@ impl Draft {
             name,
             disabled,
             url,
+            document,
             allow_private,
             transport,
             auth,
             credential,
+            oauth,
+            grants,
             owners,
             keys,
             tools,
@@ -169,8 +191,12 @@ impl Draft {
 pub(super) fn merged(old: &McpServer, new: &v1::McpServer, mask: &Mask) -> v1::McpServer {
     let mut merged = written(old, None);
     // A secret that is written where there was none is shown as is usual.
-    if old.credential.is_none() && mask.has("secret") && !new.secret.is_empty() {
+    if old.auth == McpAuth::Nothing && mask.has("secret") && !new.secret.is_empty() {
         merged.auth.clear();
+    }
+    // A client goes with the auth that had a use for it.
+    if mask.has("auth") && !McpAuth::parse(&new.auth).is_some_and(|auth| auth.is_oauth()) {
+        merged.oauth = None;
     }
     macro_rules! take {
         ($($field:ident)*) => {
@@ -181,7 +207,7 @@ pub(super) fn merged(old: &McpServer, new: &v1::McpServer, mask: &Mask) -> v1::M
     }
     take! {
         name disabled url allow_private transport auth secret keys tools prompts resources prices timeout parallel arguments_bytes
-        result_bytes truncate record_arguments pinning
+        result_bytes truncate record_arguments pinning oauth document
     }
     merged
 }
@@ -196,16 +222,32 @@ fn name(text: &str, violations: &mut Violations) -> Option<Name> {
     violations.take("name", name.ok_or_else(refusal))
 }
 
-fn url(text: &str, allow_private: bool, violations: &mut Violations) -> Option<String> {
+fn url((text, transport): (&str, Transport), allow_private: bool, violations: &mut Violations) -> Option<String> {
+    if transport == Transport::Stdio {
+        let refusal = "must be empty for stdio: which command runs for a server is in the configuration of each replica, and cannot be said here";
+        return violations.take("url", text.is_empty().then(String::new).ok_or(refusal));
+    }
     let refused = |error| match error {
         InvalidBaseUrl::Shape => format!(
             "must be https://host[:port][/path][?query], of at most {BASE_URL_BYTES_MAX} visible ASCII characters: a server that runs as a process is in the configuration of a replica"
         ),
         InvalidBaseUrl::UserInfo => "must not have a user or a password: a secret belongs in the field secret".into(),
-        InvalidBaseUrl::Query => "must not have a fragment".into(),
+        InvalidBaseUrl::Query if transport != Transport::OpenApi => "must not have a fragment".into(),
         other => other.to_string(),
     };
-    violations.take("url", base_url::endpoint(text, allow_private).map_err(refused))
+    // The paths of an HTTP API follow.
+    let read = if transport == Transport::OpenApi { base_url::parse } else { base_url::endpoint };
+    violations.take("url", read(text, allow_private).map_err(refused))
+}
+
+fn document(text: &str, transport: Transport, violations: &mut Violations) -> Option<Option<String>> {
+    let read = match (transport, text) {
+        (Transport::OpenApi, "") => Err("is required for openapi: the OpenAPI document of the HTTP API".to_owned()),
+        (Transport::OpenApi, text) => document::read(text).map(Some),
+        (_, "") => Ok(None),
+        _ => Err("must be empty but for the transport openapi".to_owned()),
+    };
+    violations.take("document", read)
 }
 
 // Empty is what is usual.

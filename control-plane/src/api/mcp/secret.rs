@@ -1,4 +1,4 @@
-//! What a server is shown: the secret that an administrator wrote, and how.
+//! The secret that an administrator wrote for a server: what the server is shown, and how, or what the client has that gets tokens for it.
 
 use tollgate_policy::{id::CredentialId, mcp::McpAuth};
 use tollgate_settings::{Secret, SecretSource, Setting as _};
@@ -19,18 +19,26 @@ enum Written {
 }
 
 /// Reads how a server is shown what. An empty `secret` keeps what there is, and `auth` is then `bearer` when it is empty; `none` takes the
-/// secret away.
+/// secret away. What a server is shown and what a client has are never taken for each other: either goes when the other is meant.
 pub(super) fn read(
     (auth, secret): (&str, &str),
-    old: Option<&ServerCredential>,
+    old: Option<(&McpAuth, &ServerCredential)>,
     (minter, secrets): (&Minter, &mut Secrets),
     violations: &mut Violations,
 ) -> Result<Option<(McpAuth, Option<ServerCredential>)>, Failure> {
     let Some(written) = read_secret(secret, violations) else { return Ok(None) };
     let has_secret = old.is_some() || !matches!(written, Written::Kept);
     let auth = if auth.is_empty() && has_secret { McpAuth::Bearer.text() } else { auth.to_owned() };
-    let refusal = "must be none, bearer or header:<name>, where the name is of letters, digits, '-' and '_', and none of those of which HTTP or MCP itself makes use";
+    let refusal = "must be none, bearer, client_credentials, per_user, token_exchange or header:<name>, where the name is of letters, digits, '-' and '_', and none of those of which HTTP or MCP makes use";
     let Some(auth) = violations.take("auth", McpAuth::parse(&auth).ok_or(refusal)) else { return Ok(None) };
+    let (old, other) = match old {
+        Some((of, credential)) if of.is_oauth() == auth.is_oauth() => (Some(credential), None),
+        Some((_, credential)) => (None, Some(credential)),
+        None => (None, None),
+    };
+    if let Some(other) = other.filter(|other| other.reference.is_none()) {
+        secrets.forget(&other.id);
+    }
     match (&auth, &written) {
         (McpAuth::Nothing, Written::Kept) => {
             if let Some(old) = old.filter(|old| old.reference.is_none()) {
@@ -43,6 +51,8 @@ pub(super) fn read(
                 .add("secret", "must be empty with the auth none, which shows none: write bearer or header:<name>");
             return Ok(None);
         }
+        // A client may be a public one, or register itself.
+        (McpAuth::PerUser | McpAuth::TokenExchange, Written::Kept) if old.is_none() => return Ok(Some((auth, None))),
         (_, Written::Kept) if old.is_none() => {
             let text = format!("is required for the auth {}: write it, or env://NAME or file:///path", auth.text());
             violations.add("secret", text);

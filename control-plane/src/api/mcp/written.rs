@@ -3,27 +3,31 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 use tollgate_audit::Fields;
 use tollgate_policy::id::{CustomerId, TeamId};
 use tollgate_proto::admin::v1;
 
-use super::super::wire;
+use super::{super::wire, oauth};
 use crate::store::{
     guardrails::Owners,
     mcp::{McpServer, Priced, ServerCredential, tools::Health},
 };
 
-/// The server as the log may show it: of its secret a fingerprint, or where replicas find it.
+/// The server as the log may show it: of its secret a fingerprint, or where it is found; of its document the hash.
 pub(super) fn fields_of(server: &McpServer) -> Fields {
     let McpServer {
         id: _,
         name,
         disabled,
         url,
+        document,
         allow_private,
         transport,
         auth,
         credential,
+        oauth,
+        grants,
         owners: Owners { customers, teams },
         keys,
         tools,
@@ -42,6 +46,9 @@ pub(super) fn fields_of(server: &McpServer) -> Fields {
     let credential = credential.as_ref().map(|ServerCredential { id, reference, fingerprint }| {
         json!({ "id": id.as_str(), "reference": reference, "fingerprint": fingerprint })
     });
+    let document = document
+        .as_ref()
+        .map(|document| json!({ "sha256": hex::encode(Sha256::digest(document)), "bytes": document.len() }));
     let price = |Priced { tools, call }: &Priced| json!({ "tools": tools, "call_nano_usd": call.get() });
     wire::fields([
         ("name", json!(name.as_str())),
@@ -51,6 +58,9 @@ pub(super) fn fields_of(server: &McpServer) -> Fields {
         ("transport", json!(transport.word())),
         ("auth", json!(auth.text())),
         ("credential", json!(credential)),
+        ("oauth", json!(oauth)),
+        ("grants", json!(grants)),
+        ("document", json!(document)),
         ("customers", customers.iter().map(|id| Value::from(id.as_str())).collect()),
         ("teams", teams.iter().map(|id| Value::from(id.as_str())).collect()),
         ("keys", json!(keys)),
@@ -75,10 +85,13 @@ pub(super) fn written(server: &McpServer, health: Option<&Health>) -> v1::McpSer
         name,
         disabled,
         url,
+        document,
         allow_private,
         transport,
         auth,
         credential,
+        oauth,
+        grants: _,
         owners: Owners { customers, teams },
         keys,
         tools,
@@ -125,6 +138,9 @@ pub(super) fn written(server: &McpServer, health: Option<&Health>) -> v1::McpSer
         create_time: Some(wire::timestamp(stamp.create_time)),
         update_time: Some(wire::timestamp(stamp.update_time)),
         health: Some(health.map(health_of).unwrap_or_default()),
+        oauth: oauth.as_ref().map(oauth::written),
+        document: document.clone().unwrap_or_default(),
+        secret_stored: credential.as_ref().is_some_and(|credential| credential.reference.is_none()),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     store::{
         guardrails::Owners,
         keys::Key,
-        mcp::{McpServer, PinnedServer, Priced, ServerCredential},
+        mcp::{McpServer, OAuth, PinnedServer, Priced, ServerCredential},
         organisation::{Customer, Stamp, Team},
         quotas::Quota,
         routes::Route,
@@ -54,6 +54,7 @@ fn key(number: usize, revoked: bool) -> Key {
         audit: AuditMode::Required,
         regions: vec![],
         tools: vec![],
+        tool_rules: vec![],
         prefix: String::new(),
         hash: KeyHash::new(hash),
         quota: Quota::default(),
@@ -359,10 +360,13 @@ fn server() -> McpServer {
         name: name("github"),
         disabled: false,
         url: "https://mcp.example/mcp?x=1".into(),
+        document: None,
         allow_private: false,
         transport: Transport::StreamableHttp,
         auth: McpAuth::Nothing,
         credential: None,
+        oauth: None,
+        grants: 0,
         owners: Owners::default(),
         keys: vec![],
         tools: vec![],
@@ -411,12 +415,27 @@ fn a_server_of_tools_is_told_as_replicas_write_it_themselves() {
         pinning: Pinning::Approval,
         ..server()
     };
-    for (server, pins) in [(server(), vec![]), (full, vec![pin("a", 1), pin("a", 2), pin("b", 1)])] {
+    let api = McpServer {
+        transport: Transport::OpenApi,
+        document: Some(r#"{"openapi":"3.1.0"}"#.into()),
+        auth: McpAuth::ClientCredentials,
+        oauth: Some(OAuth { client_id: "gate".into(), ..OAuth::default() }),
+        grants: 2,
+        credential: full.credential.clone(),
+        ..server()
+    };
+    let local = McpServer { transport: Transport::Stdio, url: String::new(), ..server() };
+    let pinned = vec![pin("a", 1), pin("a", 2), pin("b", 1)];
+    for (server, pins) in [(server(), vec![]), (full, pinned), (api.clone(), vec![]), (local, vec![])] {
         let item = items::checked(items::mcp_server(&PinnedServer { server, pins: pins.clone() })).unwrap();
         let Ok(Object::McpServer(read)) = Object::try_from(&item) else { panic!("{item:?}") };
         assert_eq!(&*read.pins, pins);
         assert_eq!(McpServerItem::from(&read).encode_to_vec(), item.body, "byte for byte");
     }
+    // The secret of a client is not told of, nor where it lies.
+    let told = McpServerItem::decode(items::mcp_server(&PinnedServer { server: api, pins: vec![] }).body).unwrap();
+    assert_eq!((&*told.auth, &*told.credential, &*told.reference, told.grants), ("client_credentials", "", "", 2));
+    assert_eq!(told.document, &br#"{"openapi":"3.1.0"}"#[..]);
     // What is usual is not told.
     let usual = items::mcp_server(&PinnedServer { server: server(), pins: vec![] }).body;
     let bare = McpServerItem { name: "github".into(), url: server().url, ..McpServerItem::default() };

@@ -112,13 +112,15 @@ prop_compose! {
         name in Just(name), display_name in prose(), revoked in any::<bool>(), expires in option::of(0..4_102_444_800_000_i64),
         models in collection::vec("!?[a-z*]{1,6}", 0..3), tags in collection::btree_map("[a-z0-9./_-]{1,8}", prose(), 0..3),
         user in any::<bool>(), provider in any::<bool>(), credential in any::<bool>(), audit in 0..3,
-        regions in collection::vec("!?[a-z*-]{1,6}", 0..3), tools in collection::vec("!?(prompt:|resource:)?[a-zA-Z*._-]{1,6}", 0..3)
+        regions in collection::vec("!?[a-z*-]{1,6}", 0..3), tools in collection::vec("!?(prompt:|resource:)?[a-zA-Z*._-]{1,6}", 0..3),
+        rules in collection::vec(("[a-z]{1,3}[.][a-z*]{1,3}", prop_oneof![Just("true"), Just("arguments.a == 'b: # c'"), Just("arguments.n > 3\n  && tool.name != 'x'")]), 0..3)
     ) -> (v1::Key, bool, bool, bool) {
         let state = if revoked { v1::KeyState::Revoked } else { v1::KeyState::Active };
         let expire_time = expires.map(|ms| crate::literals::to_wire(jiff::Timestamp::from_millisecond(ms).unwrap()));
         let key = v1::Key {
             id: format!("key-{name}"), name, display_name, team: "team-0".into(), state: state.into(), expire_time, models,
-            tags: tags.into_iter().collect(), audit, regions, tools, ..Default::default()
+            tags: tags.into_iter().collect(), audit, regions, tools,
+            tool_rules: rules.into_iter().map(|(tools, when)| v1::ToolRule { tools, when: when.into() }).collect(), ..Default::default()
         };
         (key, user, provider, credential)
     }
@@ -200,21 +202,37 @@ prop_compose! {
     }
 }
 
+fn api_document() -> impl Strategy<Value = serde_json::Value> {
+    (prose(), any::<i64>(), any::<f32>().prop_filter("of JSON", |number| number.is_finite()), prose()).prop_map(
+        |(title, whole, part, name)| {
+            let info = serde_json::json!({"title": title, "version": "1.0"});
+            let schema = serde_json::json!({"enum": [whole, part, null, true, "no", "1.0", ""], name: {}});
+            serde_json::json!({"openapi": "3.1.0", "info": info, "paths": {}, "x-schema": schema, "x-list": []})
+        },
+    )
+}
+
 // With what is usual said or not, and what a secret leaves of itself: a reference, or nothing.
 prop_compose! {
     fn mcp_server(at: usize)(
         flags in any::<(bool, bool, bool, bool, bool, bool)>(), url in "http://[a-z]{1,4}(/[a-zA-Z/]{1,4})?([?][a-z=]{1,4})?",
-        auth in prop_oneof![Just("none"), Just("bearer"), Just("header:x-api-key"), Just("")], reference in "(env://[A-Z]{1,8})?",
+        auth in prop_oneof![Just("none"), Just("bearer"), Just("header:x-api-key"), Just(""), Just("client_credentials"), Just("per_user"), Just("token_exchange")], reference in "(env://[A-Z]{1,8})?",
+        oauth in ("[ -~&&[^ ]]{0,6}", collection::btree_set("[a-z:.]{1,6}", 0..3), "(https://[a-z]{1,4}(/[a-z]{1,3})?/?)?", "(api://[a-z]{1,4})?", any::<bool>()), document in api_document(),
         lists in proptest::array::uniform4(collection::vec("!?[a-z*:./-]{1,6}", 0..3)), prices in collection::vec(("[a-z*_]{1,6}", 0..i64::MAX), 0..3),
         timeout in option::of(1..=3_600_000_u64), parallel in 0..i32::MAX, sizes in proptest::array::uniform2(0..=33_554_432_i64),
-        words in (prop_oneof![Just(""), Just("streamable_http"), Just("sse")], prop_oneof![Just(""), Just("first_use"), Just("approval"), Just("off")])
+        words in (prop_oneof![Just(""), Just("streamable_http"), Just("sse"), Just("stdio"), Just("openapi")], prop_oneof![Just(""), Just("first_use"), Just("approval"), Just("off")])
     ) -> v1::McpServer {
         let (allow_private, customers, teams, truncate, record_arguments, disabled) = flags;
         let owner = |named: bool, id: &str| named.then(|| id.to_owned()).into_iter().collect();
         let [keys, tools, prompts, resources] = lists;
+        let (client_id, scopes, authorization_server, resource, stored) = oauth;
+        let is_client = auth.contains('_');
+        let oauth = v1::McpOAuth { client_id, scopes: scopes.into_iter().collect(), authorization_server, resource };
         let price = |(tools, call_nano_usd)| v1::ToolPrice { tools, call_nano_usd };
         v1::McpServer {
-            id: format!("mcp-server-{at}"), name: format!("s{at}"), disabled, url, allow_private, transport: words.0.into(), auth: auth.into(),
+            id: format!("mcp-server-{at}"), name: format!("s{at}"), disabled, url: if words.0 == "stdio" { String::new() } else { url }, allow_private, transport: words.0.into(), auth: auth.into(),
+            secret_stored: auth != "none" && reference.is_empty() && (stored || !is_client), oauth: is_client.then_some(oauth),
+            document: if words.0 == "openapi" { document.to_string() } else { String::new() },
             reference: if auth == "none" { String::new() } else { reference }, keys, tools, prompts, resources,
             customers: owner(customers, "customer-0"), teams: owner(teams, "team-0"), prices: prices.into_iter().map(price).collect(),
             timeout: timeout.map(|millis| prost_types::Duration::try_from(std::time::Duration::from_millis(millis)).unwrap()),
