@@ -64,6 +64,8 @@ pub struct McpOAuth {
     keyring: Arc<Keyring>,
     signer: Signer,
     public_url: String,
+    // Whether there is anywhere for people to sign in.
+    has_sign_in: bool,
     references: References,
     discovery: Discovery,
     // What has begun ends, whoever waits for it: a refresh token that was spent and not stored would end the grant.
@@ -74,7 +76,7 @@ pub struct McpOAuth {
 // === impl McpOAuth ===
 
 impl McpOAuth {
-    /// A client that browsers reach at this URL.
+    /// A client that browsers reach at this URL, and whether people can sign in there.
     ///
     /// # Errors
     /// When no HTTP client can be made.
@@ -82,7 +84,7 @@ impl McpOAuth {
         store: &Store,
         keyring: &Arc<Keyring>,
         signer: &Signer,
-        public_url: String,
+        (public_url, has_sign_in): (String, bool),
         data_dir: &Path,
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
@@ -90,6 +92,7 @@ impl McpOAuth {
             keyring: Arc::clone(keyring),
             signer: signer.clone(),
             public_url,
+            has_sign_in,
             references: References::new(data_dir),
             discovery: Discovery::new()?,
             tasks: TaskTracker::new(),

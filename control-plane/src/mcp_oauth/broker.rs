@@ -195,6 +195,9 @@ impl McpOAuth {
         if server.auth != McpAuth::PerUser {
             return None;
         }
+        if !self.has_sign_in {
+            return Some(seen.lacking("each user has to permit it, and none can sign in here: the control plane has no oidc_config"));
+        }
         match grant {
             None => consent(format!("you have not connected {} yet: open the link and permit it", server.name)),
             Some(grant) if !grant.problem.is_empty() => consent(format!(
