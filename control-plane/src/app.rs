@@ -33,6 +33,7 @@ use crate::{
     config::{Config, KeyError},
     fleet::{Admission, Fleet, FleetError},
     keys::{Minter, MinterError},
+    mcp_oauth::{McpOAuth, keys},
     metrics::Metrics,
     oauth::OAuth,
     oidc::Issuers,
@@ -73,6 +74,7 @@ pub struct App {
     retention: Option<Retention>,
     metrics: Metrics,
     people: People,
+    mcp: Arc<McpOAuth>,
     addresses: Addresses,
 }
 
@@ -223,24 +225,34 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     }
     let retention = config.audit.retention(&config.data_dir);
     let retention = retention.map(|settings| Retention::new(store.clone(), settings));
-    let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts, Arc::clone(&checkpoints)).await?;
     let people = people(&config, &store, &keyring, &minter)?;
     let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;
+    let (listener_http, http_address) = bind(config.http_listen).await?;
+    let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{http_address}"));
+    let mcp = McpOAuth::new(&store, &keyring, &signer, (public_url.clone(), !config.issuers.is_empty()), &config.data_dir);
+    let mcp = Arc::new(mcp.map_err(BuildError::Issuers)?);
+    let shared = (Arc::clone(&checkpoints), Arc::clone(&mcp));
+    let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts, shared.0, shared.1).await?;
     let principals = Arc::new(principals(&store, &minter, administrators, &people));
     let refusals = Arc::new(Refusals::new(&store, CALLS_MAX));
-    let scim = Scim::new(store.clone(), Arc::clone(&principals), Arc::clone(&refusals), scim_settings(&config));
+    let scim = Scim::new(
+        store.clone(),
+        Arc::clone(&principals),
+        Arc::clone(&refusals),
+        Arc::clone(&mcp),
+        scim_settings(&config),
+    );
     let api = Admin::new(store.clone(), keyring, Arc::clone(&minter), fleet.clone(), signer);
     let layered = admin_server(&config)?.layer(metrics.clone()).layer(Authorize::new(principals, refusals));
     let router = services::added(layered, api, &fleet).await?;
     let (admin, admin_address) = bind(config.admin_listen).await?;
     let (listener, fleet_address) = bind(config.fleet_listen).await?;
-    let (listener_http, http_address) = bind(config.http_listen).await?;
     let addresses = Addresses { admin: admin_address, fleet: fleet_address, http: http_address };
-    let oauth = oauth(&config, &store, &minter, &people, http_address);
-    let others = oauth.map(OAuth::routes).unwrap_or_default().merge(scim.routes());
+    let oauth = oauth(&config, &store, &minter, &people, &mcp, public_url);
+    let others = oauth.map(OAuth::routes).unwrap_or_default().merge(scim.routes()).merge(keys::routes(&mcp));
     let http = HttpListener { others, listener: listener_http };
     let (admin, fleet) = (AdminListener { router, listener: admin }, FleetListener { fleet, listener });
-    Ok(App { store, admin, fleet, http, webhooks, checkpoints, shipping, retention, metrics, people, addresses })
+    Ok(App { store, admin, fleet, http, webhooks, checkpoints, shipping, retention, metrics, people, mcp, addresses })
 }
 
 /// Replaces the bootstrap administrator's token, without starting anything, and returns its file.
@@ -291,13 +303,13 @@ fn oauth(
     store: &Store,
     minter: &Arc<Minter>,
     people: &People,
-    http: SocketAddr,
+    mcp: &Arc<McpOAuth>,
+    public_url: String,
 ) -> Option<Arc<OAuth>> {
     if config.issuers.is_empty() {
         return None;
     }
-    let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{http}"));
-    Some(Arc::new(OAuth::new(store, minter, &people.sessions, &people.issuers, public_url)))
+    Some(Arc::new(OAuth::new(store, minter, &people.sessions, &people.issuers, mcp, public_url)))
 }
 
 // The configuration permits a token on loopback only; a program that embeds this one may not have asked it.
@@ -362,8 +374,20 @@ impl App {
     /// # Errors
     /// When a listener fails, or a part panics.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RunError> {
-        let Self { store, admin, fleet, http, webhooks, checkpoints, shipping, retention, metrics, people, addresses } =
-            self;
+        let Self {
+            store,
+            admin,
+            fleet,
+            http,
+            webhooks,
+            checkpoints,
+            shipping,
+            retention,
+            metrics,
+            people,
+            mcp,
+            addresses,
+        } = self;
         // One part that ends takes the others along: half a control plane would look alive.
         let stop = shutdown.child_token();
         let mut parts: JoinSet<Result<(), RunError>> = JoinSet::new();
@@ -404,6 +428,10 @@ impl App {
         tracing::info!(admin = %addresses.admin, fleet = %addresses.fleet, http = %addresses.http, "control plane is ready");
         let outcome = supervise(&mut parts, &stop).await;
         parts.shutdown().await;
+        // Nobody asks any more; what was asked of an authorization server is still written down.
+        if tokio::time::timeout(DRAIN_MAX, mcp.drain()).await.is_err() {
+            tracing::warn!("gave up waiting for authorization servers");
+        }
         store.close().await;
         tracing::info!("control plane has stopped");
         outcome

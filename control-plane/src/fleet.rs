@@ -1,7 +1,7 @@
 //! The fleet as this control plane serves it: one value that the listener's services share, and the tasks behind it.
 //!
 //! ```text
-//! let fleet = Fleet::open(&store, &keyring, &minter, Admission::Certificates, alerts, checkpoints).await?;
+//! let fleet = Fleet::open(&store, &keyring, &minter, Admission::Certificates, alerts, checkpoints, mcp).await?;
 //! admin.add_service(fleet.replica_service());            // on the admin listener
 //! parts.spawn(fleet.clone().serve(listener, metrics, stop));
 //! parts.spawn(fleet.run(stop));
@@ -48,6 +48,7 @@ use crate::{
     intake::{Intake, Reporter},
     keys::Minter,
     lend::{Desk, Leases, Lender},
+    mcp_oauth::McpOAuth,
     metrics::Metrics,
     publish::{Handle, PublishError, Publisher},
     recalls::Recalls,
@@ -125,6 +126,7 @@ pub(crate) struct Parts {
     pub(crate) recalls: Recalls,
     pub(crate) alerts: Alerts,
     pub(crate) checkpoints: Arc<Checkpoints>,
+    pub(crate) mcp: Arc<McpOAuth>,
     lender: Lender,
     admission: Admitting,
     tasks: std::sync::Mutex<Option<(Publisher, Desk)>>,
@@ -148,6 +150,7 @@ impl Fleet {
         admission: Admission,
         alerts: Alerts,
         checkpoints: Arc<Checkpoints>,
+        mcp: Arc<McpOAuth>,
     ) -> Result<Self, FleetError> {
         let authority = Arc::new(Authority::open(store, keyring).await?);
         let (publisher, handle) = Publisher::new(store.clone(), Arc::clone(keyring)).await?;
@@ -169,6 +172,7 @@ impl Fleet {
             recalls,
             alerts,
             checkpoints,
+            mcp,
             lender,
             admission,
             tasks: std::sync::Mutex::new(Some((publisher, desk))),
@@ -192,13 +196,23 @@ impl Fleet {
     pub fn service(&self) -> FleetCalls {
         let calls =
             |bytes_max| FleetServiceServer::new(FleetApi::new(self.clone())).max_decoding_message_size(bytes_max);
-        FleetCalls { short: calls(MESSAGE_BYTES_MAX), long: self.identified(calls(OBSERVATION_BYTES_MAX)) }
+        FleetCalls {
+            short: calls(MESSAGE_BYTES_MAX),
+            known: self.identified(calls(MESSAGE_BYTES_MAX)),
+            long: self.identified(calls(OBSERVATION_BYTES_MAX)),
+        }
     }
 
     /// The service of the admin listener that manages replicas.
     #[must_use]
     pub fn replica_service(&self) -> ReplicaServiceServer<Replicas> {
         ReplicaServiceServer::new(Replicas::new(self.parts.store.clone(), Arc::clone(&self.parts.authority)))
+    }
+
+    /// The tokens of servers of tools.
+    #[must_use]
+    pub fn mcp(&self) -> &Arc<McpOAuth> {
+        &self.parts.mcp
     }
 
     /// What an operator should know of what is published, one sentence each.

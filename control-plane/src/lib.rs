@@ -7,7 +7,8 @@
 //! [`change`], the shape of every administrative change; [`authority`], [`publish`], [`roster`] and [`fleet`], the replicas and
 //! what they are told; [`api`], the services; [`intake`], what replicas report; `observe`, what they find at servers of tools; [`books`], [`alerts`],
 //! [`recalls`], [`lend`] and [`webhooks`], the books of budgets and who is told of them; [`oidc`], [`sessions`] and
-//! [`oauth`], how people sign in and stay so; [`scim`], where users come from;
+//! [`oauth`], how people sign in and stay so; [`mcp_oauth`], the tokens of others that servers of tools are shown; [`scim`], where users
+//! come from;
 //! [`catalogue`], models and prices; [`config`],
 //! [`metrics`] and [`rim`], what operators set and see; [`app`] and [`command`], assembly.
 
@@ -34,6 +35,7 @@ pub mod lend;
 pub mod webhooks;
 pub mod oidc;
 pub mod sessions;
+pub mod mcp_oauth;
 pub mod oauth;
 pub mod roster;
 pub mod fleet;

@@ -8,7 +8,8 @@
 //!
 //! Reading order: [`caller`], who asks; [`begun`], what waits in the database between two steps; [`authorize`], the way to the
 //! issuer; [`callback`], the way back; [`device`] and [`browser`], the other two ways in; [`token`], what a session begins
-//! with; [`pages`] and [`answers`], what is said; [`refusal`], what the log says of those who are not let in.
+//! with; [`connect`], what somebody who is signed in permits elsewhere; [`pages`] and [`answers`], what is said; [`refusal`], what the
+//! log says of those who are not let in.
 
 pub mod caller;
 pub mod begun;
@@ -17,6 +18,7 @@ pub mod callback;
 pub mod device;
 pub mod browser;
 pub mod token;
+pub mod connect;
 pub mod pages;
 pub mod answers;
 pub mod refusal;
@@ -32,6 +34,7 @@ use axum::{
 use self::device::Guesses;
 use crate::{
     keys::Minter,
+    mcp_oauth::{CALLBACK, McpOAuth},
     oidc::Issuers,
     refusals::{Refusals, SIGN_INS_MAX},
     sessions::Sessions,
@@ -53,6 +56,7 @@ pub struct OAuth {
     issuers: Arc<Issuers>,
     refusals: Refusals,
     guesses: Guesses,
+    mcp: Arc<McpOAuth>,
     public_url: String,
 }
 
@@ -66,6 +70,7 @@ impl OAuth {
         minter: &Arc<Minter>,
         sessions: &Arc<Sessions>,
         issuers: &Arc<Issuers>,
+        mcp: &Arc<McpOAuth>,
         public_url: String,
     ) -> Self {
         Self {
@@ -75,6 +80,7 @@ impl OAuth {
             issuers: Arc::clone(issuers),
             refusals: Refusals::new(store, SIGN_INS_MAX),
             guesses: Guesses::default(),
+            mcp: Arc::clone(mcp),
             public_url,
         }
     }
@@ -90,6 +96,9 @@ impl OAuth {
             .route("/oauth/device_authorization", post(device::begin))
             .route("/oauth/device", get(device::page).post(device::answer))
             .route("/login", get(browser::login))
+            .route("/mcp/connect/{server}", get(connect::page).post(connect::answer))
+            .route(CALLBACK, get(connect::callback))
+            .route("/mcp/callback/{server}", get(connect::callback))
             .route("/logout", get(browser::page).post(browser::logout))
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .with_state(self)

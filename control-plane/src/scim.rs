@@ -15,7 +15,7 @@ use axum::{
 use tokio::sync::Semaphore;
 use tollgate_scim::Problem;
 
-use crate::{principals::Principals, refusals::Refusals, store::Store};
+use crate::{mcp_oauth::McpOAuth, principals::Principals, refusals::Refusals, store::Store};
 
 mod admission;
 mod reply;
@@ -43,6 +43,7 @@ pub struct Scim {
     store: Store,
     principals: Arc<Principals>,
     refusals: Arc<Refusals>,
+    mcp: Arc<McpOAuth>,
     settings: Settings,
     turns: Semaphore,
 }
@@ -59,8 +60,14 @@ pub struct Settings {
 impl Scim {
     /// A service provider over this database.
     #[must_use]
-    pub fn new(store: Store, principals: Arc<Principals>, refusals: Arc<Refusals>, settings: Settings) -> Self {
-        Self { store, principals, refusals, settings, turns: Semaphore::new(CALLS_MAX) }
+    pub fn new(
+        store: Store,
+        principals: Arc<Principals>,
+        refusals: Arc<Refusals>,
+        mcp: Arc<McpOAuth>,
+        settings: Settings,
+    ) -> Self {
+        Self { store, principals, refusals, mcp, settings, turns: Semaphore::new(CALLS_MAX) }
     }
 
     /// Its routes.

@@ -347,6 +347,7 @@ impl Sessions {
         let mut txn = self.store.begin().await?;
         txn.session_purge(now).await?;
         txn.sign_in_purge(now).await?;
+        txn.mcp_consent_purge(now).await?;
         for place in [grant_place(""), hint_place("")] {
             txn.secret_purge(place.purpose, now - ORPHAN_MS).await?;
         }

@@ -6,11 +6,12 @@
 
 use std::{fmt, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use ring::{
     rand::SystemRandom,
     signature::{Ed25519KeyPair, KeyPair as _},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use tollgate_audit::{Entry, Facts, Outcome};
 use tollgate_policy::{
@@ -18,6 +19,7 @@ use tollgate_policy::{
     id::{KeyId, SessionId, UserId},
 };
 use ulid::Ulid;
+use zeroize::Zeroizing;
 
 use crate::{
     audit,
@@ -142,6 +144,40 @@ impl Signer {
         Ok(Issued { credential, id, expire_time: (issued + life_s).saturating_mul(1_000) })
     }
 
+    /// Signs what another server is told of a user: a JWT (RFC 7519) that is no credential here, since a replica takes none but with the
+    /// header and the claims of a credential. Its public half is at `/.well-known/jwks.json`.
+    ///
+    /// # Errors
+    /// When the key cannot be read.
+    pub async fn assert(
+        &self,
+        txn: &mut Txn,
+        claims: &Map<String, Value>,
+        now_ms: i64,
+    ) -> Result<Zeroizing<String>, TokenError> {
+        let (token_key, pair) = self.current(txn, now_ms).await?;
+        let header = json!({ "alg": "EdDSA", "kid": token_key.id(), "typ": "JWT" });
+        let claims = Value::Object(claims.clone());
+        let covered = format!("{}.{}", BASE64.encode(header.to_string()), BASE64.encode(claims.to_string()));
+        let signature = BASE64.encode(pair.sign(covered.as_bytes()));
+        Ok(Zeroizing::new(format!("{covered}.{signature}")))
+    }
+
+    /// The public halves, as a set of keys (RFC 7517; RFC 8037, 2).
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn key_set(&self) -> Result<Value, StoreError> {
+        let mut txn = self.store.begin_read().await?;
+        let keys = txn.token_key_list().await?;
+        txn.end().await?;
+        let key = |made: &MadeKey| {
+            let x = BASE64.encode(made.key.public_key());
+            json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": made.key.id(), "x": x })
+        };
+        Ok(json!({ "keys": keys.iter().map(key).collect::<Vec<_>>() }))
+    }
+
     // The newest key that every replica has. Where none is that old, the oldest one there is.
     async fn current(&self, txn: &mut Txn, now_ms: i64) -> Result<(TokenKey, Ed25519KeyPair), TokenError> {
         let keys = txn.token_key_list().await?;
@@ -186,7 +222,7 @@ impl Signer {
 
     fn fresh(&self, now_ms: i64) -> Result<Fresh, TokenError> {
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| SealError::Randomness)?;
-        let document = zeroize::Zeroizing::new(document.as_ref().to_vec());
+        let document = Zeroizing::new(document.as_ref().to_vec());
         let pair = Ed25519KeyPair::from_pkcs8(&document).map_err(|_| TokenError::Key("is not an Ed25519 key"))?;
         let public_key = pair.public_key().as_ref();
         // Named after its bytes: one id is one key, on every replica and for ever.

@@ -72,5 +72,8 @@ mod program;
 #[path = "suite/oidc.rs"]
 mod oidc;
 #[cfg(test)]
+#[path = "suite/mcp_oauth.rs"]
+mod mcp_oauth;
+#[cfg(test)]
 #[path = "suite/idp.rs"]
 mod idp;

@@ -2,6 +2,7 @@
 
 mod change;
 mod client;
+mod grants;
 mod health;
 mod view;
 
@@ -33,6 +34,7 @@ use crate::{
 };
 use change::Update;
 use client::ClientArguments;
+use grants::{Disconnect, Grants};
 use health::Trial;
 use view::McpServerView;
 
@@ -72,6 +74,12 @@ pub(crate) enum McpServerCommand {
     /// Show how the replicas find a server; exit code 1 when none of them can use it
     #[command(after_help = "Example: tollgate mcp-server test github")]
     Test(Named),
+    /// List what users permitted for servers, and the tokens that the control plane got for itself
+    #[command(after_help = "Example: tollgate mcp-server grants tracker --user ada")]
+    Grants(Grants),
+    /// End what a user permitted: the tokens are deleted, replicas drop theirs, and the authorization server is told
+    #[command(after_help = "Example: tollgate mcp-server disconnect tracker --user ada --reason 'left the project'")]
+    Disconnect(Disconnect),
 }
 
 /// The name of a new server, with or without `--name` before it.
@@ -193,6 +201,8 @@ impl McpServerCommand {
                 return done(context.format, "deleted", "mcp-server", &name);
             }
             Self::Tools(Named { name }) => return mcp_tool::list(context, Some(name), None, Listing::default()).await,
+            Self::Grants(grants) => return grants.list(context).await,
+            Self::Disconnect(disconnect) => return disconnect.run(context).await,
             Self::Test(Named { name }) => return Trial::new(get(context, name).await?).answer(context.format),
         };
         one(context, views(context, vec![server]).await)

@@ -51,6 +51,7 @@ struct World {
     guardrails: Vec<Guardrail>,
     mcp_servers: Vec<McpServer>,
     mcp_tools: Vec<McpTool>,
+    mcp_grants: Vec<McpGrant>,
     models: Vec<Model>,
     roles: Vec<Role>,
     bindings: Vec<Binding>,

@@ -1,7 +1,7 @@
 //! Servers of tools: typed, declared, tried, and what is approved of them.
 
 use serde_json::json;
-use tollgate_proto::admin::v1::{McpServerHealth, McpTool};
+use tollgate_proto::admin::v1::{McpGrant, McpServerHealth, McpTool};
 
 use super::{fake::Fake, tollgate};
 
@@ -287,6 +287,50 @@ async fn a_server_is_typed_shown_changed_and_tried() {
     ] {
         assert_eq!(tollgate(&fake, bad, "").await.code, 2, "{bad:?}");
     }
+}
+
+#[tokio::test]
+async fn what_users_permitted_is_listed_and_ended() {
+    let fake = Fake::start().await;
+    for server in ["tracker", "wiki"] {
+        let line = ["mcp-server", "create", server, "--url", "https://mcp.example.com/mcp", "--oauth", "per_user"];
+        assert_eq!(tollgate(&fake, &line, "").await.code, 0);
+    }
+    let mut ids = Vec::new();
+    for user in ["ada", "bob"] {
+        let made = tollgate(&fake, &["user", "create", user, "-o", "json"], "").await.json();
+        ids.push(made["id"].as_str().unwrap().to_owned());
+    }
+    for (server, user, problem) in
+        [("tracker", &ids[0], ""), ("tracker", &ids[1], "gone\u{1b}[31m"), ("wiki", &ids[0], "")]
+    {
+        let state = if problem.is_empty() { "good" } else { "broken" };
+        fake.permit(McpGrant {
+            server: server.into(),
+            user: user.clone(),
+            state: state.into(),
+            problem: problem.into(),
+            scopes: vec!["read".into()],
+            renewable: true,
+            ..McpGrant::default()
+        });
+    }
+    let run = async |line: &[&str]| tollgate(&fake, &[&["mcp-server"], line].concat(), "").await;
+    let shown = run(&["grants"]).await.stdout;
+    for says in ["tracker", "wiki", "ada", "bob", "good", "broken: gone\\u{1b}[31m", "read"] {
+        assert!(shown.contains(says), "{says}: {shown}");
+    }
+    let users = |listed: serde_json::Value| {
+        let name = |grant: &serde_json::Value| grant["user_name"].as_str().unwrap().to_owned();
+        listed.as_array().unwrap().iter().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(users(run(&["grants", "tracker", "-o", "json"]).await.json()), ["ada", "bob"]);
+    let ended = run(&["disconnect", "tracker", "--user", "ada", "--reason", "left"]).await;
+    assert!(ended.code == 0 && ended.stderr.contains("mcp-server tracker disconnected"), "{}", ended.stderr);
+    assert_eq!(users(run(&["grants", "--user", "ada", "-o", "json"]).await.json()), ["ada"]);
+    assert_eq!(users(run(&["grants", "tracker", "-o", "json"]).await.json()), ["bob"]);
+    assert_eq!(run(&["disconnect", "nothing", "--reason", "left"]).await.code, 1);
+    assert_eq!(run(&["disconnect"]).await.code, 2);
 }
 
 async fn offering() -> Fake {

@@ -1,4 +1,4 @@
-//! FleetService: joining, renewing, the Follow stream, and what is observed of servers of tools.
+//! FleetService: joining, renewing, the Follow stream, what is observed of servers of tools, and the tokens for them.
 
 use std::{pin::Pin, time::Duration};
 
@@ -8,9 +8,9 @@ use tollgate_policy::{id::ReplicaId, name::Name};
 use tollgate_proto::{
     convert::fleet::TEXT_BYTES_MAX,
     fleet::v1::{
-        FollowRequest, FollowResponse, GetTokenRequest, GetTokenResponse, Hello, JoinRequest, JoinResponse,
-        ObserveRequest, ObserveResponse, RenewRequest, RenewResponse, fleet_service_server::FleetService,
-        follow_request::Message as Hear,
+        AccessToken, FollowRequest, FollowResponse, GetTokenRequest, GetTokenResponse, Hello, JoinRequest,
+        JoinResponse, NoToken, ObserveRequest, ObserveResponse, RenewRequest, RenewResponse,
+        fleet_service_server::FleetService, follow_request::Message as Hear, get_token_response,
     },
     push::SILENCE_SECONDS_MAX,
 };
@@ -23,6 +23,7 @@ use crate::{
     clock,
     fleet::{Fleet, unavailable},
     intake::Reporter,
+    mcp_oauth::broker::{Asked, Brought, Lacking, Outcome},
     observe::{self, read::Observation},
     store::{StoreError, replicas::Replica},
 };
@@ -127,8 +128,30 @@ impl FleetService for FleetApi {
         Ok(Response::new(ObserveResponse {}))
     }
 
-    async fn get_token(&self, _: Request<GetTokenRequest>) -> Result<Response<GetTokenResponse>, Status> {
-        Err(Status::unimplemented("no tokens yet"))
+    async fn get_token(&self, request: Request<GetTokenRequest>) -> Result<Response<GetTokenResponse>, Status> {
+        request
+            .extensions()
+            .get::<Reporter>()
+            .ok_or_else(|| Status::unauthenticated("only a replica may get tokens"))?;
+        let GetTokenRequest { server, user, rejected } = request.into_inner();
+        let asked = Asked { server: &server, user: &user, rejected: &rejected };
+        let outcome = self.fleet.parts.mcp.token(asked).await.map_err(Failure::from)?;
+        Ok(Response::new(GetTokenResponse { outcome: Some(written(outcome)) }))
+    }
+}
+
+fn written(outcome: Outcome) -> get_token_response::Outcome {
+    match outcome {
+        Outcome::Token(Brought { token, left_ms, grants }) => get_token_response::Outcome::Token(AccessToken {
+            token: token.to_string(),
+            left_ms,
+            grants: u64::try_from(grants).unwrap_or_default(),
+        }),
+        Outcome::None(Lacking { reason, connect_url }) => get_token_response::Outcome::None(NoToken {
+            consent: connect_url.is_some(),
+            reason,
+            connect_url: connect_url.unwrap_or_default(),
+        }),
     }
 }
 

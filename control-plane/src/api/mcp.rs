@@ -1,7 +1,8 @@
 //! McpService.
 //!
 //! Reading order: here, the servers; [`written`], one as it is shown, and [`fields`], as it is read; [`secret`], what it is shown; [`oauth`],
-//! whose tokens it is shown; [`document`], what an HTTP API can; [`tools`], what servers offer, and who approves it.
+//! whose tokens it is shown; [`document`], what an HTTP API can; [`tools`], what servers offer, and who approves it;
+//! [`grants`], what users permitted.
 
 mod written;
 mod fields;
@@ -9,6 +10,7 @@ mod secret;
 mod oauth;
 mod document;
 mod tools;
+mod grants;
 
 use tollgate_policy::{
     id::McpServerId,
@@ -30,10 +32,11 @@ use crate::{
     audit, base_url,
     change::{Change, Done},
     clock,
+    mcp_oauth::ending::Ended,
     observe::{self, target},
     store::{
         Txn,
-        mcp::{McpServer, McpServerFilter, tools::Health},
+        mcp::{McpServer, McpServerFilter, grants::Ending, tools::Health},
     },
 };
 
@@ -132,6 +135,20 @@ impl McpService for Admin {
         let (by, message) = Authorized::take(request)?;
         Ok(Response::new(self.mcp_tool_block(&by, message).await?))
     }
+
+    async fn list_mcp_grants(
+        &self,
+        request: Request<v1::ListMcpGrantsRequest>,
+    ) -> Result<Response<v1::ListMcpGrantsResponse>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.mcp_grant_list(&by, message).await?))
+    }
+
+    async fn revoke_mcp_grant(&self, request: Request<v1::RevokeMcpGrantRequest>) -> Result<Response<()>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        self.mcp_grant_revoke(&by, message).await?;
+        Ok(Response::new(()))
+    }
 }
 
 impl Admin {
@@ -208,7 +225,13 @@ impl Admin {
             return shown(&mut change.txn, &old).await;
         }
         ensure_free(&mut change.txn, &new.name, Some(&old.id)).await?;
-        let grants = old.grants + i64::from(oauth::is_another(&old, &new));
+        let is_another = oauth::is_another(&old, &new);
+        // Before the server is another one: those who gave the tokens are told as whom they know.
+        let ended = match is_another || oauth::asks_anew(&old, &new) {
+            true => self.mcp_server_end(&mut change, &old).await?,
+            false => Vec::new(),
+        };
+        let grants = old.grants + i64::from(is_another || !ended.is_empty());
         let new = McpServer { stamp: change.updated(old.stamp), grants, ..new };
         change.txn.mcp_server_update(&new).await?;
         secrets.store(&mut change.txn, &self.keyring).await?;
@@ -217,6 +240,7 @@ impl Admin {
         let (before, after) = (Some(fields_of(&old)), Some(fields_of(&new)));
         let action = Some("mcp-server.update");
         change.finish(Done { target: &target(&new), before, after, action, ..Done::default() }).await?;
+        self.fleet.mcp().tell(ended);
         Ok(answer)
     }
 
@@ -249,6 +273,7 @@ impl Admin {
         let mut change = Change::begin(&self.store, by).await?;
         let server = locked(&mut change.txn, named).await?;
         wire::ensure_fresh(McpServerId::NOUN, &server.name, etag, &server.stamp)?;
+        let ended = self.mcp_server_end(&mut change, &server).await?;
         if let Some(credential) = &server.credential {
             change.txn.secret_delete(providers::credentials::place(&credential.id)).await?;
         }
@@ -256,7 +281,15 @@ impl Admin {
         let target = target(&server);
         let action = Some("mcp-server.delete");
         change.finish(Done { target: &target, before: Some(fields_of(&server)), action, ..Done::default() }).await?;
+        self.fleet.mcp().tell(ended);
         Ok(())
+    }
+
+    // Every token that was got for a server, and the client that was registered for it.
+    async fn mcp_server_end(&self, change: &mut Change<'_>, server: &McpServer) -> Result<Vec<Ended>, Failure> {
+        let ended = self.fleet.mcp().end(&mut change.txn, Ending::Server(&server.id), change.revision).await?;
+        self.fleet.mcp().forget(&mut change.txn, server).await?;
+        Ok(ended)
     }
 }
 

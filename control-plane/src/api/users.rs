@@ -25,6 +25,7 @@ use crate::{
     change::{Change, Done},
     store::{
         StoreError, Txn,
+        mcp::grants::Ending,
         organisation::{User, UserFilter},
         quotas::Quota,
     },
@@ -179,12 +180,15 @@ impl Admin {
         let administered = administrators::count(&mut change).await?;
         let new = User { stamp: change.updated(old.stamp), ..new };
         change.txn.user_update(&new).await?;
+        let mut ended = Vec::new();
         if new.disabled && !old.disabled {
             change.txn.session_end_all(&new.id, change.revision).await?;
+            ended = self.fleet.mcp().end(&mut change.txn, Ending::User(&new.id), change.revision).await?;
             administrators::ensure_left(&mut change, administered).await?;
         }
         let (before, after) = (Some(fields_of(&old)), Some(fields_of(&new)));
         change.finish(Done { target: &target(&new), before, after, ..Done::default() }).await?;
+        self.fleet.mcp().tell(ended);
         Ok(new)
     }
 
@@ -201,9 +205,11 @@ impl Admin {
             return Err(Failure::Blocked { subject: target, sentence });
         }
         let administered = administrators::count(&mut change).await?;
+        let ended = self.fleet.mcp().end(&mut change.txn, Ending::User(&user.id), change.revision).await?;
         change.txn.user_delete(&user.id, change.revision).await?;
         administrators::ensure_left(&mut change, administered).await?;
         change.finish(Done { target: &target, before: Some(fields_of(&user)), ..Done::default() }).await?;
+        self.fleet.mcp().tell(ended);
         Ok(())
     }
 }

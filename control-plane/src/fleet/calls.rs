@@ -1,4 +1,5 @@
-//! The FleetService as its listener has it: what replicas tell of servers of tools is long, and is read of nobody but a replica.
+//! The FleetService as its listener has it: what replicas tell of servers of tools is long, and is read of nobody but a replica, and nobody
+//! else gets tokens.
 
 use std::task::{Context, Poll};
 
@@ -13,12 +14,16 @@ use crate::api::fleet::FleetApi;
 /// The call that may be long.
 const OBSERVE: &str = "/tollgate.fleet.v1.FleetService/Observe";
 
+/// The call that gives something away.
+const GET_TOKEN: &str = "/tollgate.fleet.v1.FleetService/GetToken";
+
 type Calls = FleetServiceServer<FleetApi>;
 
 /// The FleetService.
 #[derive(Clone, Debug)]
 pub struct FleetCalls {
     pub(super) short: Calls,
+    pub(super) known: Identified<Calls>,
     pub(super) long: Identified<Calls>,
 }
 
@@ -27,13 +32,17 @@ impl Service<http::Request<Body>> for FleetCalls {
     type Error = <Calls as Service<http::Request<Body>>>::Error;
     type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
 
-    // Neither ever waits.
+    // None of them ever waits.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if request.uri().path() == OBSERVE { self.long.call(request) } else { self.short.call(request) }
+        match request.uri().path() {
+            OBSERVE => self.long.call(request),
+            GET_TOKEN => self.known.call(request),
+            _ => self.short.call(request),
+        }
     }
 }
 

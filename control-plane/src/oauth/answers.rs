@@ -7,7 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::OAuth;
-use crate::sessions::Tokens;
+use crate::{mcp_oauth::keys::KEYS, sessions::Tokens};
 
 /// An error of RFC 6749, 5.2 and RFC 8628, 3.5.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -97,6 +97,7 @@ pub async fn metadata(State(oauth): State<Arc<OAuth>>) -> Json<Value> {
         "token_endpoint": at("/oauth/token"),
         "revocation_endpoint": at("/oauth/revoke"),
         "device_authorization_endpoint": at("/oauth/device_authorization"),
+        "jwks_uri": at(KEYS),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
         "grant_types_supported": ["authorization_code", "refresh_token", super::device::GRANT_TYPE],

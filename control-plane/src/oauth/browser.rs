@@ -115,7 +115,8 @@ async fn end(oauth: &OAuth, signed_in: &SignedIn) -> Result<Option<Answer>, Stor
     }))
 }
 
-async fn signed_in(oauth: &OAuth, caller: &Caller) -> Result<Option<(String, SignedIn)>, StoreError> {
+/// Who is signed in at this browser, with the cookie of the session.
+pub(super) async fn signed_in(oauth: &OAuth, caller: &Caller) -> Result<Option<(String, SignedIn)>, StoreError> {
     let Some(cookie) = caller.cookie(&cookie_name(oauth, COOKIE)) else { return Ok(None) };
     Ok(oauth.sessions.authenticate(cookie).await?.map(|signed_in| (cookie.to_owned(), signed_in)))
 }

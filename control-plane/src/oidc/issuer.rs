@@ -306,12 +306,15 @@ pub fn form<'a>(fields: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> Str
     pairs.collect::<Vec<_>>().join("&")
 }
 
-fn with_query<'a>(endpoint: &str, fields: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> String {
+/// A URL with more in its query.
+pub fn with_query<'a>(endpoint: &str, fields: impl IntoIterator<Item = &'a (&'a str, &'a str)>) -> String {
     let mark = if endpoint.contains('?') { '&' } else { '?' };
     format!("{endpoint}{mark}{}", form(fields))
 }
 
-fn encoded(text: &str) -> String {
+/// A text as it stands in a form or in a query.
+#[must_use]
+pub fn encoded(text: &str) -> String {
     const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
     utf8_percent_encode(text, KEPT).to_string()
 }

@@ -1,4 +1,5 @@
-//! How an identity provider is asked: without redirects, within bounds, and never at an address inside unless that is allowed.
+//! How an identity provider, or the authorization server of a server of tools, is asked: without redirects, within bounds, and never at an
+//! address inside unless that is allowed.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,7 +17,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 /// The longest answer, in bytes: a key set or a discovery document is far shorter.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Asks identity providers.
+/// Asks identity providers and authorization servers.
 #[derive(Clone, Debug)]
 pub struct Outbound {
     client: Client,
@@ -60,6 +61,25 @@ impl Outbound {
     /// # Errors
     /// Says whether it was not sent, not answered, or too long.
     pub async fn call(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OutboundError> {
+        let (mut whole, mut answer) = self.begin(request).await?;
+        while let Some(piece) = answer.chunk().await.map_err(unreachable)? {
+            if whole.body().len() + piece.len() > BODY_BYTES_MAX {
+                return Err(OutboundError::TooLong);
+            }
+            whole.body_mut().extend_from_slice(&piece);
+        }
+        Ok(whole)
+    }
+
+    /// Asks, and returns the answer without its body, which may never end.
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    pub async fn head(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OutboundError> {
+        Ok(self.begin(request).await?.0)
+    }
+
+    async fn begin(&self, request: Request<Vec<u8>>) -> Result<(Response<Vec<u8>>, reqwest::Response), OutboundError> {
         let uri = request.uri();
         let is_public = uri.scheme_str() == Some("https") && !uri.host().is_none_or(base_url::is_private);
         if !self.allow_private && !is_public {
@@ -70,13 +90,7 @@ impl Outbound {
         let mut whole = Response::new(Vec::new());
         *whole.status_mut() = answer.status();
         *whole.headers_mut() = std::mem::take(answer.headers_mut());
-        while let Some(piece) = answer.chunk().await.map_err(unreachable)? {
-            if whole.body().len() + piece.len() > BODY_BYTES_MAX {
-                return Err(OutboundError::TooLong);
-            }
-            whole.body_mut().extend_from_slice(&piece);
-        }
-        Ok(whole)
+        Ok((whole, answer))
     }
 }
 

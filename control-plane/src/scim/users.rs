@@ -22,8 +22,10 @@ use super::{
 };
 use crate::{
     change::{Change, Done},
+    mcp_oauth::ending::Ended,
     store::{
         StoreError, Txn,
+        mcp::grants::Ending,
         organisation::{Stamp, User},
         quotas::Quota,
         scim::{Narrow, Provisioned},
@@ -77,9 +79,11 @@ pub(super) async fn create(
     let wanted = Wanted::read(resource::canonical(reply::object(&headers, sent)?, &USERS)?)?;
     let mut change = Change::begin(&scim.store, &caller.by).await?;
     let user = scim.user_create(&mut change, &wanted).await?;
+    let ended = scim.deprovisioned(&mut change, &user).await?;
     let body = written(&mut change.txn, &user, &caller, &query).await?;
     let after = Some(person::fields(&user, &wanted.user_name));
     change.finish(Done { target: &target(&user), after, ..Done::default() }).await?;
+    scim.mcp.tell(ended);
     Ok(reply::resource(StatusCode::CREATED, body))
 }
 
@@ -126,6 +130,7 @@ pub(super) async fn delete(
     let user = find(&mut change.txn, &id).await?;
     reply::ensure_fresh(&headers, &user.stamp)?;
     let before = Some(person::fields(&user, &user_name(&user)?));
+    let ended = scim.mcp.end(&mut change.txn, Ending::User(&user.id), change.revision).await?;
     let after = if change.txn.user_keys(&user.id).await? > 0 {
         let gone = Provisioned { email: None, disabled: true, stamp: change.updated(user.stamp), ..user.clone() };
         change.txn.scim_user_apply(&gone).await?;
@@ -136,6 +141,7 @@ pub(super) async fn delete(
         None
     };
     change.finish(Done { target: &target(&user), before, after, ..Done::default() }).await?;
+    scim.mcp.tell(ended);
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -270,12 +276,22 @@ impl Scim {
         let new = Provisioned { stamp: change.updated(old.stamp), ..new };
         change.txn.scim_user_update(&new, &wanted.user_name).await?;
         self.link(&mut change.txn, &new, &old.external_id, change.now).await?;
+        let ended = self.deprovisioned(&mut change, &new).await?;
         let body = written(&mut change.txn, &new, caller, query).await?;
         let (before, after) = (person::fields(&old, &user_name(&old)?), person::fields(&new, &wanted.user_name));
         change
             .finish(Done { target: &target(&new), before: Some(before), after: Some(after), ..Done::default() })
             .await?;
+        self.mcp.tell(ended);
         Ok(reply::resource(StatusCode::OK, body))
+    }
+
+    // What somebody who is disabled has permitted elsewhere has ended, as their sessions have.
+    async fn deprovisioned(&self, change: &mut Change<'_>, user: &Provisioned) -> Result<Vec<Ended>, StoreError> {
+        if !user.disabled {
+            return Ok(Vec::new());
+        }
+        self.mcp.end(&mut change.txn, Ending::User(&user.id), change.revision).await
     }
 
     // Somebody who signed in before they were provisioned is the same person.

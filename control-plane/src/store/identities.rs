@@ -25,6 +25,16 @@ impl Txn {
         self.fetch_optional(select).await?.map(|row| row.text("subject")).transpose()
     }
 
+    /// The issuer where a user signed in last, and the subject that they are there.
+    pub async fn identity_latest(&mut self, user: &UserId) -> Result<Option<(String, String)>, StoreError> {
+        let select = sql!(
+            "SELECT issuer, subject FROM identities WHERE user_id = $1 ORDER BY sign_in_time DESC, issuer, subject LIMIT 1",
+            user.as_str()
+        );
+        let row = self.fetch_optional(select).await?;
+        row.map(|row| Ok((row.text("issuer")?, row.text("subject")?))).transpose()
+    }
+
     /// Stores whom a subject of an issuer means, for ever.
     pub async fn identity_insert(
         &mut self,

@@ -10,6 +10,8 @@ use tollgate_policy::{
 
 use super::{Position, Row, Statement, StoreError, TextMatch, Txn, guardrails::Owners, organisation::Stamp, statement};
 
+pub mod consents;
+pub mod grants;
 pub mod tools;
 
 /// A server of tools.

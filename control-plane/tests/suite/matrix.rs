@@ -9,10 +9,13 @@ use tollgate_control_plane::{
     keys::Minter,
     oidc::Issuers,
     sessions::{Beginning, Sessions, fresh_id},
-    store::sessions::SessionKind,
+    store::{
+        mcp::grants::{McpGrant, tokens_place},
+        sessions::SessionKind,
+    },
 };
 use tollgate_policy::{
-    id::{CustomerId, TeamId, UserId},
+    id::{CustomerId, McpServerId, TeamId, UserId},
     rbac::{Grant, Holder, Place as Where, Scope, SystemRole},
     time::UnixMillis,
 };
@@ -57,6 +60,7 @@ struct Objects {
     budget: String,
     binding: String,
     session: String,
+    grant: String,
 }
 
 impl Objects {
@@ -168,6 +172,8 @@ fn table(columns: &[Column], objects: &[Objects]) -> String {
 async fn objects(world: &World) -> Vec<Objects> {
     let root = As::token(world, &world.token);
     let mut all = Vec::new();
+    let granted = crate::mcp::server("granted");
+    let granted = crate::mcp::made(world, v1::McpServer { auth: "per_user".into(), ..granted }).await;
     for customer in ["acme", "foreign"] {
         world.customer(customer).await;
     }
@@ -198,6 +204,7 @@ async fn objects(world: &World) -> Vec<Objects> {
         };
         let binding = root.bind("developer", subject, Some(scope)).await.unwrap();
         let (session, _) = session(world, &user.id).await;
+        let grant = grant(world, &granted.id, &user.id).await;
         all.push(Objects {
             customer: team.customer,
             team: team.id,
@@ -206,6 +213,7 @@ async fn objects(world: &World) -> Vec<Objects> {
             key: key.id,
             binding: binding.id,
             session,
+            grant,
         });
     }
     let records = all.iter().enumerate().map(|(at, objects)| usage_v1::Record {
@@ -217,6 +225,16 @@ async fn objects(world: &World) -> Vec<Objects> {
     });
     usage::report(&world.store, &usage::replica(1), 1, records.collect()).await.unwrap();
     all
+}
+
+async fn grant(world: &World, server: &str, user: &str) -> String {
+    let (server, user) = (McpServerId::parse(server).unwrap(), UserId::parse(user).unwrap());
+    let grant = McpGrant::permitted(&server, &user, 1);
+    let sealed = keyring().seal(tokens_place(&grant.id), br#"{"access":"a","refresh":null}"#).unwrap();
+    let mut txn = world.store.begin().await.unwrap();
+    txn.mcp_grant_insert(&grant, &sealed).await.unwrap();
+    txn.commit().await.unwrap();
+    grant.id
 }
 
 pub(crate) async fn session(world: &World, user: &str) -> (String, String) {
@@ -368,6 +386,12 @@ fn probe(path: &str, at: &Objects) -> (Vec<u8>, Wanted) {
         "ListSessions" => (Vec::new(), Wanted::Listed(at.session.clone())),
         "RevokeSession" => {
             let request = v1::RevokeSessionRequest { session: at.session.clone(), reason: String::new() };
+            (request.encode_to_vec(), Wanted::Found)
+        }
+        "ListMcpGrants" => (Vec::new(), Wanted::Listed(at.grant.clone())),
+        // To end what has ended changes nothing.
+        "RevokeMcpGrant" => {
+            let request = v1::RevokeMcpGrantRequest { mcp_server: "granted".into(), user, reason: String::new() };
             (request.encode_to_vec(), Wanted::Found)
         }
         "IssueToken" => (v1::IssueTokenRequest { key, life: None }.encode_to_vec(), Wanted::Found),

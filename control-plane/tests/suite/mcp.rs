@@ -43,7 +43,7 @@ pub(crate) fn texts(list: &[&str]) -> Vec<String> {
     list.iter().map(|text| (*text).to_owned()).collect()
 }
 
-async fn create(world: &World, server: v1::McpServer) -> Result<v1::McpServer, Status> {
+pub(crate) async fn create(world: &World, server: v1::McpServer) -> Result<v1::McpServer, Status> {
     let request = v1::CreateMcpServerRequest { mcp_server: Some(server) };
     world.mcp().create_mcp_server(request).await.map(Response::into_inner)
 }

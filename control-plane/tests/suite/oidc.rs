@@ -24,8 +24,11 @@ use tollgate_control_plane::{
 use tollgate_proto::admin::v1;
 use tollgate_settings::SecretSource;
 
-use self::fake::{Fake, Tokens, header};
-pub(crate) use self::person::{Person, location, text};
+use self::fake::Tokens;
+pub(crate) use self::{
+    fake::{Fake, header},
+    person::{Person, encoded, location, text},
+};
 use crate::world::{Place, World, config, mask, over_both};
 
 over_both! {

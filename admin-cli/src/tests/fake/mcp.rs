@@ -8,6 +8,11 @@ impl Fake {
         self.plane.world().mcp_tools.push(tool);
     }
 
+    /// A user permitted this.
+    pub(in crate::tests) fn permit(&self, grant: McpGrant) {
+        self.plane.world().mcp_grants.push(grant);
+    }
+
     /// What the replicas tell of a server.
     pub(in crate::tests) fn observe(&self, named: &str, health: McpServerHealth) {
         let world = &mut *self.plane.world();
@@ -186,5 +191,31 @@ impl mcp_service_server::McpService for Plane {
         tool.state = "blocked".into();
         tool.approved_hash.clear();
         Ok(Response::new(tool.clone()))
+    }
+
+    async fn list_mcp_grants(
+        &self,
+        request: Request<ListMcpGrantsRequest>,
+    ) -> Result<Response<ListMcpGrantsResponse>, Status> {
+        let ListMcpGrantsRequest { page_size, page_token, filter } = request.into_inner();
+        let world = &mut *self.world();
+        let matches = |grant: &McpGrant| {
+            filter.split(" AND ").filter(|term| !term.is_empty()).all(|term| match term.split_once('=') {
+                Some(("server", named)) => grant.server == named,
+                Some(("user", named)) => world.user(named).is_ok_and(|user| user == grant.user),
+                _ => panic!("{term}"),
+            })
+        };
+        let (mcp_grants, next_page_token) = page(&world.mcp_grants, page_size, &page_token, matches);
+        Ok(Response::new(ListMcpGrantsResponse { mcp_grants, next_page_token }))
+    }
+
+    async fn revoke_mcp_grant(&self, request: Request<RevokeMcpGrantRequest>) -> Result<Response<()>, Status> {
+        let RevokeMcpGrantRequest { mcp_server, user, reason } = request.into_inner();
+        assert_eq!(reason, "left");
+        let world = &mut *self.world();
+        let (server, user) = (world.server(&mcp_server)?.name, world.user(&user)?);
+        world.mcp_grants.retain(|grant| grant.server != server || grant.user != user);
+        Ok(Response::new(()))
     }
 }

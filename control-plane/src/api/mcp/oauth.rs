@@ -65,6 +65,13 @@ pub(super) fn is_another(old: &McpServer, new: &McpServer) -> bool {
     is_got && (has_moved || whose(old) != whose(new))
 }
 
+/// Whether tokens that nobody has to permit are to be got anew: they are for other scopes, or by another secret.
+pub(super) fn asks_anew(old: &McpServer, new: &McpServer) -> bool {
+    let scopes = |server: &McpServer| server.oauth.as_ref().map(|oauth| oauth.scopes.clone());
+    let is_got = old.auth.is_oauth() && old.auth != McpAuth::PerUser;
+    is_got && (scopes(old) != scopes(new) || old.credential != new.credential)
+}
+
 fn client_of(text: &str, auth: &McpAuth, has_secret: bool) -> Result<String, String> {
     let is_required = match auth {
         McpAuth::ClientCredentials | McpAuth::TokenExchange => true,
