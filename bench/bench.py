@@ -4,6 +4,7 @@
   bench/run --quick    about two minutes, one round
   bench/run --only tollgate,budgets,funds,lend --workloads W1    the money alone
   bench/run --only organisation --workloads none    how a large organisation loads
+  bench/run --only tools --workloads none    the way to servers of tools
 
 The proxy under test has a core of its own; the load generator, the simulated provider and the control plane share the others.
 Everything is on loopback, on free ports. CPU time per request is that of the proxy's process alone, from /proc, while as
@@ -28,6 +29,7 @@ import tempfile
 import bodies
 import load
 import machine
+import mcp
 import money
 import organisation
 import peers
@@ -196,7 +198,7 @@ def table(bench, header):
             lines.append("| " + " | ".join(cells) + " |")
     if not bench.workloads:
         lines = [*header]
-    lines += money.table(bench, spread) + organisation.table(bench, spread)
+    lines += money.table(bench, spread) + mcp.table(bench, spread) + organisation.table(bench, spread)
     if not get("floor", "W4", "KB a stream"):
         return "\n".join(lines) + "\n"
     lines += ["", f"| W4: {bench.plan.streams} slow streams at once | MB idle | MB with all streams | KB per stream |"]
@@ -230,11 +232,18 @@ def write(bench, text):
     say(f"written to bench/results/{stem}.md")
 
 
+def own(directory, name):
+    """A directory for the processes of one part."""
+    path = os.path.join(directory, name)
+    os.mkdir(path)
+    return path
+
+
 def main():
     parser = argparse.ArgumentParser(prog="bench/run", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one short round, about a minute")
     parser.add_argument("--programs", type=pathlib.Path, default=ROOT / "target" / "measure")
-    parser.add_argument("--only", help="the targets to measure, separated by commas; also funds, lend and organisation")
+    parser.add_argument("--only", help="the targets to measure, separated by commas; also tools, funds, lend and organisation")
     parser.add_argument("--workloads", default="W1,W2,W3,W4", help="the workloads to measure, separated by commas")
     parser.add_argument("--no-write", action="store_true", help="print the table and write no file")
     arguments = parser.parse_args()
@@ -272,6 +281,8 @@ def main():
                 # Each was also asked once to compare its answer with the direct one.
                 of_ours = [target.name for target in targets if target.process is ours.process]
                 proof = ours.proof(sum(generator.sent[name] + 1 for name in of_ours))
+        if only is None or "tools" in only:
+            mcp.measure(bench, arguments.programs, own(directory, "tools"))
         # The programs below take every core: the processes above have ended.
         if only is None or "funds" in only:
             say("hold and settle on the hot path")

@@ -32,6 +32,8 @@ pub mod postgres;
 pub mod fleet;
 #[path = "world/organisation.rs"]
 pub mod organisation;
+#[path = "world/serving.rs"]
+pub mod serving;
 #[path = "world/identity.rs"]
 pub mod identity;
 #[path = "world/laptop.rs"]

@@ -1,46 +1,38 @@
 //! Tools: a server that an administrator names is found by the replicas, its tools are approved, an agent calls them at any replica, and one that changes
 //! is kept away until somebody has looked at it.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex},
-};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper::{Request, Response, body::Incoming};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, task::JoinSet};
 use tollgate_proto::admin::v1::{
     ApproveMcpToolRequest, CreateMcpServerRequest, GetMcpServerRequest, GetMcpToolRequest, Key, McpServer, McpTool,
 };
-use tollgate_tests::{client::Answer, client::read, database::Kind, fleet::Fleet, until};
+use tollgate_tests::{
+    client::Answer,
+    client::read,
+    database::Kind,
+    fleet::Fleet,
+    serving::{self, Serving},
+    until,
+};
 
 /// A server of tools that speaks 2025-11-25, with sessions.
 struct Tools {
     url: String,
     description: Arc<Mutex<String>>,
-    _serving: JoinSet<()>,
+    _serving: Serving,
 }
 
 impl Tools {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+        let (url, listener) = Serving::bind().await;
         let description = Arc::new(Mutex::new("Says it again.".to_owned()));
-        let (mut serving, shared) = (JoinSet::new(), Arc::clone(&description));
-        serving.spawn(async move {
-            let mut connections = JoinSet::new();
-            while let Ok((stream, _)) = listener.accept().await {
-                let description = Arc::clone(&shared);
-                connections.spawn(async move {
-                    let service = service_fn(move |request| serve(request, Arc::clone(&description)));
-                    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-        });
-        Self { url, description, _serving: serving }
+        let shared = Arc::clone(&description);
+        let serving = Serving::start(listener, move |request| serve(request, Arc::clone(&shared)));
+        Self { url: format!("{url}/mcp"), description, _serving: serving }
     }
 
     fn change(&self, description: &str) {
@@ -48,10 +40,7 @@ impl Tools {
     }
 }
 
-async fn serve(
-    request: Request<Incoming>,
-    description: Arc<Mutex<String>>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn serve(request: Request<Incoming>, description: Arc<Mutex<String>>) -> Response<Full<Bytes>> {
     let is_post = request.method() == hyper::Method::POST;
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -67,17 +56,17 @@ async fn serve(
         Some("tools/call") => json!({"content": [{"type": "text", "text": params["arguments"]["message"]}]}),
         Some(method) if !method.starts_with("notifications/") => {
             let error = json!({"code": -32_601, "message": "unknown"});
-            return Ok(answer(200, &json!({"jsonrpc": "2.0", "id": message["id"], "error": error})));
+            return answer(200, &json!({"jsonrpc": "2.0", "id": message["id"], "error": error}));
         }
-        _ => return Ok(answer(if is_post { 202 } else { 405 }, &Value::Null)),
+        _ => return answer(if is_post { 202 } else { 405 }, &Value::Null),
     };
-    Ok(answer(200, &json!({"jsonrpc": "2.0", "id": message["id"], "result": result})))
+    answer(200, &json!({"jsonrpc": "2.0", "id": message["id"], "result": result}))
 }
 
 fn answer(status: u16, body: &Value) -> Response<Full<Bytes>> {
-    let text = if body.is_null() { String::new() } else { body.to_string() };
-    let answer = Response::builder().status(status).header("content-type", "application/json");
-    answer.header("mcp-session-id", "of-the-server").body(Full::from(text)).unwrap()
+    let mut answer = serving::json(status, body);
+    answer.headers_mut().insert("mcp-session-id", "of-the-server".parse().unwrap());
+    answer
 }
 
 /// An agent with a session.

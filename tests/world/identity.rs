@@ -1,4 +1,5 @@
-//! A certified OpenID provider as a process (`tests/idp`), and the browser of whoever signs in there.
+//! A certified OpenID provider as a process (`tests/idp`), as an identity provider and as an authorisation server, and the browser of whoever signs in
+//! there.
 
 use std::{collections::BTreeMap, path::Path, process::Stdio};
 
@@ -18,9 +19,22 @@ const PAGES_MAX: usize = 30;
 pub struct Identity {
     /// Its issuer URL.
     pub url: String,
+    script: Script,
+}
+
+/// An authorisation server for servers of tools as a process (`tests/idp`). It ends when it is dropped.
+#[derive(Debug)]
+pub struct Authorization {
+    /// Its issuer URL.
+    pub url: String,
+    script: Script,
+}
+
+// A script of Node that prints where it listens. A process that cannot print any more stops.
+#[derive(Debug)]
+struct Script {
     http: reqwest::Client,
     _child: Child,
-    // A provider that cannot print any more stops.
     _lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -52,14 +66,8 @@ impl Identity {
     /// # Panics
     /// When it is not installed: run the tests with `make test`.
     pub async fn start(callback: &str) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/idp/idp.mjs");
-        assert!(script.exists(), "the provider is not installed: run `make test`, or `scripts/install idp`");
-        let mut node = Command::new("node");
-        node.arg(script).arg(callback).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-        let mut child = must("node", node.spawn());
-        let mut lines = BufReader::new(must("pipe", child.stdout.take().ok_or("none"))).lines();
-        let url = must("its address", must("a line", lines.next_line().await).ok_or("it ended"));
-        Self { url, http: client::http(), _child: child, _lines: lines }
+        let (url, script) = Script::start("idp.mjs", &[callback]).await;
+        Self { url, script }
     }
 
     /// The issuer in the control plane's configuration: the group `engineering` brings people into the team `platform`.
@@ -84,8 +92,57 @@ impl Identity {
     }
 
     async fn control(&self, what: &str, body: String) {
-        let told = self.http.post(format!("{}/control/{what}", self.url)).body(body).send().await;
-        assert!(must("the provider", told).status().is_success(), "{what}");
+        self.script.control(&self.url, what, body).await;
+    }
+}
+
+// === impl Authorization ===
+
+impl Authorization {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it is not installed: run the tests with `make test`.
+    pub async fn start() -> Self {
+        let (url, script) = Script::start("authorization.mjs", &[]).await;
+        Self { url, script }
+    }
+
+    /// Takes back whatever a person has permitted there.
+    pub async fn forget(&self, name: &str) {
+        self.script.control(&self.url, "forget", name.to_owned()).await;
+    }
+
+    /// Exchanges what that issuer signs.
+    pub async fn trust(&self, issuer: &str) {
+        self.script.control(&self.url, "trust", issuer.to_owned()).await;
+    }
+
+    /// How many tokens it has given for a kind of grant.
+    pub async fn count(&self, grant_type: &str) -> u64 {
+        let counted = self.script.control(&self.url, "count", String::new()).await;
+        counted.json()[grant_type].as_u64().unwrap_or_default()
+    }
+}
+
+// === impl Script ===
+
+impl Script {
+    async fn start(name: &str, arguments: &[&str]) -> (String, Self) {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/idp").join(name);
+        assert!(script.exists(), "{name} is not installed: run `make test`, or `scripts/install idp`");
+        let mut node = Command::new("node");
+        node.arg(script).args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+        let mut child = must("node", node.spawn());
+        let mut lines = BufReader::new(must("pipe", child.stdout.take().ok_or("none"))).lines();
+        let url = must("its address", must("a line", lines.next_line().await).ok_or("it ended"));
+        (url, Self { http: client::http(), _child: child, _lines: lines })
+    }
+
+    async fn control(&self, url: &str, what: &str, body: String) -> client::Answer {
+        let answer = client::read(self.http.post(format!("{url}/control/{what}")).body(body)).await;
+        assert!(answer.status.is_success(), "{what}: {}", answer.text());
+        answer
     }
 }
 
