@@ -10,6 +10,7 @@ mod promises {
     mod dialects;
     mod routing;
     mod mcp;
+    mod mcp_oauth;
     mod refusals;
     mod faults;
     mod ledger;

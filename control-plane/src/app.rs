@@ -229,7 +229,8 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let signer = Signer::open(&store, Arc::clone(&keyring), clock::now_ms()).await?;
     let (listener_http, http_address) = bind(config.http_listen).await?;
     let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{http_address}"));
-    let mcp = McpOAuth::new(&store, &keyring, &signer, (public_url.clone(), !config.issuers.is_empty()), &config.data_dir);
+    let mcp =
+        McpOAuth::new(&store, &keyring, &signer, (public_url.clone(), !config.issuers.is_empty()), &config.data_dir);
     let mcp = Arc::new(mcp.map_err(BuildError::Issuers)?);
     let shared = (Arc::clone(&checkpoints), Arc::clone(&mcp));
     let fleet = Fleet::open(&store, &keyring, &minter, admission(&config), alerts, shared.0, shared.1).await?;

@@ -135,7 +135,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn begin(kind: Kind, auth: &str, oauth: McpOAuth, secret: &str) -> Self {
+    async fn begin(kind: Kind, auth: &str, secret: &str) -> Self {
         let mut fleet = Fleet::start(kind, 2).await;
         let http_url = fleet.control_plane.http_url();
         let identity = Identity::start(&format!("{http_url}/oauth/callback")).await;
@@ -154,6 +154,13 @@ impl Scene {
             let key = Key { name: format!("of-{name}"), team: "platform".into(), user: name.into(), ..Key::default() };
             keys.insert(name, fleet.admin.key_with(key).await.secret);
         }
+        // A secret of an administrator's is shown to whom an administrator has named.
+        let oauth = if secret.is_empty() {
+            McpOAuth::default()
+        } else {
+            let (client_id, authorization_server) = ("tollgate".into(), authorization.url.clone());
+            McpOAuth { client_id, authorization_server, ..McpOAuth::default() }
+        };
         let server = McpServer {
             name: "notes".into(),
             url: notes.url.clone(),
@@ -216,15 +223,16 @@ impl Scene {
         let page = browser.open(&url).await;
         assert_eq!(page.status, 200, "{page:?}");
         let token = page.after("name=\"form_token\" value=\"").unwrap_or_else(|| panic!("{page:?}"));
-        let page = browser.submit(&url, &[("form_token", &token), ("answer", "connect")]).await;
-        assert!(page.status == 200 && page.url.path() == "/mcp/callback", "{page:?}");
+        let page = browser.submit(&url, &[("form_token", &token), ("action", "connect")]).await;
+        let page = browser.open(&page.after("href=\"").unwrap_or_else(|| panic!("{page:?}"))).await;
+        assert!(page.status == 200 && page.text.contains("notes is connected"), "{page:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_person_permits_has_what_is_theirs_and_takes_it_back() {
     // Without a client of its own: the control plane registers itself.
-    let scene = Scene::begin(Kind::Postgres, "per_user", McpOAuth::default(), "").await;
+    let scene = Scene::begin(Kind::Postgres, "per_user", "").await;
     assert_eq!(scene.tools("ada", 0).await, ["notes__connect"]);
     let (text, failed) = scene.call("ada", 0).await;
     assert!(failed && text.contains(&scene.connect_url()), "{text}");
@@ -269,7 +277,7 @@ async fn each_person_permits_has_what_is_theirs_and_takes_it_back() {
     // Taken back: every replica drops what it has within the promise, and the token is dead at its server.
     let token = scene.notes.tokens_of("ada").into_iter().find(|token| !of_ada.contains(token)).unwrap();
     let began = Instant::now();
-    let revoke = RevokeMcpGrantRequest { mcp_server: "notes".into(), user: "ada".into() };
+    let revoke = RevokeMcpGrantRequest { mcp_server: "notes".into(), user: "ada".into(), reason: String::new() };
     scene.fleet.admin.mcp().revoke_mcp_grant(revoke).await.unwrap();
     for replica in [0, 1] {
         until("the replica to have dropped it", || async { scene.call("ada", replica).await.1.then_some(()) }).await;
@@ -284,16 +292,16 @@ async fn each_person_permits_has_what_is_theirs_and_takes_it_back() {
     // Nothing of a token or a refresh token is in the log.
     let entries = scene.fleet.admin.entries("").await;
     let actions: BTreeSet<&str> = entries.iter().map(|entry| entry.action.as_str()).collect();
-    assert!(actions.contains("mcp-grant.connect") && actions.contains("mcp-grant.revoke"), "{actions:?}");
-    let said = [scene.fleet.control_plane.said(), scene.fleet.replicas[0].said(), scene.fleet.replicas[1].said()].concat();
+    assert!(actions.contains("mcp-grant.connect") && actions.contains("mcp-grant.disconnect"), "{actions:?}");
+    let said =
+        [scene.fleet.control_plane.said(), scene.fleet.replicas[0].said(), scene.fleet.replicas[1].said()].concat();
     let written: String = entries.iter().map(|entry| entry.detail.as_str()).collect();
     assert!(of_ada.iter().chain(&of_ben).all(|token| !said.contains(token) && !written.contains(token)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_installation_has_a_token_of_its_own() {
-    let oauth = McpOAuth { client_id: "tollgate".into(), ..McpOAuth::default() };
-    let scene = Scene::begin(Kind::Sqlite, "client_credentials", oauth, "secret-of-the-gateway").await;
+    let scene = Scene::begin(Kind::Sqlite, "client_credentials", "secret-of-the-gateway").await;
     until("the tools to be there", || async {
         (scene.tools("ada", 0).await == ["notes__whoami", "notes__notes_of_tollgate"]).then_some(())
     })
@@ -310,8 +318,7 @@ async fn the_installation_has_a_token_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_a_person_is_is_exchanged_for_a_token_of_theirs() {
-    let oauth = McpOAuth { client_id: "tollgate".into(), ..McpOAuth::default() };
-    let scene = Scene::begin(Kind::Sqlite, "token_exchange", oauth, "secret-of-the-gateway").await;
+    let scene = Scene::begin(Kind::Sqlite, "token_exchange", "secret-of-the-gateway").await;
     let (text, failed) = scene.call("ada", 0).await;
     assert!(failed && text.contains("notes"), "the authorisation server trusts nobody yet: {text}");
     scene.authorization.trust(&scene.fleet.control_plane.http_url()).await;

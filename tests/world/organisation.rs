@@ -136,6 +136,7 @@ impl Organisation {
             audit: AuditMode::Required,
             regions: Vec::new(),
             tools: Vec::new(),
+            tool_rules: vec![],
             prefix: format!("tg_{number:08}"),
             hash: KeyHash::new(Sha256::digest(number.to_be_bytes()).into()),
             quota: Quota::default(),

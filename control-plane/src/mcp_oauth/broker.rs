@@ -126,7 +126,11 @@ impl McpOAuth {
             }
             let grant = match &seen.grant {
                 Some(grant) => grant.clone(),
-                None => self.found(&seen, now).await?,
+                None => match self.found(&seen, now).await? {
+                    made if made.generation == 0 => made,
+                    // Somebody was quicker, and has got a token already.
+                    _ => continue,
+                },
             };
             if grant.claim_time > now && Instant::now() < deadline {
                 waited_for = Some(grant.generation);
@@ -196,7 +200,9 @@ impl McpOAuth {
             return None;
         }
         if !self.has_sign_in {
-            return Some(seen.lacking("each user has to permit it, and none can sign in here: the control plane has no oidc_config"));
+            return Some(seen.lacking(
+                "each user has to permit it, and none can sign in here: the control plane has no oidc_config",
+            ));
         }
         match grant {
             None => consent(format!("you have not connected {} yet: open the link and permit it", server.name)),

@@ -109,6 +109,11 @@ impl Member {
         Self::join_with(world, name, &token).await.unwrap()
     }
 
+    /// Joins at another control plane than the one that gives the token: over the same database only the first has the administrator's.
+    pub(crate) async fn join_at(world: &World, first: &World, name: &str) -> Self {
+        Self::join_with(world, name, &join_token(first).await.token).await.unwrap()
+    }
+
     async fn join_with(world: &World, name: &str, token: &str) -> Result<Self, Status> {
         let key = KeyPair::generate().unwrap();
         let authority = authority_of(token);

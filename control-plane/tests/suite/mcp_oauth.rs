@@ -80,7 +80,7 @@ async fn a_token_of_the_control_planes_own_is_got_once_and_kept(place: Place) {
     let gate = Gate::start().await;
     let (one, two) = (World::start(&place).await, World::start_in(&place, "other").await);
     let tools = made(&one, with_client(&gate, "client_credentials")).await;
-    let (first, second) = (Member::join(&one, "first").await, Member::join(&two, "second").await);
+    let (first, second) = (Member::join(&one, "first").await, Member::join_at(&two, &one, "second").await);
     // Of replicas that ask at a time, at two control planes, all get the one that was asked for once.
     gate.set(Mood::Slow);
     let asks = (0..6).map(|at| token(if at % 2 == 0 { &first } else { &second }, &tools.id, "", ""));

@@ -48,6 +48,11 @@ pub(crate) async fn start(place: &Place, settings: &str) -> World {
     start_at(place, issuers(settings), "127.0.0.1:0".parse().unwrap()).await
 }
 
+/// Another control plane over the same database.
+pub(crate) async fn start_beside(place: &Place, settings: &str) -> World {
+    World::start_from(Config { issuers: issuers(settings), ..config(place, "other") }).await
+}
+
 pub(crate) async fn start_at(place: &Place, issuers: Vec<IssuerSettings>, http_listen: SocketAddr) -> World {
     World::start_from(Config { issuers, http_listen, ..config(place, "data") }).await
 }

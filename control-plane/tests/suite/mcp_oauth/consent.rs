@@ -11,7 +11,7 @@ use super::{
 use crate::{
     fleet::Member,
     mcp::made,
-    oidc::{Fake, Person, header, location, start, user},
+    oidc::{Fake, Person, header, location, start, start_beside, user},
     world::{Place, World, over_both},
 };
 
@@ -130,8 +130,8 @@ async fn each_user_connects_and_has_a_token_of_their_own(place: Place) {
     assert!(second != of_ada && third != second);
     // Two control planes renew it once, or the rotation would have ended it.
     gate.live(3_600);
-    let other = World::start_in(&place, "other").await;
-    let elsewhere = Member::join(&other, "second").await;
+    let other = start_beside(&place, &idp.settings("corp", "")).await;
+    let elsewhere = Member::join_at(&other, &world, "second").await;
     let before = gate.asked().len();
     let asks = (0..8).map(|at| token(if at % 2 == 0 { &member } else { &elsewhere }, &tools.id, &ada_id, ""));
     let got = futures_util::future::join_all(asks).await;

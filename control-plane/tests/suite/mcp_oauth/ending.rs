@@ -37,7 +37,7 @@ async fn what_ends_a_grant_takes_its_tokens_back_everywhere(place: Place) {
     for way in ["page", "call", "url", "disable"] {
         connect(&mut ada, &gate).await;
         let (access, _) = token(&member, &tools.id, &id, "").await.unwrap();
-        let listed = grants(&world, "user=ada server=tools").await;
+        let listed = grants(&world, "user=ada AND server=tools").await;
         assert_eq!((listed.len(), listed[0].state.as_str(), listed[0].user.as_str()), (1, "good", id.as_str()));
         assert!(listed[0].renewable && listed[0].scopes == ["read", "write"], "{listed:?}");
         match way {
