@@ -23,6 +23,10 @@ use tollgate_tests::{
 
 /// The promise for whatever is taken back. Measured: see the README.
 const PROMISE: Duration = Duration::from_secs(1);
+/// A token that is so old is replaced when it is turned away.
+const FRESH: Duration = Duration::from_secs(11);
+/// Where the server of tools says which authorisation server it has (RFC 9728).
+const METADATA: &str = "/.well-known/oauth-protected-resource/mcp";
 
 /// A server of tools that lets in whom its authorisation server knows, and says to whom it speaks.
 struct Notes {
@@ -86,8 +90,8 @@ impl State {
 }
 
 async fn serve(request: Request<Incoming>, state: Arc<State>) -> Response<Full<Bytes>> {
-    let metadata = state.resource.replace("/mcp", "/.well-known/oauth-protected-resource/mcp");
-    if metadata.ends_with(request.uri().path()) {
+    let metadata = state.resource.replace("/mcp", METADATA);
+    if request.uri().path() == METADATA {
         let body = json!({
             "resource": state.resource, "authorization_servers": [state.authorization], "scopes_supported": ["tools:call"],
         });
@@ -114,7 +118,10 @@ async fn serve(request: Request<Incoming>, state: Arc<State>) -> Response<Full<B
         Some("initialize") => json!({
             "protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "notes", "version": "1"},
         }),
-        Some("tools/list") => json!({"tools": [tool("whoami"), tool(&format!("notes_of_{subject}"))]}),
+        Some("tools/list") => {
+            let own = format!("notes_of_{}", subject.split('@').next().unwrap());
+            json!({"tools": [tool("whoami"), tool(&own)]})
+        }
         Some("tools/call") => json!({"content": [{"type": "text", "text": subject}]}),
         Some(method) if !method.starts_with("notifications/") => {
             let error = json!({"code": -32_601, "message": "unknown"});
@@ -159,7 +166,8 @@ impl Scene {
             McpOAuth::default()
         } else {
             let (client_id, authorization_server) = ("tollgate".into(), authorization.url.clone());
-            McpOAuth { client_id, authorization_server, ..McpOAuth::default() }
+            let scopes = vec!["tools:call".into()];
+            McpOAuth { client_id, authorization_server, scopes, ..McpOAuth::default() }
         };
         let server = McpServer {
             name: "notes".into(),
@@ -256,7 +264,9 @@ async fn each_person_permits_has_what_is_theirs_and_takes_it_back() {
     let (of_ada, of_ben) = (scene.notes.tokens_of("ada"), scene.notes.tokens_of("ben"));
     assert!(of_ada.len() == 1 && of_ben.len() == 1 && of_ada != of_ben, "one token each");
 
-    // Tokens that are turned away before their time are renewed: once, whichever replica comes first.
+    // Tokens that are turned away before their time are renewed: once, whichever replica comes first. One that was just got would be no better
+    // the second time.
+    tokio::time::sleep(FRESH).await;
     scene.notes.forget();
     for replica in [0, 1, 0] {
         assert_eq!(scene.call("ada", replica).await, ("ada".into(), false));
@@ -309,6 +319,7 @@ async fn the_installation_has_a_token_of_its_own() {
     for (name, replica) in [("ada", 0), ("ben", 1)] {
         assert_eq!(scene.call(name, replica).await, ("tollgate".into(), false));
     }
+    tokio::time::sleep(FRESH).await;
     scene.notes.forget();
     for replica in [0, 1] {
         assert_eq!(scene.call("ada", replica).await, ("tollgate".into(), false));
@@ -323,9 +334,11 @@ async fn who_a_person_is_is_exchanged_for_a_token_of_theirs() {
     assert!(failed && text.contains("notes"), "the authorisation server trusts nobody yet: {text}");
     scene.authorization.trust(&scene.fleet.control_plane.http_url()).await;
     for (name, replica) in [("ada", 0), ("ben", 1)] {
-        until("the call to go through", || async {
-            (scene.call(name, replica).await == (format!("{name}@corp.example"), false)).then_some(())
+        let own = format!("notes__notes_of_{name}");
+        until("the tools to be there", || async {
+            (scene.tools(name, replica).await == ["notes__whoami", &own]).then_some(())
         })
         .await;
+        assert_eq!(scene.call(name, replica).await, (format!("{name}@corp.example"), false));
     }
 }
