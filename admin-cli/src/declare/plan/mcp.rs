@@ -82,10 +82,10 @@ fn implied(declared: &McpServer, held: Option<&McpServer>) -> McpServer {
             server.document = Some(ApiDocument::default());
         }
     }
-    if let (Some(Auth::Client(client)), Some(Auth::Client(other))) = (&mut server.auth, &held.auth) {
-        if client.secret.is_none() {
-            client.secret.clone_from(&other.secret);
-        }
+    if let (Some(Auth::Client(client)), Some(Auth::Client(other))) = (&mut server.auth, &held.auth)
+        && client.secret.is_none()
+    {
+        client.secret.clone_from(&other.secret);
     }
     server
 }
