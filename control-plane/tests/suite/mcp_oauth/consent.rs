@@ -169,16 +169,17 @@ async fn what_begins_elsewhere_leads_to_nobodys_grant(place: Place) {
     }
     // An answer of another authorization server, of none where each says who it is, at another place, and without a permission.
     let evil = crate::oidc::encoded("https://evil.example");
-    let changes: [&dyn Fn(&str, &str) -> String; 5] = [
-        &|path, query| format!("{path}?{}", query.replace(&crate::oidc::encoded(&gate.url), &evil)),
-        &|path, query| format!("{path}?{}", query.split("&iss=").next().unwrap()),
-        &|_, query| format!("/mcp/callback?{query}"),
-        &|path, query| format!("{path}x?{query}"),
-        &|path, query| format!("{path}?{}", query.replace("code=", "error=access_denied&x=")),
-    ];
-    for change in changes {
+    let own = crate::oidc::encoded(&gate.url);
+    for change in 0..5 {
         let (path, query) = back(&gate, &begin(&mut ada).await);
-        let answer = ada.get(&change(&path, &query)).await;
+        let changed = match change {
+            0 => format!("{path}?{}", query.replace(&own, &evil)),
+            1 => format!("{path}?{}", query.split("&iss=").next().unwrap()),
+            2 => format!("/mcp/callback?{query}"),
+            3 => format!("{path}x?{query}"),
+            _ => format!("{path}?{}", query.replace("code=", "error=access_denied&x=")),
+        };
+        let answer = ada.get(&changed).await;
         assert_eq!(answer.status(), 403, "{}", answer.text().await.unwrap());
     }
     // A code that the authorization server does not know.
