@@ -23,7 +23,7 @@ use crate::{
 pub(crate) struct Grants {
     /// Only those of this server, by id or name
     #[arg(value_name = "SERVER", value_parser = reference)]
-    server: Option<String>,
+    mcp_server: Option<String>,
     /// Only those of this user, by id or name
     #[arg(long, value_parser = reference)]
     user: Option<String>,
@@ -36,7 +36,7 @@ pub(crate) struct Grants {
 pub(crate) struct Disconnect {
     /// The server, by id or name
     #[arg(value_name = "SERVER", value_parser = reference)]
-    server: String,
+    mcp_server: String,
     /// Whose, by id or name [default: your own, or the server's own with client_credentials]
     #[arg(long, value_parser = reference)]
     user: Option<String>,
@@ -64,8 +64,8 @@ struct GrantView {
 
 impl Grants {
     pub(super) async fn list(self, context: &Context) -> Result<Answer, Failure> {
-        let Self { server, user, listing } = self;
-        let filter = Filter::new(listing.filter).and("server", server)?.and("user", user)?.text();
+        let Self { mcp_server, user, listing } = self;
+        let filter = Filter::new(listing.filter).and("server", mcp_server)?.and("user", user)?.text();
         let mut client = context.client.mcp();
         let found = pages(listing.limit, async |page_size: i32, page_token: String| {
             let request = v1::ListMcpGrantsRequest { page_size, page_token, filter: filter.clone() };
@@ -83,14 +83,14 @@ impl Grants {
 
 impl Disconnect {
     pub(super) async fn run(self, context: &Context) -> Result<Answer, Failure> {
-        let Self { server, user, reason } = self;
+        let Self { mcp_server, user, reason } = self;
         let request = v1::RevokeMcpGrantRequest {
-            mcp_server: server.clone(),
+            mcp_server: mcp_server.clone(),
             user: user.unwrap_or_default(),
             reason: reason.unwrap_or_default(),
         };
         context.client.mcp().revoke_mcp_grant(request).await?;
-        done(context.format, "disconnected", "mcp-server", &server)
+        done(context.format, "disconnected", "mcp-server", &mcp_server)
     }
 }
 
