@@ -293,6 +293,7 @@ fn policy() -> anyhow::Result<(Snapshot, Vec<Caller>)> {
             audit: AuditMode::Required,
             regions: Patterns::default(),
             tools: tollgate_policy::mcp::Access::default(),
+            tool_rules: Arc::default(),
         }));
     }
     let snapshot = Snapshot::default().next(1, objects, vec![]);

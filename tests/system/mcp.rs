@@ -9,6 +9,7 @@ use hyper::{Request, Response, body::Incoming};
 use serde_json::{Value, json};
 use tollgate_proto::admin::v1::{
     ApproveMcpToolRequest, CreateMcpServerRequest, GetMcpServerRequest, GetMcpToolRequest, Key, McpServer, McpTool,
+    ToolRule,
 };
 use tollgate_tests::{
     client::Answer,
@@ -103,8 +104,12 @@ impl Agent<'_> {
     }
 
     async fn call(&self, url: &str, name: &str, tool_use: &str) -> Value {
+        self.say(url, name, "hello", tool_use).await
+    }
+
+    async fn say(&self, url: &str, name: &str, message: &str, tool_use: &str) -> Value {
         let meta = json!({"claudecode/toolUseId": tool_use});
-        let params = json!({"name": name, "arguments": {"message": "hello"}, "_meta": meta});
+        let params = json!({"name": name, "arguments": {"message": message}, "_meta": meta});
         self.send(url, "tools/call", params).await.json()
     }
 }
@@ -121,7 +126,9 @@ async fn tools_are_found_approved_called_on_any_replica_and_kept_away_when_they_
         McpServer { name: "files".into(), url: tools.url.clone(), allow_private: true, ..McpServer::default() };
     fleet.admin.mcp().create_mcp_server(CreateMcpServerRequest { mcp_server: Some(server) }).await.unwrap();
     let allowed = vec!["files.*".to_owned(), "!files.delete_*".to_owned()];
-    let key = Key { name: "agent".into(), team: "platform".into(), tools: allowed, ..Key::default() };
+    let rule = ToolRule { tools: "files.*".into(), when: "!arguments.message.contains('/etc/')".into() };
+    let key =
+        Key { name: "agent".into(), team: "platform".into(), tools: allowed, tool_rules: vec![rule], ..Key::default() };
     let key = fleet.admin.key_with(key).await.secret;
     until("the tools to be approved on every replica", || async {
         let health = fleet.admin.mcp().get_mcp_server(GetMcpServerRequest { mcp_server: "files".into() }).await;
@@ -137,6 +144,8 @@ async fn tools_are_found_approved_called_on_any_replica_and_kept_away_when_they_
     assert_eq!(agent.call(&one, "files__echo", "toolu_1").await["result"]["content"][0]["text"], "hello");
     let denied = agent.call(&one, "files__delete_all", "toolu_2").await;
     assert_eq!(denied["error"]["code"], -32_602, "{denied}");
+    let denied = agent.say(&one, "files__echo", "/etc/shadow", "toolu_2").await;
+    assert!(denied["result"]["isError"] == true && denied.to_string().contains("'/etc/'"), "{denied}");
 
     // A power cut in the middle of the session.
     fleet.replicas[0].kill();

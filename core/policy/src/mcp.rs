@@ -9,8 +9,12 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     id::{CredentialId, CustomerId, McpServerId, TeamId},
     money::NanoUsd,
-    pattern::{InvalidPattern, Pattern, Patterns},
+    pattern::{Pattern, Patterns},
 };
+
+mod access;
+
+pub use self::access::{Access, Offer, TOOL_RULES_MAX, ToolRule, Unmet, met, rule_pattern};
 
 /// The most servers of an installation.
 pub const MCP_SERVERS_MAX: usize = 500;
@@ -18,8 +22,6 @@ pub const MCP_SERVERS_MAX: usize = 500;
 pub const PINS_MAX: usize = 2_000;
 /// The most prices of a server.
 pub const TOOL_PRICES_MAX: usize = 200;
-/// The most rules of a key over the arguments of its calls.
-pub const TOOL_RULES_MAX: usize = 50;
 /// The most owners that a server is for.
 pub const SCOPE_MAX: usize = 1_000;
 /// The longest name of a server: it stands before the name of each of its tools.
@@ -165,28 +167,6 @@ pub struct Pin {
     pub hash: [u8; PIN_BYTES],
 }
 
-/// What a server offers.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Offer {
-    /// A tool.
-    Tool,
-    /// A prompt.
-    Prompt,
-    /// A resource.
-    Resource,
-}
-
-/// What a key may use of servers: patterns over `<server>.<tool>`, over `prompt:<server>.<prompt>` and over `resource:<server>.<URI>`.
-///
-/// A server of which no tool can be admitted is not reached at all. Where no pattern speaks of prompts, those of each server that is reached are
-/// admitted, and so are resources.
-#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
-pub struct Access {
-    tools: Patterns,
-    prompts: Patterns,
-    resources: Patterns,
-}
-
 // === impl McpServer ===
 
 impl McpServer {
@@ -237,107 +217,12 @@ pub fn billed_as(server: &str, tool: &str) -> Arc<str> {
     ["mcp:", server, ".", tool].concat().into()
 }
 
-/// The pattern over `<server>.<tool>` of a rule over the arguments of calls; `None`: the text is none, denies, or speaks of no tool of a
-/// server.
-#[must_use]
-pub fn rule_pattern(text: &str) -> Option<Pattern> {
-    let speaks_of_tools = text.contains(['.', '*']);
-    let is_other = ["!", "prompt:", "resource:"].into_iter().any(|prefix| text.starts_with(prefix));
-    Pattern::parse(text).ok().filter(|_| speaks_of_tools && !is_other)
-}
-
 /// Whether a text is a server's name.
 #[must_use]
 pub fn is_server_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let begins = text.bytes().next().is_some_and(|first| first.is_ascii_lowercase());
     begins && text.len() <= SERVER_NAME_BYTES_MAX && text.bytes().all(allowed)
-}
-
-// === impl Access ===
-
-impl Access {
-    /// Parses a list.
-    ///
-    /// # Errors
-    /// Names the first pattern that is not one.
-    pub fn parse<T: AsRef<str>>(list: &[T]) -> Result<Self, InvalidPattern> {
-        // The bound is that of the whole list.
-        Patterns::parse(list)?;
-        let mut lists: [Vec<String>; 3] = [vec![], vec![], vec![]];
-        for text in list.iter().map(AsRef::as_ref) {
-            let (denial, bare) = text.strip_prefix('!').map_or(("", text), |denied| ("!", denied));
-            let [tools, prompts, resources] = &mut lists;
-            let (bare, of_kind) = match (bare.strip_prefix("prompt:"), bare.strip_prefix("resource:")) {
-                (Some(bare), _) => (bare, prompts),
-                (_, Some(bare)) => (bare, resources),
-                _ => (bare, tools),
-            };
-            of_kind.push([denial, bare].concat());
-        }
-        let [tools, prompts, resources] = lists;
-        Ok(Self {
-            tools: Patterns::parse(&tools)?,
-            prompts: Patterns::parse(&prompts)?,
-            resources: Patterns::parse(&resources)?,
-        })
-    }
-
-    /// The list as [`Self::parse`] reads it.
-    #[must_use]
-    pub fn texts(&self) -> Vec<String> {
-        let kind = |prefix: &'static str, list: &Patterns| {
-            let named = list.texts().into_iter().map(move |text| match text.strip_prefix('!') {
-                Some(denied) => ["!", prefix, denied].concat(),
-                None => [prefix, &text].concat(),
-            });
-            named.collect::<Vec<_>>()
-        };
-        [kind("", &self.tools), kind("prompt:", &self.prompts), kind("resource:", &self.resources)].concat()
-    }
-
-    /// Whether it admits everything.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.tools.is_empty() && self.prompts.is_empty() && self.resources.is_empty()
-    }
-
-    /// Whether some tool of that server could be admitted.
-    #[must_use]
-    pub fn reaches(&self, server: &str) -> bool {
-        let prefix = [server, "."].concat();
-        // A pattern speaks of the server when its text up to the first star is the beginning of such a name, or has it as its beginning.
-        let speaks = |pattern: &Pattern| {
-            let (head, has_star) =
-                pattern.as_str().split_once('*').map_or((pattern.as_str(), false), |(head, _)| (head, true));
-            head.starts_with(&prefix) || (has_star && prefix.starts_with(head))
-        };
-        // A denial has every tool when it has whatever follows the name.
-        let denies_all = |pattern: &Pattern| pattern.as_str().ends_with('*') && pattern.matches(&prefix);
-        let allowed = self.tools.allowed();
-        (allowed.is_empty() || allowed.iter().any(speaks)) && !self.tools.denied().iter().any(denies_all)
-    }
-
-    /// Whether it admits what that server offers under that name.
-    #[must_use]
-    pub fn admits(&self, offer: Offer, server: &str, name: &str) -> bool {
-        let full = [server, ".", name].concat();
-        match offer {
-            Offer::Tool => self.tools.admit(&full),
-            Offer::Prompt => self.reaches(server) && self.prompts.admit(&full),
-            Offer::Resource => self.reaches(server) && self.resources.admit(&full),
-        }
-    }
-
-    /// Whether it admits a tool that is no server's, by the name that an agent gives it, such as `Bash`. Only patterns without a dot speak of
-    /// such tools: a list that has none of them admits all.
-    #[must_use]
-    pub fn admits_own(&self, name: &str) -> bool {
-        let is_own = |pattern: &&Pattern| !pattern.as_str().contains('.');
-        let mut allowed = self.tools.allowed().iter().filter(is_own).peekable();
-        let is_allowed = allowed.peek().is_none() || allowed.any(|pattern| pattern.matches(name));
-        is_allowed && !self.tools.denied().iter().filter(is_own).any(|pattern| pattern.matches(name))
-    }
 }
 
 // === impl Transport ===
@@ -457,20 +342,6 @@ impl McpAuth {
     }
 }
 
-// === impl Offer ===
-
-impl Offer {
-    /// The word for it in sentences and records.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Tool => "tool",
-            Self::Prompt => "prompt",
-            Self::Resource => "resource",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -512,28 +383,6 @@ mod tests {
     }
 
     #[test]
-    fn a_key_reaches_a_server_of_which_it_may_use_something() {
-        for (list, expect) in [
-            (&[][..], true),
-            (&["*"], true),
-            (&["github.*"], true),
-            (&["git*"], true),
-            (&["github.create_issue"], true),
-            (&["*.read_*"], true),
-            (&["jira.*"], false),
-            (&["github"], false),
-            (&["githubs.*"], false),
-            (&["!github.*"], false),
-            (&["!git*"], false),
-            (&["!github.delete_*"], true),
-            (&["*", "!*"], false),
-            (&["prompt:jira.*"], true),
-        ] {
-            assert_eq!(access(list).reaches("github"), expect, "{list:?}");
-        }
-    }
-
-    #[test]
     fn what_is_offered_is_admitted_by_both_lists() {
         let one = McpServer { tools: Patterns::parse(&["!*_secret"]).unwrap(), ..server() };
         for (list, offer, name, expect) in [
@@ -552,21 +401,6 @@ mod tests {
         let list = ["github.*", "!github.x", "prompt:a.*", "!prompt:a.b", "resource:*"];
         assert_eq!(access(&list).texts(), list);
         assert!(Access::parse(&["!"]).is_err() && Access::parse(&["prompt:"]).is_err());
-    }
-
-    #[test]
-    fn only_patterns_without_a_dot_speak_of_an_agents_own_tools() {
-        for (list, expect) in [
-            (&[][..], [true, true]),
-            (&["github.*"], [true, true]),
-            (&["github.*", "!Bash"], [false, true]),
-            (&["Read", "github.*"], [false, true]),
-            (&["*"], [true, true]),
-            (&["!*"], [false, false]),
-        ] {
-            let list = access(list);
-            assert_eq!(["Bash", "Read"].map(|name| list.admits_own(name)), expect, "{list:?}");
-        }
     }
 
     #[test]

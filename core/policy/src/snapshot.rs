@@ -10,7 +10,7 @@ use crate::{
     guardrail::Guardrail,
     id::{CredentialId, CustomerId, GuardrailId, KeyId, McpServerId, ProviderId, RouteId, SessionId, TeamId, UserId},
     limit::{RateLimit, SessionLimit},
-    mcp::{Access, McpServer},
+    mcp::{Access, McpServer, ToolRule},
     pattern::{Pattern, Patterns},
     price::Price,
     route::Route,
@@ -107,6 +107,8 @@ pub struct Key {
     pub regions: Patterns,
     /// The tools that it may use.
     pub tools: Access,
+    /// What must hold of its calls of tools.
+    pub tool_rules: Arc<[ToolRule]>,
 }
 
 /// Whether a request goes on that the audit log may miss.
@@ -497,6 +499,7 @@ mod tests {
             audit: AuditMode::Required,
             regions: Patterns::default(),
             tools: Access::default(),
+            tool_rules: Arc::default(),
         }
     }
 

@@ -12,10 +12,11 @@ use tollgate_policy::{
         CredentialId, CustomerId, GuardrailId, InvalidId, KeyId, McpServerId, ProviderId, RouteId, SessionId, TeamId,
         UserId,
     },
-    mcp::Access,
+    mcp::{Access, TOOL_RULES_MAX, ToolRule, rule_pattern},
     money::NanoUsd,
     pattern::{Pattern, Patterns},
     price::{Price, Rates},
+    rule::CallRule,
     snapshot::{Customer, EndedSession, Key, Model, Object, ObjectRef, Quota, Team, User},
     time::UnixMillis,
     token::KeyHash,
@@ -61,6 +62,7 @@ pub struct Decoder {
     providers: HashMap<Vec<String>, Arc<[ProviderId]>>,
     credentials: HashMap<Vec<String>, Arc<[CredentialId]>>,
     tools: HashMap<Vec<String>, Access>,
+    tool_rules: HashMap<Vec<v1::ToolRuleItem>, Arc<[ToolRule]>>,
 }
 
 // What is wrong with one field, before it is known in which item.
@@ -214,9 +216,6 @@ impl Decoder {
             tools,
             tool_rules,
         } = body;
-        if !tool_rules.is_empty() {
-            return Err(problem("tool_rules", "are not known to this version"));
-        }
         let hash: [u8; 32] = hash.as_ref().try_into().map_err(|_| problem("hash", "is not of 32 bytes"))?;
         let user = match user.as_str() {
             "" => None,
@@ -242,6 +241,7 @@ impl Decoder {
             audit: audit(&mode)?,
             regions: shared(&mut self.models, regions, |list| patterns("regions", list))?,
             tools: shared(&mut self.tools, tools, access)?,
+            tool_rules: shared(&mut self.tool_rules, tool_rules, rules)?,
         })
     }
 }
@@ -420,6 +420,19 @@ fn patterns(field: &'static str, list: &[String]) -> Field<Patterns> {
 fn access(list: &Vec<String>) -> Field<Access> {
     let access = Access::parse(list).map_err(|error| problem("tools", error))?;
     if access.texts() == *list { Ok(access) } else { Err(problem("tools", "is not in its order")) }
+}
+
+fn rules(list: &[v1::ToolRuleItem]) -> Field<Arc<[ToolRule]>> {
+    if list.len() > TOOL_RULES_MAX {
+        return Err(problem("tool_rules", format!("has more than {TOOL_RULES_MAX} entries")));
+    }
+    let rule = |v1::ToolRuleItem { tools, when }: &v1::ToolRuleItem| {
+        let pattern = rule_pattern(tools).filter(|pattern| pattern.as_str() == tools);
+        let tools = pattern.ok_or_else(|| problem("tool_rules", "has a pattern that is none over tools of servers"))?;
+        let when = CallRule::parse(when).map_err(|error| problem("tool_rules", error))?;
+        Ok(ToolRule { tools, when })
+    };
+    list.iter().map(rule).collect()
 }
 
 fn text(field: &'static str, text: &str) -> Field<Arc<str>> {

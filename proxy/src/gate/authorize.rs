@@ -8,6 +8,8 @@ use tollgate_policy::{
     decide::{self, Caller, Granted as Grant},
     refusal::{Refusal, RefusalKind},
     rule::{Facts, Request, Who},
+    snapshot::Snapshot,
+    usage::Attribution,
 };
 
 use super::{
@@ -105,19 +107,7 @@ impl Facts for Asked<'_> {
     }
 
     fn caller(&self) -> Who {
-        let (snapshot, key) = (&self.current.snapshot, self.caller.key());
-        let team = snapshot.team(&key.team);
-        let customer = team.and_then(|team| snapshot.customer(&team.customer));
-        let user = key.user.as_ref().and_then(|user| snapshot.user(user));
-        let attribution = self.ticket.attribution.as_ref();
-        Who {
-            key: Arc::clone(&key.name),
-            team: team.map(|team| Arc::clone(&team.name)).unwrap_or_default(),
-            customer: customer.map(|customer| Arc::clone(&customer.name)).unwrap_or_default(),
-            user: user.map(|user| Arc::clone(&user.name)).unwrap_or_default(),
-            session: attribution.map(|attribution| Arc::clone(&attribution.session)).unwrap_or_default(),
-            agent: attribution.map(|attribution| Arc::clone(&attribution.agent)).unwrap_or_default(),
-        }
+        who(&self.current.snapshot, self.caller, self.ticket.attribution.as_ref())
     }
 
     // The credentials were lifted off them. A header that is no text is not there; of one that was sent twice the first counts.
@@ -154,6 +144,22 @@ impl Facts for Asked<'_> {
 impl fmt::Debug for Asked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Asked").field("model", &self.ticket.model).finish_non_exhaustive()
+    }
+}
+
+/// Who asks, as rules have it.
+pub(super) fn who(snapshot: &Snapshot, caller: &Caller, attribution: Option<&Attribution>) -> Who {
+    let key = caller.key();
+    let team = snapshot.team(&key.team);
+    let customer = team.and_then(|team| snapshot.customer(&team.customer));
+    let user = key.user.as_ref().and_then(|user| snapshot.user(user));
+    Who {
+        key: Arc::clone(&key.name),
+        team: team.map(|team| Arc::clone(&team.name)).unwrap_or_default(),
+        customer: customer.map(|customer| Arc::clone(&customer.name)).unwrap_or_default(),
+        user: user.map(|user| Arc::clone(&user.name)).unwrap_or_default(),
+        session: attribution.map(|attribution| Arc::clone(&attribution.session)).unwrap_or_default(),
+        agent: attribution.map(|attribution| Arc::clone(&attribution.agent)).unwrap_or_default(),
     }
 }
 

@@ -169,6 +169,7 @@ pub(super) fn world() -> (Snapshot, Caller) {
         audit: AuditMode::Required,
         regions: Patterns::default(),
         tools: tollgate_policy::mcp::Access::default(),
+        tool_rules: Arc::default(),
     };
     let objects = vec![
         Object::Customer(Customer { id: customer.clone(), name: "acme".into(), disabled: false, quota: None }),

@@ -211,6 +211,7 @@ fn snapshot(token: &Token, pepper: &Pepper, provider: SocketAddr, credentials: u
         audit: AuditMode::Required,
         regions: Patterns::default(),
         tools: tollgate_policy::mcp::Access::default(),
+        tool_rules: Arc::default(),
     };
     let one =
         |at: usize| Credential { id: credential(at), name: "one".into(), weight: 1, disabled: false, reference: None };

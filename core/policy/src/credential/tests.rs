@@ -294,6 +294,7 @@ fn key() -> Key {
         audit: AuditMode::Required,
         regions: Patterns::default(),
         tools: crate::mcp::Access::default(),
+        tool_rules: std::sync::Arc::default(),
     }
 }
 

@@ -186,6 +186,7 @@ mod tests {
             audit: AuditMode::Required,
             regions: Patterns::default(),
             tools: crate::mcp::Access::default(),
+            tool_rules: std::sync::Arc::default(),
         }
     }
 

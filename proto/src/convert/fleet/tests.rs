@@ -198,6 +198,14 @@ fn an_invalid_field_names_the_item_and_itself() {
     key("credentials", |key| key.credentials = vec![String::new()]);
     key("regions", |key| key.regions = vec!["eu west".into()]);
     key("regions", |key| key.regions = vec!["a".into(); 201]);
+    for (tools, when) in [("Bash", "true"), ("!github.*", "true"), ("github.*", "repo == 'a'"), ("github.*", "")] {
+        let rule = v1::ToolRuleItem { tools: tools.into(), when: when.into() };
+        let body = v1::KeyItem { tool_rules: vec![rule], ..key_item() };
+        refused(&item(v1::ItemKind::Key, id("key"), &body), "key", "tool_rules");
+    }
+    key("tool_rules", |key| {
+        key.tool_rules = vec![v1::ToolRuleItem { tools: "*".into(), when: "true".into() }; TOOL_RULES_MAX + 1];
+    });
 
     let team = |field: &str, change: fn(&mut v1::TeamItem)| {
         let mut body = team_item();
@@ -389,6 +397,10 @@ proptest! {
             audit: if best_effort { AuditMode::BestEffort } else { AuditMode::Required },
             regions: Patterns::parse(&regions).unwrap(),
             tools: Access::parse(&["github.*", "!resource:github.x"]).unwrap(),
+            tool_rules: Arc::new([ToolRule {
+                tools: rule_pattern("github.*").unwrap(),
+                when: CallRule::parse("arguments.repo == 'a'").unwrap(),
+            }]),
         };
         let body = v1::KeyItem {
             name,
@@ -404,7 +416,7 @@ proptest! {
             audit: if best_effort { "best_effort".into() } else { String::new() },
             regions,
             tools: vec!["github.*".into(), "!resource:github.x".into()],
-            tool_rules: vec![],
+            tool_rules: vec![v1::ToolRuleItem { tools: "github.*".into(), when: "arguments.repo == 'a'".into() }],
         };
         let item = item(v1::ItemKind::Key, named("key", 0), &body);
         prop_assert_eq!(v1::Item::decode(item.encode_to_vec().as_slice()).unwrap(), item.clone());

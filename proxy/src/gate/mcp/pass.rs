@@ -85,6 +85,9 @@ pub(super) async fn pass(
     {
         return Ok(visit.misrouted(Some(id), &refused));
     }
+    if is_call && let Err(refusal) = visit.ensure_ruled(&aimed) {
+        return Ok(visit.tool_failed(id, revision, &refusal));
+    }
     let cleared = match clear(&mut visit, aimed).await {
         Ok(cleared) => cleared,
         Err((refusal, detail)) => {

@@ -1,16 +1,20 @@
 //! For which server a message is, by what it names, and whether the caller may have that. The same is asked when things are listed, so that what is
-//! refused here was not in the list, and what was in the list is not refused.
+//! refused here was not in the list, and what was in the list is not refused, but for the arguments of a call.
+
+use std::sync::Arc;
 
 use tollgate_mcp::{
-    Json, Method, Params, Target,
+    Json, Members, Method, Params, Target,
     failure::{self, code},
 };
 use tollgate_policy::{
-    mcp::Offer,
+    mcp::{self, Offer, Unmet},
     refusal::{Refusal, RefusalKind},
+    rule::{Arguments, Call},
 };
 
-use super::{Reached, View};
+use super::{Reached, View, Visit, read_again};
+use crate::{clock, gate::authorize::who};
 
 /// A message that is for a server, and that the caller may send it.
 pub(super) struct Aimed {
@@ -117,6 +121,42 @@ impl View {
         );
         let error = failure::error(code::INVALID_PARAMS, &sentence, None);
         Astray { kind: RefusalKind::ToolDenied, error, reason: sentence }
+    }
+}
+
+impl Visit<'_> {
+    /// Whether the rules of the caller's key hold of a call, as the client sends its arguments.
+    ///
+    /// # Errors
+    /// Names the rule that does not hold, so that the model can send what does.
+    pub(super) fn ensure_ruled(&self, aimed: &Aimed) -> Result<(), Refusal> {
+        let View { current, caller, attribution, .. } = &self.view;
+        let (key, server) = (caller.key(), &aimed.reached.policy.name);
+        let call = || {
+            let raw = read_again(&aimed.params);
+            let sent = Members::read(&raw).and_then(|params| params.get("arguments").map(|sent| sent.get().to_owned()));
+            Ok(Call {
+                server,
+                tool: &aimed.name,
+                arguments: sent.map(|sent| Arguments::read(sent.as_bytes())).transpose()?.unwrap_or_default(),
+                caller: who(&current.snapshot, caller, Some(attribution)),
+                region: Arc::clone(&self.gate.region),
+                now_ms: clock::wall().get(),
+            })
+        };
+        mcp::met(&key.tool_rules, server, &aimed.name, call).map_err(|unmet| {
+            let why = match unmet {
+                Unmet::Fails(rule) => format!("`{}` does not hold of them", rule.when.text()),
+                Unmet::Undecided(rule, why) => format!("`{}` cannot be decided over them: {why}", rule.when.text()),
+                Unmet::Arguments(invalid) => format!("they {invalid}"),
+            };
+            let sentence = format!(
+                "The Tollgate key \"{}\" may not send these arguments to the tool \"{server}.{}\": {why}. Send others, or go on without it; your \
+                 platform team can change the key's rules.",
+                key.name, aimed.name
+            );
+            Refusal::new(RefusalKind::ToolDenied, sentence)
+        })
     }
 }
 

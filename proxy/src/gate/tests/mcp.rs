@@ -5,10 +5,11 @@ use tollgate_policy::{
     id::McpServerId,
     mcp::{
         Access, CALL_BYTES_DEFAULT, McpAuth, McpCredential, McpServer, Pin, Pinning, TIMEOUT_DEFAULT, ToolPrice,
-        Transport,
+        ToolRule, Transport, rule_pattern,
     },
     money::NanoUsd,
     pattern::Pattern,
+    rule::CallRule,
 };
 
 use self::fake::Fake;
@@ -19,6 +20,7 @@ mod calls;
 mod fake;
 mod oauth;
 mod openapi;
+mod rules;
 mod sessions;
 mod traffic;
 
@@ -111,9 +113,22 @@ impl Tools {
 
     /// Gives the key these tools.
     fn allow(&self, list: &[&str]) {
+        self.put(vec![Object::Key(Key { tools: access(list), ..self.key() })]);
+    }
+
+    /// Gives the key these rules: a pattern, and what must hold.
+    fn rule(&self, rules: &[(&str, &str)]) {
+        let rule = |(tools, when): &(&str, &str)| ToolRule {
+            tools: rule_pattern(tools).unwrap(),
+            when: CallRule::parse(when).unwrap(),
+        };
+        self.put(vec![Object::Key(Key { tool_rules: rules.iter().map(rule).collect(), ..self.key() })]);
+    }
+
+    fn key(&self) -> Key {
         let current = self.stand.holder.load().unwrap();
         let key = current.snapshot.key_by_id(&KeyId::from_ulid(&format!("{ULID}k")).unwrap()).unwrap();
-        self.put(vec![Object::Key(Key { tools: access(list), ..Key::clone(key) })]);
+        Key::clone(key)
     }
 
     async fn until(&self, holds: impl Fn() -> bool) {
