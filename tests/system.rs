@@ -11,6 +11,7 @@ mod promises {
     mod routing;
     mod mcp;
     mod mcp_oauth;
+    mod mcp_stdio;
     mod refusals;
     mod faults;
     mod ledger;

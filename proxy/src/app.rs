@@ -19,7 +19,7 @@ use crate::{
     gate::{self, Gate, Lingerer, SessionBook, Settler},
     health::Health,
     listen::{self, Listener, TlsError},
-    mcp::{Keeper, Observer, Servers},
+    mcp::{Keeper, Observer, Processes, Servers, stdio::Supervisor},
     membership::{self, Link, MembershipError},
     metrics::Metrics,
     rates::{Courier, InvalidRedis, Rates},
@@ -50,6 +50,7 @@ pub struct App {
     holder: Arc<Holder>,
     keeper: Keeper,
     observer: Observer,
+    supervisor: Supervisor,
     spool: Spool,
     addresses: Addresses,
     // Cancelled first of all, and watched by readiness.
@@ -155,7 +156,8 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
     let upstream =
         Arc::new(Upstream::new(&upstream::Options { connect_timeout, http2: config.upstream_http2 }, health)?);
     let servers = Arc::new(Servers::new(Arc::new(observing.clone())));
-    let keeper = Keeper::new(Arc::clone(&holder), Arc::clone(&servers), Arc::clone(&upstream));
+    let (processes, supervisor) = Processes::new(Arc::clone(&config.mcp_stdio), config.data_dir.clone());
+    let keeper = Keeper::new(Arc::clone(&holder), Arc::clone(&servers), Arc::clone(&upstream), processes);
     let observer = Observer::new(observing, Arc::clone(&servers), keeper.asked());
     let sessions = Arc::new(SessionBook::default());
     let (door, settler) = {
@@ -216,6 +218,7 @@ pub async fn build(config: Config) -> Result<App, BuildError> {
         holder,
         keeper,
         observer,
+        supervisor,
         spool,
         addresses,
         ending,
@@ -251,6 +254,7 @@ impl App {
             holder,
             keeper,
             observer,
+            supervisor,
             spool,
             addresses,
             ending,
@@ -263,6 +267,7 @@ impl App {
         parts.spawn(tick(holder, follow.clone()));
         parts.spawn(keeper.run(follow.clone()));
         parts.spawn(observer.run(follow.clone()));
+        parts.spawn(supervisor.run(follow.clone()));
         let mut reporting = JoinSet::new();
         reporting.spawn(report.run(tell.clone()));
         reporting.spawn(borrowing.run(tell.clone()));

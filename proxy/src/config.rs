@@ -11,6 +11,9 @@ use std::{
 use tollgate_settings::{Problems, Reader, Secret, SecretSource};
 use tollgate_telemetry::Sampler;
 
+mod process;
+
+pub use self::process::{McpProcess, McpProcesses};
 use crate::{spool::Durability, sync::Environment};
 
 /// The settings of one replica. Durations in the file are written `10s`, `5m`, `24h`.
@@ -60,6 +63,8 @@ pub struct Config {
     pub upstream_http2: bool,
     /// The origins of web pages that may speak to `/mcp`, besides those of this machine: `https://inspector.example`, separated by commas.
     pub mcp_origins: Vec<String>,
+    /// Servers of tools that run as processes of this replica: the tables `[mcp_stdio.<server>]` of the file, with `mcp_stdio_enabled`.
+    pub mcp_stdio: McpProcesses,
     /// Logs as JSON rather than for people.
     pub log_json: bool,
     /// Which logs.
@@ -111,6 +116,7 @@ impl Config {
             upstream_silence_max: reader.or("upstream_silence_max", Duration::from_secs(300)),
             upstream_http2: reader.or("upstream_http2", false),
             mcp_origins: origins(reader),
+            mcp_stdio: process::read(reader, &environment),
             log_json: log_json(reader),
             log_filter: reader.or("log_filter", "info".to_owned()),
             otlp_endpoint: reader.optional("otlp_endpoint"),
@@ -155,6 +161,7 @@ impl fmt::Debug for Config {
             .field("snapshot_age_max", &self.snapshot_age_max)
             .field("drain_timeout", &self.drain_timeout)
             .field("connections_max", &self.connections_max)
+            .field("mcp_stdio", &self.mcp_stdio)
             .field("traces", &self.otlp_endpoint.is_some())
             .finish_non_exhaustive()
     }

@@ -19,10 +19,11 @@ use crate::{app, config::Config};
 const HELP: &str = "\
 One replica of the Tollgate proxy: it enforces the policy of its control plane on every request of a coding agent.
 
-Usage: tollgate-proxy [--config FILE] [--check-config]
+Usage: tollgate-proxy [--config FILE] [--mcp-stdio] [--check-config]
 
 Options:
   --config FILE   read settings from this TOML file
+  --mcp-stdio     start the servers of tools that the file names as processes (mcp_stdio_enabled)
   --check-config  report everything that is wrong with the settings, and exit
   --version       print the version
   --help          print this help
@@ -36,6 +37,7 @@ To join a fleet, set control_plane and join_token (tollgate replica join-token p
 pub struct Invocation {
     config: Option<PathBuf>,
     check: bool,
+    mcp_stdio: bool,
     print: Option<&'static str>,
 }
 
@@ -88,6 +90,7 @@ impl Invocation {
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--config" => invocation.config = Some(arguments.next().context("--config needs a file")?.into()),
+                "--mcp-stdio" => invocation.mcp_stdio = true,
                 "--check-config" => invocation.check = true,
                 "--help" | "-h" => invocation.print = Some(HELP),
                 "--version" | "-V" => {
@@ -103,7 +106,10 @@ impl Invocation {
     }
 }
 
-fn configure(invocation: &Invocation, variables: HashMap<String, String>) -> anyhow::Result<Config> {
+fn configure(invocation: &Invocation, mut variables: HashMap<String, String>) -> anyhow::Result<Config> {
+    if invocation.mcp_stdio {
+        variables.insert("TOLLGATE_MCP_STDIO_ENABLED".to_owned(), "true".to_owned());
+    }
     let text = invocation.config.as_ref().map(|file| {
         fs::read_to_string(file).with_context(|| format!("the settings in {} cannot be read", file.display()))
     });

@@ -19,7 +19,7 @@ const CONTROL_PLANE: [&str; 8] = [
     "encryption_key_previous",
 ];
 /// What only the proxy looks up.
-const PROXY: [&str; 16] = [
+const PROXY: [&str; 18] = [
     "listen",
     "status_listen",
     "control_plane",
@@ -36,6 +36,8 @@ const PROXY: [&str; 16] = [
     "upstream_first_byte_timeout",
     "upstream_silence_max",
     "upstream_http2",
+    "mcp_origins",
+    "mcp_stdio_enabled",
 ];
 /// What the command line reads from the same environment.
 const COMMAND_LINE: [&str; 5] = ["server", "token", "token_file", "config", "ca"];

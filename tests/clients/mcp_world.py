@@ -151,9 +151,10 @@ class World:
             TOLLGATE_FLEET_TOKEN=FLEET_TOKEN,
         )
         until(lambda: answers(admin) and (self.work / "control" / "admin-token").exists(), "the control plane")
+        settings = self.local_servers()
         for name, listen, status in (("one", *ports[:2]), ("two", *ports[2:])):
             process = self.start(
-                name, self.programs / "tollgate-proxy", TOLLGATE_NAME=name, TOLLGATE_DATA_DIR=str(self.work / name),
+                name, self.programs / "tollgate-proxy", "--config", settings, "--mcp-stdio", TOLLGATE_NAME=name, TOLLGATE_DATA_DIR=str(self.work / name),
                 TOLLGATE_LISTEN=f"127.0.0.1:{listen}", TOLLGATE_STATUS_LISTEN=f"127.0.0.1:{status}",
                 TOLLGATE_CONTROL_PLANE=f"http://127.0.0.1:{fleet}", TOLLGATE_FLEET_TOKEN=FLEET_TOKEN,
             )
@@ -165,15 +166,27 @@ class World:
             "--credential", "primary=sk-ant-test-credential",
         )
 
-    def servers(self):
-        """The servers of tools; two of them speak over their standard input and output alone."""
-        self.note = self.work / "note.txt"
-        self.note.write_text("Looks a note up.")
+    def local_servers(self):
+        """The settings of a replica that runs those servers itself which speak over their standard input and output alone."""
         shared = self.work / "shared"
         shared.mkdir()
         (shared / "hello.txt").write_text("hello from a file\n")
         tool, arguments, answer = CALLS["filesystem"]
         CALLS["filesystem"] = (tool, {"path": str(shared / "hello.txt")}, answer)
+        # What is text in TOML is so in JSON.
+        text, lines = json.dumps, []
+        for name, *rest in (("memory",), ("filesystem", str(shared))):
+            program = self.modules / "@modelcontextprotocol" / f"server-{name}" / "dist" / "index.js"
+            lines += [f"[mcp_stdio.{name}]", f"command = {text(str(self.node))}", f"args = {text([str(program), *rest])}"]
+            lines += [f"env = {{ MEMORY_FILE_PATH = {text(str(self.work / 'memory.json'))} }}"]
+        settings = self.work / "proxy.toml"
+        settings.write_text("\n".join(lines) + "\n")
+        return settings
+
+    def servers(self):
+        """The servers of tools; two of them are processes of each replica."""
+        self.note = self.work / "note.txt"
+        self.note.write_text("Looks a note up.")
         self.at = {}
         for name, script, *rest in (("fixture", "mcp_fixture.py"), ("sessions", "mcp_fixture.py", "sessions"), ("notes", "mcp_notes.py", self.note)):
             process = self.start(name, self.python, HERE / script, *rest)
@@ -182,22 +195,31 @@ class World:
         (port,) = free_ports(1)
         self.start("everything", self.node, package / "server-everything" / "dist" / "index.js", "streamableHttp", PORT=str(port))
         self.at["everything"] = port
-        for name, rest in (("memory", ""), ("filesystem", f" {shared}")):
-            (port,) = free_ports(1)
-            self.start(
-                name, self.node, self.modules / "supergateway" / "dist" / "index.js", "--stdio",
-                f"{self.node} {package / f'server-{name}' / 'dist' / 'index.js'}{rest}", "--outputTransport", "streamableHttp", "--stateful",
-                "--port", port, MEMORY_FILE_PATH=str(self.work / "memory.json"),
-            )
-            self.at[name] = port
         for name, port in self.at.items():
             until(lambda port=port: answers(port), f"the server {name}")
             self.tollgate("mcp-server", "create", name, "--url", f"http://127.0.0.1:{port}/mcp", "--allow-private")
+        for name in ("memory", "filesystem"):
+            self.tollgate("mcp-server", "create", name, "--transport", "stdio")
         for name, rest in (("all", ()), ("most", ("--tool", "*", "--tool", f"!fixture.{DENIED}"))):
             self.keys[name] = self.tollgate("key", "create", name, "--team", "platform", *rest)["secret"]
         self.heard()
         # A tool is there when its definition has been seen.
-        until(lambda: len({row["server"] for row in self.rows("mcp-tool", "list", "--state", "approved")}) == len(self.at), "tools of every server")
+        until(lambda: len({row["server"] for row in self.rows("mcp-tool", "list", "--state", "approved")}) == len(CALLS), "tools of every server")
+
+    @staticmethod
+    def is_running(pid):
+        with contextlib.suppress(OSError):
+            return ") Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text()
+        return False
+
+    def run_by(self, replica):
+        """The servers that a replica runs itself: the environment of each, by its process."""
+        found = {}
+        for directory in pathlib.Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if f"PPid:\t{replica}\n" in (directory / "status").read_text():
+                    found[directory.name] = (directory / "environ").read_bytes().decode()
+        return found
 
     def url(self, replica=0, path="/mcp"):
         return f"http://127.0.0.1:{self.replicas[replica][1]}{path}"

@@ -71,13 +71,17 @@ fn answer(status: u16, body: &Value) -> Response<Full<Bytes>> {
 }
 
 /// An agent with a session.
-struct Agent<'f> {
+pub(super) struct Agent<'f> {
     http: &'f reqwest::Client,
     key: String,
     session: Option<String>,
 }
 
-impl Agent<'_> {
+impl<'f> Agent<'f> {
+    pub(super) const fn new(http: &'f reqwest::Client, key: String) -> Self {
+        Self { http, key, session: None }
+    }
+
     async fn send(&self, url: &str, method: &str, params: Value) -> Answer {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let mut request = self.http.post(format!("{url}/mcp")).bearer_auth(&self.key);
@@ -89,7 +93,7 @@ impl Agent<'_> {
         read(request.body(message.to_string())).await
     }
 
-    async fn begin(&mut self, url: &str) {
+    pub(super) async fn begin(&mut self, url: &str) {
         let info = json!({"name": "agent", "version": "1"});
         let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": info});
         let answer = self.send(url, "initialize", params).await;
@@ -97,13 +101,13 @@ impl Agent<'_> {
         self.session = Some(answer.header("mcp-session-id").to_owned());
     }
 
-    async fn listed(&self, url: &str) -> Vec<String> {
+    pub(super) async fn listed(&self, url: &str) -> Vec<String> {
         let list = self.send(url, "tools/list", json!({})).await.json();
         let tools = list["result"]["tools"].as_array().unwrap_or_else(|| panic!("{list}"));
         tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    async fn call(&self, url: &str, name: &str, tool_use: &str) -> Value {
+    pub(super) async fn call(&self, url: &str, name: &str, tool_use: &str) -> Value {
         self.say(url, name, "hello", tool_use).await
     }
 
@@ -137,7 +141,7 @@ async fn tools_are_found_approved_called_on_any_replica_and_kept_away_when_they_
     })
     .await;
     fleet.admin.converged(2).await;
-    let mut agent = Agent { http: &fleet.http, key, session: None };
+    let mut agent = Agent::new(&fleet.http, key);
     let [one, other] = [0, 1].map(|at| fleet.replicas[at].url.clone());
     agent.begin(&one).await;
     assert_eq!(agent.listed(&one).await, ["files__echo"], "what the key may use");

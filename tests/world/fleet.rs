@@ -46,6 +46,7 @@ pub struct Seat {
     /// Where agents send, or administrators call: `http://…`.
     pub url: String,
     name: &'static str,
+    arguments: Vec<String>,
     settings: Vec<(&'static str, String)>,
     ready: String,
     log: PathBuf,
@@ -62,13 +63,14 @@ impl Seat {
         settings: Vec<(&'static str, String)>,
         log: PathBuf,
     ) -> Self {
-        let mut seat = Self { url, name, settings, ready, log, program: None };
+        let mut seat = Self { url, name, arguments: Vec::new(), settings, ready, log, program: None };
         seat.begin();
         seat
     }
 
     fn begin(&mut self) {
-        self.program = Some(Program::start(self.name, &[], &self.settings, &self.log));
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        self.program = Some(Program::start(self.name, &arguments, &self.settings, &self.log));
     }
 
     /// Kills it, as a power cut would.
@@ -108,6 +110,11 @@ impl Seat {
     pub fn set(&mut self, name: &'static str, value: &str) {
         self.settings.retain(|(known, _)| *known != name);
         self.settings.push((name, value.to_owned()));
+    }
+
+    /// Starts it again with these arguments.
+    pub fn argue(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
     }
 
     /// Waits until it is ready.

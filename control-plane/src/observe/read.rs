@@ -18,6 +18,7 @@ const NAME_MAX: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Observation {
     pub(super) server: McpServerId,
+    /// Where it was found, as policy has it: empty for one that runs as a process.
     pub(super) url: String,
     pub(super) problem: String,
     pub(super) protocol: String,
@@ -37,9 +38,6 @@ impl Observation {
         let v1::ObserveRequest { server, problem, protocol, software, complete, tools, url } = request;
         let mut violations = Violations::default();
         let server = violations.take("server", McpServerId::parse(&server));
-        if url.is_empty() {
-            violations.add("url", "is required: where the server was found, as the policy has it");
-        }
         if tools.len() > PINS_MAX {
             violations.add("tools", format!("must be at most {PINS_MAX}: send them in parts that are not complete"));
             return violations.finish(None);

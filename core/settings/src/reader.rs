@@ -21,6 +21,8 @@ const DEPTH_MAX: usize = 8;
 
 /// Looks settings up in a file's text and in the environment, which wins. Its Debug shows names and no values.
 pub struct Reader {
+    // The file as it stands, for what has no place in a flat map.
+    document: Table,
     // Flattened name to text, or to `None` where the file has an array or a date.
     file: BTreeMap<String, Option<String>>,
     // Lower-case name without the prefix to text.
@@ -40,6 +42,7 @@ impl Reader {
     /// A reader over a file's text, if there is one, and the environment. A variable that is set and empty counts as unset.
     pub fn new(file_text: Option<&str>, environment: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut reader = Self {
+            document: Table::new(),
             file: BTreeMap::new(),
             environment: environment.into_iter().filter_map(ours).collect(),
             known: BTreeSet::new(),
@@ -48,7 +51,10 @@ impl Reader {
         };
         if let Some(text) = file_text {
             match text.parse::<Table>() {
-                Ok(table) => reader.flatten("", table, 0),
+                Ok(table) => {
+                    reader.document = table.clone();
+                    reader.flatten("", table, 0);
+                }
                 Err(error) => reader.unreadable(text, &error),
             }
         }
@@ -83,6 +89,68 @@ impl Reader {
     /// Looks up what has a default. The default, too, when it is wrong, which is noted.
     pub fn or<T: Setting>(&mut self, name: &str, default: T) -> T {
         self.optional(name).unwrap_or(default)
+    }
+
+    /// The tables within a table whose names are the operator's own, such as `[servers.one]` and `[servers.two]` within `servers`: each with a reader of
+    /// its own. Only the file has them, the environment does not. What such a reader finds is told by [`Self::adopt`].
+    pub fn tables(&mut self, name: &str) -> Vec<(String, Self)> {
+        let Some(Value::Table(table)) = self.document.get(name) else { return Vec::new() };
+        let below: Vec<(String, Table)> =
+            table.iter().filter_map(|(key, value)| Some((key.clone(), value.as_table()?.clone()))).collect();
+        let reader = |table: Table| {
+            let mut reader = Self::new(None, []);
+            reader.document = table.clone();
+            reader.flatten("", table, 0);
+            reader
+        };
+        for (key, table) in &below {
+            for flat in flat_names(&format!("{name}_{key}"), table, 1) {
+                self.file.remove(&flat);
+            }
+        }
+        below.into_iter().map(|(key, table)| (key, reader(table))).collect()
+    }
+
+    /// Ends the lookups of a table's own reader, and notes its problems as this one's.
+    pub fn adopt(&mut self, table: &str, mut reader: Self) {
+        let problems = reader.finish().err().map(|problems| problems.0).unwrap_or_default();
+        self.problems.extend(problems.into_iter().map(|(name, text)| (format!("{table}.{name}"), text)));
+    }
+
+    /// Looks a list of texts up; empty when there is none, or when it is wrong, which is noted. Only the file has lists.
+    pub fn list(&mut self, name: &str) -> Vec<String> {
+        self.known.insert(name.to_owned());
+        let texts = match self.document.get(name) {
+            None => return Vec::new(),
+            Some(Value::Array(list)) => list.iter().map(|value| value.as_str().map(str::to_owned)).collect(),
+            Some(_) => None,
+        };
+        texts.unwrap_or_else(|| {
+            self.problem(name, "must be a list of texts, such as [\"one\", \"two\"]");
+            Vec::new()
+        })
+    }
+
+    /// Looks a table of texts up, whose names are the operator's own; empty when there is none, or when it is wrong, which is noted.
+    pub fn texts(&mut self, name: &str) -> BTreeMap<String, String> {
+        self.known.insert(name.to_owned());
+        let table = match self.document.get(name) {
+            None => return BTreeMap::new(),
+            Some(Value::Table(table)) => table.clone(),
+            Some(_) => {
+                self.problem(name, "must be a table of texts, such as { ONE = \"1\" }");
+                return BTreeMap::new();
+            }
+        };
+        self.known.extend(flat_names(name, &table, 1));
+        let mut texts = BTreeMap::new();
+        for (key, value) in table {
+            match value {
+                Value::String(text) => _ = texts.insert(key, text),
+                _ => self.problem(&format!("{name}.{key}"), "must be a text"),
+            }
+        }
+        texts
     }
 
     /// Notes what is wrong with a setting, or with several together.
@@ -171,6 +239,18 @@ impl fmt::Debug for Reader {
             .field("problems", &self.problems)
             .finish_non_exhaustive()
     }
+}
+
+// The names under which a table is in the flat map.
+fn flat_names(above: &str, table: &Table, depth: usize) -> Vec<String> {
+    let names = table.iter().flat_map(|(key, value)| {
+        let name = format!("{above}_{key}");
+        match value {
+            Value::Table(below) if depth < DEPTH_MAX => flat_names(&name, below, depth + 1),
+            _ => vec![name],
+        }
+    });
+    names.collect()
 }
 
 fn ours((name, value): (String, String)) -> Option<(String, String)> {

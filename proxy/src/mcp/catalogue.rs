@@ -13,7 +13,10 @@ use tollgate_mcp::{
 };
 use tollgate_policy::{lease::Hold, money::NanoUsd};
 
-use super::wire::{Address, Bounds, Head, Reply, Said, Unreached};
+use super::{
+    address::Address,
+    wire::{Bounds, Head, Reply, Said, Unreached},
+};
 use crate::upstream::Upstream;
 
 /// How long one question may take.
@@ -119,6 +122,11 @@ impl Catalogue {
         }
     }
 
+    fn told(&self) -> Told {
+        let Self { capabilities, instructions, software, .. } = self;
+        Told { capabilities: *capabilities, instructions: instructions.clone(), software: software.clone() }
+    }
+
     /// A list.
     #[must_use]
     pub(crate) fn list(&self, kind: Kind) -> &[Definition] {
@@ -154,19 +162,38 @@ struct Told {
 }
 
 /// Greets a server and asks what it offers. Who was spoken to before in a revision with sessions is asked for one without again, since servers are
-/// renewed.
+/// renewed; but one that is known by a link that lasts is not greeted again as long as that stands.
 ///
 /// # Errors
 /// Says why it could not be asked.
-pub(crate) async fn learn(line: Line<'_>) -> Result<(Catalogue, Link), Unreached> {
+pub(crate) async fn learn(
+    line: Line<'_>,
+    known: Option<(Link, Arc<Catalogue>)>,
+) -> Result<(Catalogue, Link), Unreached> {
     if let Some(interface) = line.address.interface() {
         return interface.learn().await;
+    }
+    if let Some((link, catalogue)) = known {
+        match Catalogue::learn(line, &link, &catalogue.told()).await {
+            Err(Unreached::Ended) => {}
+            learned => return Ok((learned?, link)),
+        }
     }
     let (link, told) = match discover(line).await? {
         Some(told) => (Link { revision: Revision::LATEST, session: None }, told),
         None => greet(line, ClientCapabilities::default()).await?,
     };
-    Ok((Catalogue::learn(line, &link, &told).await?, link))
+    match Catalogue::learn(line, &link, &told).await {
+        Ok(catalogue) => Ok((catalogue, link)),
+        Err(why) => {
+            if line.address.is_lasting() {
+                // Nobody would end it.
+                let head = Head { session: link.session, headers: Vec::new() };
+                line.address.leave(line.upstream, &free(), &head, Instant::now()).await;
+            }
+            Err(why)
+        }
+    }
 }
 
 /// Opens a session with a server of a revision that has them, for a client that can do so much. The server may be able to do other things in

@@ -9,19 +9,25 @@ use tokio::{
     task::{AbortHandle, JoinSet},
     time::{Instant, sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
-use tollgate_mcp::{Json, Message, Method, Revision, route};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tollgate_mcp::{
+    Json, Message, Method, Revision,
+    failure::{self, code},
+    route, write,
+};
 use tollgate_policy::{
     id::McpServerId,
     mcp::{McpAuth, McpServer, Transport},
 };
 
 use super::{
+    address::Address,
     catalogue::{self, Line, Link, free, with_meta},
     openapi::Interface,
     people::Wanted,
     servers::{Server, Servers},
-    wire::{Address, Bounds, Events, Head, Said, Unreached},
+    stdio::Processes,
+    wire::{Bounds, Events, Head, Said, Unreached},
 };
 use crate::{
     backoff::Backoff,
@@ -51,6 +57,7 @@ pub(crate) struct Keeper {
     holder: Arc<Holder>,
     servers: Arc<Servers>,
     upstream: Arc<Upstream>,
+    processes: Arc<Processes>,
     told: watch::Sender<u64>,
 }
 
@@ -70,12 +77,18 @@ struct Kept {
     place: Place,
     server: Arc<Server>,
     asking: AbortHandle,
+    _ends: Option<DropGuard>,
 }
 
 impl Keeper {
     /// Keeps these servers.
-    pub(crate) fn new(holder: Arc<Holder>, servers: Arc<Servers>, upstream: Arc<Upstream>) -> Self {
-        Self { holder, servers, upstream, told: watch::Sender::new(0) }
+    pub(crate) fn new(
+        holder: Arc<Holder>,
+        servers: Arc<Servers>,
+        upstream: Arc<Upstream>,
+        processes: Arc<Processes>,
+    ) -> Self {
+        Self { holder, servers, upstream, processes, told: watch::Sender::new(0) }
     }
 
     /// Wakes whenever a server was asked.
@@ -121,12 +134,15 @@ impl Keeper {
                 is_same
             });
             let one = same.or_else(|| {
-                let address = Address::of(policy, current, self.servers.source());
-                let server = Arc::new(Server::new(policy, address, Interface::of(policy))?);
+                let interface = Interface::of(policy);
+                let (source, processes) = (self.servers.source(), &self.processes);
+                let address = Address::of(policy, interface.as_ref(), current, source, processes);
+                let ends = address.as_ref().ok().and_then(Address::ends);
+                let server = Arc::new(Server::new(policy, interface, address)?);
                 let (upstream, servers, told) =
                     (Arc::clone(&self.upstream), Arc::clone(&self.servers), self.told.clone());
                 let asking = asking.spawn(keep(upstream, servers, Arc::clone(&server), told));
-                Some(Kept { place, server, asking })
+                Some(Kept { place, server, asking, _ends: ends })
             });
             next.extend(one.map(|one| (policy.id.clone(), one)));
         }
@@ -192,7 +208,9 @@ async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server
     let line = Line { upstream: &upstream, address };
     let mut stream = None;
     loop {
-        let learned = timeout(LEARN_MAX, catalogue::learn(line)).await.unwrap_or(Err(Unreached::Late));
+        // A process stays the server that it was, and is not greeted again.
+        let known = address.is_lasting().then(|| server.link().zip(server.catalogue())).flatten();
+        let learned = timeout(LEARN_MAX, catalogue::learn(line, known)).await.unwrap_or(Err(Unreached::Late));
         let wait = match &learned {
             Ok((_, link)) => {
                 backoff.reset();
@@ -208,7 +226,10 @@ async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server
                     tracing::warn!(server = server.name.as_str(), %problem, "server of tools does not answer");
                 }
                 stream = None;
-                server.drop_link();
+                if let Some(link) = server.drop_link().filter(|_| address.is_lasting()) {
+                    let head = Head { session: link.session, headers: Vec::new() };
+                    line.address.leave(line.upstream, &free(), &head, Instant::now()).await;
+                }
                 backoff.next()
             }
         };
@@ -221,9 +242,10 @@ async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server
         if address.interface().is_some() {
             return;
         }
-        let heard = match &mut stream {
-            Some(events) => Either::Left(change(events)),
-            None => Either::Right(std::future::pending()),
+        let link = server.link();
+        let heard = match (&mut stream, &link) {
+            (Some(events), Some(link)) => Either::Left(change(line, link, events)),
+            _ => Either::Right(std::future::pending()),
         };
         tokio::select! {
             () = sleep(wait) => {}
@@ -264,20 +286,28 @@ fn request(link: &Link, id: &str, method: &str, params: &Json<'static>) -> (Head
     let raw = serde_json::from_str::<Box<serde_json::value::RawValue>>(params.as_str()).ok();
     let read = tollgate_mcp::Params::from(raw.as_deref().and_then(tollgate_mcp::Members::read));
     let headers = route::outgoing(link.revision, method, &read, None);
-    let body = tollgate_mcp::write::request(&tollgate_mcp::Id::of_text(id), method, Some(params));
+    let body = write::request(&tollgate_mcp::Id::of_text(id), method, Some(params));
     (Head { session: link.session.clone(), headers }, body.into())
 }
 
 // Waits until the server says that a list has changed; false: its stream has ended.
-async fn change(events: &mut Events) -> bool {
+async fn change(line: Line<'_>, link: &Link, events: &mut Events) -> bool {
     while let Ok(Some(message)) = events.next().await {
-        if let Ok(Message::Notification(said)) = Message::parse(&message)
-            && matches!(
-                Method::of_name(&said.method),
-                Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged
-            )
-        {
-            return true;
+        match Message::parse(&message) {
+            Ok(Message::Notification(said)) => match Method::of_name(&said.method) {
+                Method::ToolsChanged | Method::PromptsChanged | Method::ResourcesChanged => return true,
+                _ => {}
+            },
+            // Here is no client who could, and the server would wait.
+            Ok(Message::Request(asked)) => {
+                let answer = match Method::of_name(&asked.method) {
+                    Method::Ping => write::response(&asked.id, &Json::empty_object()),
+                    _ => failure::answer(Some(&asked.id), code::METHOD_NOT_FOUND, "No client is there to answer this."),
+                };
+                // Whether it takes that or not, it goes on or gives up.
+                let _ = catalogue::tell(line, link, answer.into()).await;
+            }
+            _ => {}
         }
     }
     false

@@ -20,7 +20,7 @@ use tollgate_policy::{lease::Hold, mcp::McpServer};
 
 use super::{
     catalogue::{Catalogue, Link},
-    wire::{Address, Bounds, Reply, Said, Unreached},
+    wire::{Bounds, Reply, Said, Unreached, Web},
 };
 use crate::upstream::Upstream;
 
@@ -86,7 +86,7 @@ fn read(document: &str) -> Result<(Api, List), Unreached> {
 /// # Errors
 /// Says why there is no result: of arguments that have no place in a request, before anything was sent.
 pub(super) async fn exchange(
-    address: &Address,
+    address: &Web,
     interface: &Interface,
     upstream: &Upstream,
     hold: &Hold,

@@ -15,7 +15,7 @@ use tollgate_policy::{
     mcp::McpServer,
 };
 
-use super::{servers::Server, tokens::Source, wire::Address};
+use super::{address::Address, servers::Server, tokens::Source};
 
 /// For how long one is kept of which nobody makes use.
 const UNUSED_MAX: Duration = Duration::from_mins(15);
@@ -64,7 +64,9 @@ impl People {
             person.used = Instant::now();
             return Some(Arc::clone(&person.server));
         }
-        let server = Arc::new(Server::new(policy, Address::of_user(policy, user, source), of.interface.clone())?);
+        let interface = of.interface.clone();
+        let address = Address::of_user(policy, interface.as_ref(), user, source);
+        let server = Arc::new(Server::new(policy, interface, address)?);
         let stop = CancellationToken::new();
         let person = Person {
             server: Arc::clone(&server),

@@ -25,11 +25,12 @@ use tollgate_policy::{
 };
 
 use super::{
+    address::Address,
     catalogue::{self, Catalogue, Line, Link},
     openapi::Interface,
     people::People,
     tokens::Source,
-    wire::{Address, Unreached},
+    wire::Unreached,
 };
 
 /// So many sessions that had to be opened anew are remembered; the oldest ones go.
@@ -190,13 +191,13 @@ impl Server {
     /// A server of which nothing is known yet; `None`: its name cannot stand before others.
     pub(super) fn new(
         policy: &McpServer,
-        address: Result<Address, Unreached>,
         interface: Option<Arc<Interface>>,
+        address: Result<Address, Unreached>,
     ) -> Option<Self> {
         Some(Self {
             name: ServerName::parse(&policy.name).ok()?,
             url: Arc::clone(&policy.url),
-            address: address.and_then(|address| address.by(interface.clone())),
+            address,
             interface,
             catalogue: ArcSwapOption::empty(),
             link: Mutex::default(),
@@ -287,8 +288,8 @@ impl Server {
         }
     }
 
-    pub(super) fn drop_link(&self) {
-        *lock(&self.link) = None;
+    pub(super) fn drop_link(&self) -> Option<Link> {
+        lock(&self.link).take()
     }
 
     /// Opens a session with it, for a client that can do so much; `None`: it has none, and is spoken to without.

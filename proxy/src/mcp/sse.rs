@@ -11,7 +11,7 @@ use tollgate_policy::lease::Hold;
 
 use super::{
     catalogue::{US, answers},
-    wire::{Address, Bounds, Events, Head, Reply, Said, Unreached},
+    wire::{Bounds, Events, Head, Reply, Said, Unreached, Web},
 };
 use crate::upstream::Upstream;
 
@@ -23,7 +23,7 @@ const GREETING: &str = "tollgate-greeting";
 /// # Errors
 /// Says why nothing of the protocol came back.
 pub(super) async fn exchange(
-    address: &Address,
+    address: &Web,
     upstream: &Upstream,
     hold: &Hold,
     body: Bytes,
@@ -46,7 +46,7 @@ pub(super) async fn exchange(
 }
 
 async fn greet(
-    to: &Address,
+    to: &Web,
     upstream: &Upstream,
     hold: &Hold,
     events: &mut Events,

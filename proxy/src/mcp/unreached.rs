@@ -59,13 +59,31 @@ pub(crate) enum Unreached {
     /// It speaks no revision that is spoken here.
     #[error("{0}")]
     Revision(String),
+    /// Nothing says how it is started.
+    #[error("it runs as a process, and the configuration of this replica names none for it")]
+    NoProgram,
+    /// The system does not start it.
+    #[error("its process could not be started ({0})")]
+    Start(String),
+    /// Its process has ended by itself.
+    #[error("its process has ended ({0})")]
+    Died(String),
+    /// Its processes end right after they began.
+    #[error("its process has ended several times right after it was started, and is started again in a while")]
+    Resting,
+    /// Every process that it may have is in use.
+    #[error("all of the {0} processes that it may have are in use")]
+    Busy(usize),
 }
 
 impl Unreached {
     /// Whether the server said nothing of the protocol, so that another question would end the same.
     #[must_use]
     pub(super) const fn is_no_answer(&self) -> bool {
-        self.is_of_user() || matches!(self, Self::Connect | Self::Late | Self::Credential(_) | Self::Ungranted(_))
+        let is_away = matches!(self, Self::Connect | Self::Late | Self::Credential(_) | Self::Ungranted(_));
+        // One that died may have ended over the question.
+        let is_not_started = matches!(self, Self::NoProgram | Self::Start(_) | Self::Resting | Self::Busy(_));
+        self.is_of_user() || is_away || is_not_started
     }
 
     /// Whether it is about the caller's user, and not about the server.

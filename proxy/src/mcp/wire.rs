@@ -17,13 +17,12 @@ use tollgate_mcp::Message;
 use tollgate_policy::{
     id::UserId,
     lease::Hold,
-    mcp::{McpAuth, McpServer, Transport},
+    mcp::{McpAuth, McpServer},
 };
 
 pub(crate) use super::unreached::Unreached;
 use super::{
-    openapi::{self, Interface},
-    sse,
+    stdio::Heard,
     tokens::{Bearer, Source},
 };
 use crate::{
@@ -42,14 +41,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 // What of a refusal is read, to see whether it is one of the protocol.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
-/// Where a server is, and what it is shown.
+/// Where one behind a URL is, and what it is shown.
 #[derive(Clone)]
-pub(crate) struct Address {
+pub(crate) struct Web {
     uri: Uri,
     is_private: bool,
-    transport: Transport,
     shown: Shown,
-    interface: Option<Arc<Interface>>,
 }
 
 /// What a server is shown.
@@ -100,21 +97,26 @@ pub(crate) enum Said {
 
 /// Messages, one after the other.
 pub(crate) struct Events {
-    body: Incoming,
+    feed: Feed,
     splitter: Splitter,
     ready: VecDeque<Result<Bytes, Unreached>>,
     bytes_max: usize,
     endpoint: Option<String>,
 }
 
-// === impl Address ===
+enum Feed {
+    Web(Incoming),
+    Process(Heard),
+}
 
-impl Address {
+// === impl Web ===
+
+impl Web {
     /// Where a server of a policy is, for all callers.
     ///
     /// # Errors
     /// When it may not be called, its credential is not here, or it is another one to each user.
-    pub(crate) fn of(server: &McpServer, current: &Current, source: &Arc<dyn Source>) -> Result<Self, Unreached> {
+    pub(super) fn of(server: &McpServer, current: &Current, source: &Arc<dyn Source>) -> Result<Self, Unreached> {
         let secret = server.credential.as_ref().map(|credential| current.secrets.get(&credential.id));
         let shown = match (&server.auth, secret) {
             (McpAuth::Nothing, _) => Shown::Nothing,
@@ -144,27 +146,7 @@ impl Address {
     fn showing(server: &McpServer, shown: Shown) -> Result<Self, Unreached> {
         let uri = destination::whole(&server.url, server.allow_private);
         let uri = uri.map_err(|error| Unreached::Address(error.to_string()))?;
-        if server.transport == Transport::OpenApi && uri.query().is_some() {
-            return Err(Unreached::Address("the url of an HTTP API has no query".into()));
-        }
-        Ok(Self { uri, is_private: server.allow_private, transport: server.transport, shown, interface: None })
-    }
-
-    /// The same server, spoken to by a document.
-    ///
-    /// # Errors
-    /// When it can only be spoken to so, and there is none.
-    pub(super) fn by(self, interface: Option<Arc<Interface>>) -> Result<Self, Unreached> {
-        match (self.transport, interface) {
-            (Transport::OpenApi, None) => Err(Unreached::Document("there is none".into())),
-            (Transport::OpenApi, interface) => Ok(Self { interface, ..self }),
-            _ => Ok(self),
-        }
-    }
-
-    /// The document by which it is spoken to.
-    pub(super) const fn interface(&self) -> Option<&Arc<Interface>> {
-        self.interface.as_ref()
+        Ok(Self { uri, is_private: server.allow_private, shown })
     }
 
     /// Whether it is shown anything.
@@ -172,11 +154,11 @@ impl Address {
         !matches!(self.shown, Shown::Nothing)
     }
 
-    /// Sends a message.
+    /// Sends a message to the one address of a server, which answers there.
     ///
     /// # Errors
     /// Says why nothing of the protocol came back.
-    pub(crate) async fn post(
+    pub(super) async fn post(
         &self,
         upstream: &Upstream,
         hold: &Hold,
@@ -184,13 +166,6 @@ impl Address {
         body: Bytes,
         bounds: Bounds,
     ) -> Result<Reply, Unreached> {
-        if self.transport == Transport::Sse {
-            // In a future of its own, since most servers need none of it.
-            return Box::pin(sse::exchange(self, upstream, hold, body, bounds)).await;
-        }
-        if let Some(interface) = &self.interface {
-            return Box::pin(openapi::exchange(self, interface, upstream, hold, &body, bounds)).await;
-        }
         let mut request = self.request(Method::POST, head, Full::new(body), &ACCEPTED)?;
         request.headers_mut().insert(CONTENT_TYPE, JSON);
         let response = self.deliver(upstream, hold, request, bounds.until).await?;
@@ -245,20 +220,17 @@ impl Address {
         if response.status().is_success() { Ok(()) } else { Err(Unreached::Status(response.status().as_u16())) }
     }
 
-    /// Opens the standing stream of a session; `None`: the server has none.
+    /// Opens a stream of what a server says; `None`: it has none.
     ///
     /// # Errors
     /// Says why there is none although there could be.
-    pub(crate) async fn listen(
+    pub(super) async fn listen(
         &self,
         upstream: &Upstream,
         hold: &Hold,
         head: &Head,
         bounds: Bounds,
     ) -> Result<Option<Events>, Unreached> {
-        if self.interface.is_some() {
-            return Ok(None);
-        }
         let request = self.request(Method::GET, head, Full::default(), &EVENTS)?;
         let (answer, body) = self.deliver(upstream, hold, request, bounds.until).await?.into_parts();
         let is_stream = media(answer.headers.get(CONTENT_TYPE)) == "text/event-stream";
@@ -266,10 +238,7 @@ impl Address {
     }
 
     /// Ends a session, as far as the server can.
-    pub(crate) async fn leave(&self, upstream: &Upstream, hold: &Hold, head: &Head, until: Instant) {
-        if self.interface.is_some() {
-            return;
-        }
+    pub(super) async fn leave(&self, upstream: &Upstream, hold: &Hold, head: &Head, until: Instant) {
         let Ok(request) = self.request(Method::DELETE, head, Full::default(), &ACCEPTED) else { return };
         // Whatever it says: nobody will use the session any more.
         let _ = self.deliver(upstream, hold, request, until).await;
@@ -357,9 +326,9 @@ impl Address {
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for Web {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Address").field("host", &self.uri.host()).finish_non_exhaustive()
+        f.debug_struct("Web").field("host", &self.uri.host()).finish_non_exhaustive()
     }
 }
 
@@ -367,7 +336,22 @@ impl fmt::Debug for Address {
 
 impl Events {
     fn new(body: Incoming, bytes_max: usize) -> Self {
-        Self { body, splitter: Splitter::new(bytes_max), ready: VecDeque::new(), bytes_max, endpoint: None }
+        Self::of(Feed::Web(body), bytes_max)
+    }
+
+    /// What comes from a process.
+    pub(super) fn of_process(heard: Heard, bytes_max: usize) -> Self {
+        Self::of(Feed::Process(heard), bytes_max)
+    }
+
+    /// The same after a message that has come already.
+    pub(super) fn after(mut self, message: Bytes) -> Self {
+        self.ready.push_back(Ok(message));
+        self
+    }
+
+    fn of(feed: Feed, bytes_max: usize) -> Self {
+        Self { feed, splitter: Splitter::new(bytes_max), ready: VecDeque::new(), bytes_max, endpoint: None }
     }
 
     /// Where messages go, as a stream of 2024-11-05 begins. It is read off once.
@@ -402,7 +386,15 @@ impl Events {
 
     // Takes what arrives; false: nothing more does.
     async fn read(&mut self) -> Result<bool, Unreached> {
-        let data = match self.body.frame().await {
+        let body = match &mut self.feed {
+            Feed::Web(body) => body,
+            Feed::Process(heard) => {
+                let Some(message) = heard.next().await? else { return Ok(false) };
+                self.ready.push_back(Ok(message));
+                return Ok(true);
+            }
+        };
+        let data = match body.frame().await {
             Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
             Some(Err(_)) => return Err(Unreached::Broken),
             None => return Ok(false),

@@ -444,7 +444,6 @@ async fn an_observation_is_bounded_and_only_a_replicas(place: Place) {
         (with(vec![one("a", "{".into())]), &["tools[0].definition"]),
         (with(vec![one("a", definition("b", "B."))]), &["tools[0].name"]),
         (with(vec![one("a", definition("a", "A.")), one("a", definition("a", "B."))]), &["tools[1].name"]),
-        (ObserveRequest { url: String::new(), ..with(vec![]) }, &["url"]),
         (ObserveRequest { server: "a".into(), ..with(vec![]) }, &["server"]),
     ] {
         assert_eq!(violations(observe(&member, request).await), expect);
@@ -453,6 +452,15 @@ async fn an_observation_is_bounded_and_only_a_replicas(place: Place) {
     observe(&member, with(vec![one("a b", definition("a b", "A."))])).await.unwrap();
     assert_eq!(code(tool(&world, "a", "a b").await), Code::NotFound);
     sees(&member, "mcp-server-01k9zq3v5m8c4t2n7r6x0w1y9b", &[("a", "A.")]).await;
+    // What was found elsewhere is not taken note of; a process is nowhere, and is found there.
+    let local = v1::McpServer { name: "local".into(), transport: "stdio".into(), url: String::new(), ..server("a") };
+    let local = made(&world, local).await.id;
+    for id in [&id, &local] {
+        let nowhere = ObserveRequest { url: String::new(), ..observation(id, &[("a", "A.")]) };
+        observe(&member, nowhere).await.unwrap();
+    }
+    assert_eq!(code(tool(&world, "a", "a").await), Code::NotFound);
+    assert_eq!(get(&world, "local").await.unwrap().health.unwrap().tools, 1);
     // As much as is taken, which is more than other calls may send.
     observe(&member, with(many[..2_000].to_vec())).await.unwrap();
     assert_eq!(get(&world, "a").await.unwrap().health.unwrap().tools, 2_000);

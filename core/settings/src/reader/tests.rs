@@ -110,3 +110,29 @@ fn notes_of_the_caller_are_reported_with_the_rest() {
     assert_eq!(problems(&mut reader), "tls_key: must be given when tls_cert is");
     assert_eq!(reader.finish(), Ok(()));
 }
+
+#[test]
+fn tables_that_operators_name_are_read_each_for_itself() {
+    let text = "[tools]\nenabled = true\n[tools.files]\ncommand = '/bin/a'\nargs = ['--root', '/srv']\nenv = { A_B = 'x' }\n[tools.notes]\ncommand = 7\n\
+                args = [1]\nenv = { A = 1 }\ncomand = 'x'\n";
+    let mut reader = reader(text, &[("TOLLGATE_TOOLS_FILES_COMMAND", "/bin/evil")]);
+    assert!(reader.or("tools_enabled", false));
+    let mut read = Vec::new();
+    for (name, mut table) in reader.tables("tools") {
+        read.push((name.clone(), table.optional::<String>("command"), table.list("args"), table.texts("env")));
+        reader.adopt(&format!("tools.{name}"), table);
+    }
+    let env = [("A_B".to_owned(), "x".to_owned())].into();
+    let (root, path) = ("--root".to_owned(), "/srv".to_owned());
+    assert_eq!(read[0], ("files".to_owned(), Some("/bin/a".to_owned()), vec![root, path], env));
+    assert_eq!(read[1].2, Vec::<String>::new());
+    assert_eq!(
+        problems(&mut reader),
+        "tools.notes.args: must be a list of texts, such as [\"one\", \"two\"]\n\
+         tools.notes.env.A: must be a text\n\
+         tools.notes.comand: is not a known setting; did you mean command?\n\
+         TOLLGATE_TOOLS_FILES_COMMAND: is not a known variable",
+        "what the environment says of them is not taken"
+    );
+    assert_eq!(Reader::new(None, []).tables("tools").len(), 0);
+}

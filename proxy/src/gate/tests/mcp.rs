@@ -12,9 +12,14 @@ use tollgate_policy::{
     rule::CallRule,
 };
 
+use std::collections::BTreeMap;
+
 use self::fake::Fake;
 use super::*;
-use crate::mcp::Keeper;
+use crate::{
+    config::McpProcess,
+    mcp::{Keeper, Processes},
+};
 
 mod calls;
 mod fake;
@@ -22,6 +27,7 @@ mod oauth;
 mod openapi;
 mod rules;
 mod sessions;
+mod stdio;
 mod traffic;
 
 const ACCEPT: (&str, &str) = ("accept", "application/json, text/event-stream");
@@ -31,16 +37,22 @@ const JSON_BODY: (&str, &str) = ("content-type", "application/json");
 struct Tools {
     stand: Stand,
     keeping: JoinSet<()>,
+    ending: CancellationToken,
+    home: tempfile::TempDir,
     ids: std::cell::Cell<u64>,
 }
 
 fn server(name: &str, fake: &Fake) -> McpServer {
+    blank(name, fake.url())
+}
+
+fn blank(name: &str, url: String) -> McpServer {
     let last = char::from(b'a' + name.bytes().fold(0, |sum: u8, byte| sum.wrapping_add(byte)) % 20);
     McpServer {
         id: McpServerId::from_ulid(&format!("{ULID}{last}")).unwrap(),
         name: name.into(),
         disabled: false,
-        url: fake.url().into(),
+        url: url.into(),
         document: None,
         allow_private: true,
         transport: Transport::StreamableHttp,
@@ -71,18 +83,25 @@ fn access(list: &[&str]) -> Access {
 
 impl Tools {
     async fn new(servers: Vec<McpServer>) -> Self {
-        let tools = Self::bare().await;
+        Self::with(servers, BTreeMap::new()).await
+    }
+
+    /// With servers that run as processes.
+    async fn with(servers: Vec<McpServer>, programs: BTreeMap<String, McpProcess>) -> Self {
+        let tools = Self::bare(programs).await;
         tools.policy(servers).await;
         tools
     }
 
-    async fn bare() -> Self {
+    async fn bare(programs: BTreeMap<String, McpProcess>) -> Self {
         let stand = Stand::new(&["sk-1"]).await;
         let (holder, known) = (Arc::clone(&stand.holder), Arc::clone(&stand.servers));
-        let keeper = Keeper::new(holder, known, Arc::clone(&stand.upstream));
-        let mut keeping = JoinSet::new();
-        keeping.spawn(keeper.run(CancellationToken::new()));
-        Self { stand, keeping, ids: std::cell::Cell::new(0) }
+        let (home, ending, mut keeping) = (tempfile::tempdir().unwrap(), CancellationToken::new(), JoinSet::new());
+        let (processes, supervisor) = Processes::new(Arc::new(programs), home.path().to_owned());
+        let keeper = Keeper::new(holder, known, Arc::clone(&stand.upstream), processes);
+        keeping.spawn(keeper.run(ending.clone()));
+        keeping.spawn(supervisor.run(ending.clone()));
+        Self { stand, keeping, ending, home, ids: std::cell::Cell::new(0) }
     }
 
     /// Makes these servers hold, and waits until each of them was asked, with or without success.

@@ -31,7 +31,7 @@ fn personal(fake: &Fake) -> McpServer {
 async fn a_token_of_the_installation_is_shown_and_renewed_when_it_is_turned_away() {
     let one = Fake::modern().await;
     one.admit(&[("t1", json!([tool("echo", "")]))]);
-    let tools = Tools::bare().await;
+    let tools = Tools::bare(BTreeMap::new()).await;
     tools.stand.tokens.give("", token("t1", 60_000, 0));
     tools.policy(vec![McpServer { auth: McpAuth::ClientCredentials, ..server("one", &one) }]).await;
     let call = || tools.alone("/mcp", "tools/call", json!({"name": "one__echo", "arguments": {"message": "hi"}}));
