@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tollgate_mcp::{
     Edit, Id, Json, Members, Message, Method, Notification, Params, Request, Revision, ServerName,
     capability::ClientCapabilities,
+    failure::{self, code},
     params::meta,
     route::{self, Headers},
     server_request, write,
@@ -383,28 +384,12 @@ pub(super) async fn answered(
         Message::Failure(failure) => failure.error,
         Message::Request(_) | Message::Notification(_) => return Ok(visit.accepted()),
     };
-    let mut said = Json::from(said).into_owned();
-    // What the user or the model says leaves for the server like the arguments of a call.
-    if let Some(watch) = visit.view.watch(Direction::Request, &reached.policy.billed_as("")) {
-        let vault = visit.view.vault();
-        match seen(&watch, Bytes::from(said.as_str().to_owned()), vault).await {
-            Ok((Screened { changed, report, blocked }, _)) => {
-                report.tell(&mut visit.ticket.circumstances);
-                if let Some(blocked) = blocked {
-                    return Err(visit.ticket.refuse(blocked.refusal()));
-                }
-                if let Some(changed) = changed.and_then(|changed| String::from_utf8(changed).ok())
-                    && let Ok(raw) = serde_json::value::RawValue::from_string(changed)
-                {
-                    said = Json::from(&*raw).into_owned();
-                }
-            }
-            Err(refusal) => return Err(visit.ticket.refuse(refusal)),
-        }
-    }
-    let body = match message {
-        Message::Failure(_) => write::failure(Some(&original), &said),
-        _ => write::response(&original, &said),
+    let screened = screened(&mut visit, &reached, Json::from(said).into_owned()).await;
+    let body = match (&screened, message) {
+        (Ok(said), Message::Failure(_)) => write::failure(Some(&original), said),
+        (Ok(said), _) => write::response(&original, said),
+        // The server need not wait for what does not come.
+        (Err(_), _) => failure::answer(Some(&original), code::GUARDRAIL, "The client's answer was stopped on its way."),
     };
     let told = match visit.line(&reached) {
         Ok(line) => catalogue::tell(line, &link, body.into()).await,
@@ -413,7 +398,24 @@ pub(super) async fn answered(
     if let Err(why) = told {
         tracing::debug!(server = reached.server.name.as_str(), %why, "an answer did not reach its server");
     }
-    Ok(visit.accepted())
+    match screened {
+        Ok(_) => Ok(visit.accepted()),
+        Err(refusal) => Err(visit.ticket.refuse(refusal)),
+    }
+}
+
+// What the user or the model says leaves for the server like the arguments of a call.
+async fn screened(visit: &mut Visit<'_>, reached: &Reached, said: Json<'static>) -> Result<Json<'static>, Refusal> {
+    let Some(watch) = visit.view.watch(Direction::Request, &reached.policy.billed_as("")) else { return Ok(said) };
+    let vault = visit.view.vault();
+    let (Screened { changed, report, blocked }, _) = seen(&watch, Bytes::from(said.as_str().to_owned()), vault).await?;
+    report.tell(&mut visit.ticket.circumstances);
+    if let Some(blocked) = blocked {
+        return Err(blocked.refusal());
+    }
+    let changed: Option<Box<serde_json::value::RawValue>> =
+        changed.and_then(|changed| serde_json::from_slice(&changed).ok());
+    Ok(changed.map_or(said, |raw| Json::from(&*raw).into_owned()))
 }
 
 impl Visit<'_> {

@@ -264,6 +264,31 @@ async fn a_server_that_is_down_slows_no_other() {
 }
 
 #[tokio::test]
+async fn an_answer_that_a_guardrail_stops_leaves_no_server_waiting() {
+    use guardrails::SECRET;
+    let one = Fake::legacy().await;
+    let tools = Tools::new(vec![server("one", &one)]).await;
+    tools.put(vec![Object::Guardrail(guardrails::guardrail("in", [true, false], Action::Block))]);
+    let session = tools.initialize("/mcp", json!({"elicitation": {}})).await;
+    let headers = [("mcp-session-id", session.as_str())];
+    let call = tools.message("tools/call", json!({"name": "one__ask", "arguments": {}}));
+    let said = messages(&tools.post("/mcp", &call, &headers).await);
+    assert!(said.iter().any(|message| message["id"] == "one:7"), "{said:?}");
+    let content = json!({"action": "accept", "content": {"name": SECRET}});
+    let reply = json!({"jsonrpc": "2.0", "id": "one:7", "result": content});
+    let refused = tools.post("/mcp", &reply, &headers).await;
+    assert!(
+        (400..500).contains(&refused.status) && !refused.text.contains(SECRET),
+        "{} {}",
+        refused.status,
+        refused.text
+    );
+    let back = one.all_seen().pop().unwrap().1;
+    assert_eq!((&back["id"], &back["error"]["code"]), (&7.into(), &(-31_005).into()), "{back}");
+    assert!(!back.to_string().contains(SECRET));
+}
+
+#[tokio::test]
 async fn a_server_is_shown_its_own_credential_alone() {
     let one = Fake::modern().await;
     let credential = McpCredential { id: credential(0), reference: None };
