@@ -71,10 +71,12 @@ async fn a_server_of_the_oldest_transport_is_greeted_for_each_call() {
 // SECURITY row 17: what is not listed is not called, in any revision, at any path.
 #[tokio::test]
 async fn a_denied_tool_is_neither_listed_nor_called() {
-    let (one, two) = (Fake::legacy().await, Fake::modern().await);
-    let tools = Tools::new(vec![server("one", &one), server("two", &two)]).await;
-    tools.allow(&["one.*", "two.*", "!*.delete_*", "!prompt:one.secret", "!resource:*"]);
-    for (path, prefix) in [("/mcp", "one__"), ("/mcp", "two__"), ("/mcp/one", ""), ("/mcp/two", "")] {
+    let (one, two, old) = (Fake::legacy().await, Fake::modern().await, Fake::sse().await);
+    let oldest = McpServer { transport: Transport::Sse, ..server("old", &old) };
+    let tools = Tools::new(vec![server("one", &one), server("two", &two), oldest]).await;
+    tools.allow(&["one.*", "two.*", "old.*", "!*.delete_*", "!prompt:one.secret", "!resource:*"]);
+    let joined = ["one__", "two__", "old__"].map(|prefix| ("/mcp", prefix));
+    for (path, prefix) in joined.into_iter().chain(["/mcp/one", "/mcp/two", "/mcp/old"].map(|path| (path, ""))) {
         let session = tools.initialize(path, json!({})).await;
         for is_alone in [true, false] {
             let ask = async |method: &str, params: Value| match is_alone {
@@ -109,7 +111,7 @@ async fn a_denied_tool_is_neither_listed_nor_called() {
     }
     let said = tools.ask("/mcp", &session, "prompts/get", json!({"name": "one__review"})).await;
     assert_eq!(said["result"]["messages"][0]["content"]["text"], "review");
-    for fake in [one, two] {
+    for fake in [one, two, old] {
         assert!(fake.seen("tools/call").is_empty() && fake.seen("resources/read").is_empty());
     }
     tools.allow(&["two.*"]);

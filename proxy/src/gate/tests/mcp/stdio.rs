@@ -76,6 +76,30 @@ async fn a_process_has_the_environment_of_its_configuration_and_no_other() {
     assert!(std::env::vars_os().count() > 4, "there is more here that could have been inherited");
 }
 
+// SECURITY row 17: on every transport.
+#[tokio::test]
+async fn a_denied_tool_of_a_process_is_neither_listed_nor_called() {
+    let tools = started("notes", process("legacy")).await;
+    tools.allow(&["notes.*", "!notes.pid"]);
+    let sessions = [tools.initialize("/mcp", json!({})).await, tools.initialize("/mcp/notes", json!({})).await];
+    for ((path, name), session) in [("/mcp", "notes__pid"), ("/mcp/notes", "pid")].into_iter().zip(&sessions) {
+        let params = json!({"name": name, "arguments": {}});
+        for (list, said) in [
+            (
+                tools.ask(path, session, "tools/list", json!({})).await,
+                tools.ask(path, session, "tools/call", params.clone()).await,
+            ),
+            (tools.alone(path, "tools/list", json!({})).await, tools.alone(path, "tools/call", params.clone()).await),
+        ] {
+            let listed = names(&list, "tools", "name");
+            assert!(listed.len() > 2 && !listed.iter().any(|listed| listed == name), "{listed:?}");
+            assert_eq!(said["error"]["code"], -32_602, "{path} {said}");
+        }
+    }
+    tools.allow(&[]);
+    assert_eq!(tools.pid(&sessions[0]).await.1, 1, "the first call that reached its process");
+}
+
 #[tokio::test]
 async fn each_session_is_a_process_of_its_own_and_clients_without_share_one() {
     let tools = started("notes", process("legacy")).await;
