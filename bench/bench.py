@@ -282,7 +282,7 @@ def main():
                 of_ours = [target.name for target in targets if target.process is ours.process]
                 proof = ours.proof(sum(generator.sent[name] + 1 for name in of_ours))
         if only is None or "tools" in only:
-            mcp.measure(bench, arguments.programs, own(directory, "tools"))
+            mcp.measure(bench, arguments.programs, (mine, others), own(directory, "tools"))
         # The programs below take every core: the processes above have ended.
         if only is None or "funds" in only:
             say("hold and settle on the hot path")

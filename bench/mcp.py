@@ -30,9 +30,9 @@ META = {
 }
 
 
-def measure(bench, programs, directory):
+def measure(bench, programs, cores, directory):
     """Everything, with processes of its own."""
-    mine, others = machine.cores()
+    mine, others = cores
     with contextlib.ExitStack() as stack:
         provider = tollgate.simulator(stack, programs, others, directory)
         tools = machine.Process("tools", [str(programs / "tollgate-bench-tools"), str(TOOLS_EACH)], others, directory=directory)
