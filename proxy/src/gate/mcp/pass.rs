@@ -135,10 +135,7 @@ async fn clear(visit: &mut Visit<'_>, aimed: Aimed) -> Result<Cleared, (Refusal,
         if let Some(blocked) = blocked {
             return Err((blocked.refusal(), Detail::None));
         }
-        if let Some(changed) = changed.and_then(|changed| serde_json::from_slice(&changed).ok()) {
-            let changed: Box<serde_json::value::RawValue> = changed;
-            params = Json::from(&*changed).into_owned();
-        }
+        params = redacted(changed, params).map_err(|refusal| (refusal, Detail::None))?;
     }
     let guarding = Guarding::new(visit.view.watch(Direction::Response, &billed), vault);
     let place = aimed.reached.server.place(policy.parallel_max).ok_or_else(|| {
@@ -413,9 +410,17 @@ async fn screened(visit: &mut Visit<'_>, reached: &Reached, said: Json<'static>)
     if let Some(blocked) = blocked {
         return Err(blocked.refusal());
     }
-    let changed: Option<Box<serde_json::value::RawValue>> =
-        changed.and_then(|changed| serde_json::from_slice(&changed).ok());
-    Ok(changed.map_or(said, |raw| Json::from(&*raw).into_owned()))
+    redacted(changed, said)
+}
+
+// What a guardrail has made of a text. If that is no JSON any more, nothing leaves: the text that was there has what was found.
+fn redacted(changed: Option<Vec<u8>>, said: Json<'static>) -> Result<Json<'static>, Refusal> {
+    let Some(changed) = changed else { return Ok(said) };
+    let raw: Result<Box<serde_json::value::RawValue>, _> = serde_json::from_slice(&changed);
+    let raw = raw.map_err(|_| {
+        Refusal::new(RefusalKind::Guardrail, "A guardrail found something that could not be taken out. Leave it away.")
+    })?;
+    Ok(Json::from(&*raw).into_owned())
 }
 
 impl Visit<'_> {
