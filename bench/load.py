@@ -50,7 +50,10 @@ class Load:
             os.remove(log)
         command = ["h2load", "--h1", "-t1", f"-c{connections}", f"-n{requests}", f"-d{body_path}", f"--log-file={log}"]
         if rate:
-            command.append(f"--rps={rate / connections:.4f}")
+            # Each connection has a clock of its own. One begins after the other, so that requests come one by one: begun at once, the
+            # connections would send at the same instants, and most of what is measured would be one request's wait for the others.
+            between_ms = max(1, round(1e3 / rate))
+            command += [f"--rps={rate / connections:.4f}", "-r1", f"--rate-period={between_ms}ms"]
         command += self.arguments(target)
         before = watched.cpu_seconds() if watched else 0
         started = time.monotonic()
