@@ -14,14 +14,14 @@ use crate::{
 /// (`contents[].uri`; in `content` and `messages[].content` the `uri` of a `resource_link`, and of the `resource` that is embedded); every
 /// other byte stays. What is no URI stays as well.
 #[must_use]
-pub fn with_server<'a>(server: &ServerName, result: &'a RawValue) -> Json<'a> {
-    let text = result.get();
+pub fn with_server<'a>(server: &ServerName, result: &'a Json<'_>) -> Json<'a> {
+    let text = result.as_str();
     // Most results have none.
     if !text.contains("uri") {
-        return Json::from(result);
+        return Json::read(text);
     }
     let mut uris = Vec::new();
-    let result = Members::read(result).unwrap_or_default();
+    let result = result.members().unwrap_or_default();
     for contents in result.list("contents").into_iter().flatten() {
         uris.extend(Members::read(contents).and_then(|contents| contents.get("uri")));
     }
@@ -108,8 +108,7 @@ mod tests {
                 ),
             ),
         ] {
-            let raw = RawValue::from_string(result.to_owned()).unwrap();
-            assert_eq!(with_server(&server, &raw).as_str(), expected.unwrap_or(result), "{result}");
+            assert_eq!(with_server(&server, &Json::read(result)).as_str(), expected.unwrap_or(result), "{result}");
         }
     }
 }

@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::members::Members;
+
 /// A JSON value as text. Nobody can make one of a text that was not read or written as JSON, so that whatever is put into a message leaves
 /// it a message.
 #[derive(Clone, Eq, PartialEq)]
@@ -67,6 +69,12 @@ impl<'a> Json<'a> {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What an object has in it; none of what is no object.
+    #[must_use]
+    pub fn members(&self) -> Option<Members<'_>> {
+        Members::of_text(&self.0)
     }
 
     /// The same, kept.

@@ -241,11 +241,16 @@ fn misspelled(name: &str, known: &[&'static str]) -> Option<&'static str> {
         '\u{212a}' => 'k',
         c => c.to_ascii_lowercase(),
     };
-    let read = |name: &str, member: &str| {
+    // Of most names only the case can be another.
+    let is_visible = name.bytes().all(|byte| byte.is_ascii_graphic());
+    let read = |member: &str| {
+        if is_visible {
+            return name.eq_ignore_ascii_case(member);
+        }
         let name = name.chars().filter(|c| hidden(*c).is_none() && !c.is_whitespace()).map(folded);
         name.eq(member.chars().map(folded))
     };
-    known.iter().find(|member| name != **member && read(name, member)).copied()
+    known.iter().find(|member| name != **member && read(member)).copied()
 }
 
 fn is_object(raw: &RawValue) -> bool {

@@ -24,7 +24,7 @@ use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method as Verb, Response, StatusCode, header::CONTENT_TYPE};
 use tokio::time::Instant;
 use tollgate_mcp::{
-    Id, Json, Message, Method, Notification, Params, Request, Revision,
+    Id, Json, Message, Method, Notification, Request, Revision,
     capability::ClientCapabilities,
     failure::{self, code},
     params::meta,
@@ -472,14 +472,4 @@ fn events(body: Body, request_id: &str) -> Response<Body> {
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     refuse::identify(&mut answer, request_id);
     answer
-}
-
-/// What a client says of an object that was written here.
-fn read_again(json: &Json<'_>) -> Box<serde_json::value::RawValue> {
-    serde_json::from_str(json.as_str()).unwrap_or_else(|_| serde_json::value::RawValue::NULL.to_owned())
-}
-
-/// The params of a message that was written here.
-fn params_of(raw: &serde_json::value::RawValue) -> Params<'_> {
-    Params::from(tollgate_mcp::Members::read(raw))
 }

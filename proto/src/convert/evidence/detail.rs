@@ -306,15 +306,7 @@ impl<'a> Noted<'a> {
 impl<'a> Tool<'a> {
     fn new(call: &'a ToolCall) -> Self {
         let ToolCall { server, name, arguments_sha256, arguments, tool_use_id, session, outcome } = call;
-        Self {
-            arguments,
-            arguments_sha256: arguments_sha256.iter().map(|byte| format!("{byte:02x}")).collect(),
-            name,
-            outcome,
-            server,
-            session,
-            tool_use_id,
-        }
+        Self { arguments, arguments_sha256: hex::encode(arguments_sha256), name, outcome, server, session, tool_use_id }
     }
 }
 
@@ -357,7 +349,7 @@ impl Serialize for Findings<'_> {
                 action: action.word(),
                 count: *count,
                 direction: direction.word(),
-                fingerprint: fingerprint.iter().map(|byte| format!("{byte:02x}")).collect(),
+                fingerprint: hex::encode(fingerprint),
                 guardrail,
                 offset: *offset,
                 place,

@@ -7,7 +7,7 @@ use futures_util::stream;
 use http::{Response, StatusCode};
 use tokio::time::{Instant, sleep, timeout_at};
 use tollgate_mcp::{
-    Id, Json, Members, Message, Method, Request, Revision, ServerName,
+    Id, Json, Message, Method, Request, Revision, ServerName,
     capability::ClientCapabilities,
     content::with_server,
     failure::{self, code},
@@ -355,8 +355,7 @@ impl Relay {
             result = shape::truncated(&result, self.result_bytes_max);
         }
         if self.is_joined {
-            let raw = super::read_again(&result);
-            result = with_server(&self.server, &raw).into_owned();
+            result = with_server(&self.server, &result).into_owned();
         }
         let result = shape::translated(result, self).ok_or(Unreached::Garbage)?;
         let is_error = self.method == Asked::Tool && is_error(&result);
@@ -374,6 +373,5 @@ impl Relay {
 }
 
 fn is_error(result: &Json<'_>) -> bool {
-    let raw = super::read_again(result);
-    Members::read(&raw).is_some_and(|result| result.is_true("isError"))
+    result.members().is_some_and(|result| result.is_true("isError"))
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use http::Response;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tollgate_mcp::{
     Edit, Id, Json, Members, Message, Method, Notification, Params, Request, Revision, ServerName,
@@ -24,7 +25,6 @@ use super::{
     Body, Reached, Speech, Visit,
     answer::{self, Relay},
     consent::CONNECT,
-    params_of, read_again,
     target::Aimed,
 };
 use crate::{
@@ -112,9 +112,8 @@ pub(super) async fn pass(
 // What holds for whatever leaves for a server: how long it may be, what guardrails let pass, and how many are open at once.
 async fn clear(visit: &mut Visit<'_>, aimed: Aimed) -> Result<Cleared, (Refusal, Detail)> {
     let policy = Arc::clone(&aimed.reached.policy);
-    let raw = read_again(&aimed.params);
-    let arguments = Members::read(&raw).and_then(|params| params.get("arguments").map(|raw| raw.get().len()));
-    if arguments.is_some_and(|length| length as u64 > policy.arguments_bytes_max) {
+    let length = |params: Members<'_>| params.get("arguments").map(|raw| raw.get().len());
+    if aimed.params.members().and_then(length).is_some_and(|length| length as u64 > policy.arguments_bytes_max) {
         let sentence = format!(
             "The arguments are longer than the {} bytes that the MCP server \"{}\" may be sent. Send less at a time.",
             policy.arguments_bytes_max, policy.name
@@ -145,8 +144,7 @@ async fn clear(visit: &mut Visit<'_>, aimed: Aimed) -> Result<Cleared, (Refusal,
         );
         (Refusal::new(RefusalKind::ParallelLimited, sentence), Detail::Later(1))
     })?;
-    let raw = read_again(&params);
-    let arguments = Members::read(&raw).and_then(|params| params.get("arguments").map(|raw| raw.get().to_owned()));
+    let arguments = params.members().and_then(|params| params.get("arguments").map(RawValue::get));
     visit.describe_arguments(&policy, arguments.unwrap_or_default().as_bytes());
     Ok(Cleared { aimed, params, guarding, place })
 }
@@ -249,8 +247,7 @@ fn written(
     params: &Json<'static>,
     parameters: Option<&tollgate_mcp::parameter::Parameters>,
 ) -> Written {
-    let raw = read_again(params);
-    let read = params_of(&raw);
+    let read = Params::from(params.members());
     // A session of the replica's own is used by many clients, whose ids and tokens may be alike.
     let is_shared = matches!(speech, Speech::Alone(_)) && !link.revision.is_stateless();
     let sent = if is_shared {
@@ -272,8 +269,7 @@ fn written(
         }
         _ => params.clone(),
     };
-    let raw = read_again(&params);
-    let headers = route::outgoing(link.revision, method.name(), &params_of(&raw), parameters);
+    let headers = route::outgoing(link.revision, method.name(), &Params::from(params.members()), parameters);
     let body = write::request(&sent, method.name(), Some(&params)).into();
     Written { sent, head: Head { session: link.session.clone(), headers }, body, token }
 }

@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
+use serde_json::value::RawValue;
 use tollgate_mcp::{
-    Json, Members, Method, Params, Target,
+    Json, Method, Params, Target,
     failure::{self, code},
 };
 use tollgate_policy::{
@@ -13,7 +14,7 @@ use tollgate_policy::{
     rule::{Arguments, Call},
 };
 
-use super::{Reached, View, Visit, read_again};
+use super::{Reached, View, Visit};
 use crate::{clock, gate::authorize::who};
 
 /// A message that is for a server, and that the caller may send it.
@@ -133,8 +134,8 @@ impl Visit<'_> {
         let View { current, caller, attribution, .. } = &self.view;
         let (key, server) = (caller.key(), &aimed.reached.policy.name);
         let call = || {
-            let raw = read_again(&aimed.params);
-            let sent = Members::read(&raw).and_then(|params| params.get("arguments").map(|sent| sent.get().to_owned()));
+            let params = aimed.params.members().unwrap_or_default();
+            let sent = params.get("arguments").map(RawValue::get);
             Ok(Call {
                 server,
                 tool: &aimed.name,

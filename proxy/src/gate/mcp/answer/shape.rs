@@ -9,7 +9,6 @@ use tollgate_mcp::{
 };
 
 use super::{Asked, Relay};
-use crate::gate::mcp::read_again;
 
 /// What stands where something was cut off.
 const CUT: &str = "[cut by Tollgate: the result was longer than this server's may be]";
@@ -22,8 +21,7 @@ pub(super) fn json(changed: Option<Vec<u8>>) -> Option<Json<'static>> {
 
 /// A result of a tool, or of another method with a list `content`, within so many bytes: texts are cut, and what cannot be cut goes.
 pub(super) fn truncated(result: &Json<'_>, bytes_max: usize) -> Json<'static> {
-    let raw = read_again(result);
-    let members = Members::read(&raw).unwrap_or_default();
+    let members = result.members().unwrap_or_default();
     let note = text_block(CUT);
     let mut left = bytes_max.saturating_sub(note.as_str().len() + 128);
     let mut kept = Vec::new();
@@ -52,8 +50,7 @@ pub(super) fn translated(result: Json<'static>, relay: &Relay) -> Option<Json<'s
     if !is_modern && !relay.spoken.is_stateless() {
         return Some(result);
     }
-    let raw = read_again(&result);
-    let members = Members::read(&raw)?;
+    let members = result.members()?;
     match ResultType::of(&members) {
         ResultType::Complete => {}
         ResultType::InputRequired if is_modern => {}
