@@ -12,11 +12,12 @@ use tollgate_policy::{
 };
 
 use super::{
+    events::Events,
     openapi::{self, Interface},
     sse,
     stdio::{Processes, Stdio},
     tokens::Source,
-    wire::{Bounds, Events, Head, Reply, Unreached, Web},
+    wire::{Bounds, Head, Reply, Unreached, Web},
 };
 use crate::{current::Current, upstream::Upstream};
 

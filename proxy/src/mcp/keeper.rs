@@ -23,11 +23,12 @@ use tollgate_policy::{
 use super::{
     address::Address,
     catalogue::{self, Line, Link, free, with_meta},
+    events::Events,
     openapi::Interface,
     people::Wanted,
     servers::{Server, Servers},
     stdio::Processes,
-    wire::{Bounds, Events, Head, Said, Unreached},
+    wire::{Bounds, Head, Said, Unreached},
 };
 use crate::{
     backoff::Backoff,

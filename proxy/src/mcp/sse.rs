@@ -11,7 +11,8 @@ use tollgate_policy::lease::Hold;
 
 use super::{
     catalogue::{US, answers},
-    wire::{Bounds, Events, Head, Reply, Said, Unreached, Web},
+    events::Events,
+    wire::{Bounds, Head, Reply, Said, Unreached, Web},
 };
 use crate::upstream::Upstream;
 

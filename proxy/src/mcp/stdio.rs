@@ -31,7 +31,10 @@ use tollgate_policy::lease::Hold;
 
 pub(crate) use self::heard::Heard;
 use self::{process::Process, running::Running};
-use super::wire::{Bounds, Events, Head, Reply, Said, Unreached};
+use super::{
+    events::Events,
+    wire::{Bounds, Head, Reply, Said, Unreached},
+};
 use crate::{
     backoff::Backoff,
     config::{McpProcess, McpProcesses},

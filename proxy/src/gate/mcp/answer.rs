@@ -25,7 +25,7 @@ use crate::{
         inspect::Guarding,
         ticket::{End, Ticket, Verdict},
     },
-    mcp::{Address, Events, Link, Said, Unreached, catalogue, servers::Place, wire},
+    mcp::{Address, Events, Link, Said, Unreached, catalogue, events, servers::Place},
     refuse::{self, rpc_code},
     upstream::Upstream,
     visits::Registration,
@@ -191,7 +191,7 @@ impl Following {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         self.ticket.as_ref()?;
         let message = self.message(true).await;
-        Some((message.map_or(COMMENT, |message| wire::event(&message)), self))
+        Some((message.map_or(COMMENT, |message| events::event(&message)), self))
     }
 
     // The answer alone.

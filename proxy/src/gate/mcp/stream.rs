@@ -33,7 +33,7 @@ use crate::{
         inspect::Guarding,
         ticket::{End, Ticket, Verdict},
     },
-    mcp::{Bounds, Events, Head, Link, catalogue::free, wire},
+    mcp::{Bounds, Events, Head, Link, catalogue::free, events::event},
     refuse::rpc_code,
     visits::Registration,
 };
@@ -146,7 +146,7 @@ impl Standing {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
             if let Some(message) = self.ready.pop_front() {
-                return Some((wire::event(&message), self));
+                return Some((event(&message), self));
             }
             self.ticket.as_ref()?;
             tokio::select! {

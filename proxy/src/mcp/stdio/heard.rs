@@ -9,7 +9,10 @@ use tokio::{
 };
 
 use super::process::Process;
-use crate::mcp::wire::{Bounds, Events, Said, Unreached};
+use crate::mcp::{
+    events::Events,
+    wire::{Bounds, Said, Unreached},
+};
 
 /// A message, and whether it is the last for that request.
 pub(super) type Piece = Result<(Bytes, bool), Unreached>;
