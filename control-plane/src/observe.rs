@@ -20,7 +20,8 @@ use crate::{
         Store, StoreError, Txn,
         mcp::{
             McpServer,
-            tools::{Definition, FIRST_USE, Found, Known, is_full},
+            observations::Found,
+            tools::{Definition, FIRST_USE, Known, is_full},
         },
     },
 };
@@ -94,12 +95,20 @@ async fn round(
         let mut gone: Vec<&String> =
             known.iter().filter(|(name, tool)| tool.is_present && is_missing(name)).map(|(name, _)| name).collect();
         gone.sort_unstable();
-        for name in gone {
+        for name in &gone {
             txn.mcp_tool_gone(&server.id, name).await?;
         }
+        // One entry for all of them: a server that comes and goes does not fill the log.
+        if !gone.is_empty() {
+            let (count, names) = (gone.len(), gone.into_iter().cloned().collect::<Vec<_>>());
+            let fields = [("server", json!(server.name.as_str())), ("tools", told(&names)), ("count", json!(count))];
+            let detail = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            entries.push(entry("mcp-tool.withdraw", &server, detail, (replica, now)));
+        }
     }
-    let Observation { problem, protocol, software, .. } = found;
-    txn.mcp_observed(&server.id, &Found { replica: replica.as_str(), problem, protocol, software, time: now }).await?;
+    let Observation { problem, protocol, software, tests, .. } = found;
+    let found = Found { replica: replica.as_str(), problem, protocol, software, time: now, tests: *tests };
+    txn.mcp_observed(&server.id, &found).await?;
     if let Some(revision) = revision.filter(|_| approves) {
         txn.mcp_server_touch(&server.id, revision).await?;
     }

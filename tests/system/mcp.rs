@@ -1,15 +1,18 @@
 //! Tools: a server that an administrator names is found by the replicas, its tools are approved, an agent calls them at any replica, and one that changes
 //! is kept away until somebody has looked at it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming};
 use serde_json::{Value, json};
 use tollgate_proto::admin::v1::{
-    ApproveMcpToolRequest, CreateMcpServerRequest, GetMcpServerRequest, GetMcpToolRequest, Key, McpServer, McpTool,
-    ToolRule,
+    ApproveMcpToolRequest, CreateMcpServerRequest, GetMcpServerRequest, GetMcpToolRequest, Key, McpServer,
+    McpServerFinding, McpTool, TestMcpServerRequest, ToolRule,
 };
 use tollgate_tests::{
     client::Answer,
@@ -23,25 +26,44 @@ use tollgate_tests::{
 /// A server of tools that speaks 2025-11-25, with sessions.
 struct Tools {
     url: String,
-    description: Arc<Mutex<String>>,
+    said: Arc<Said>,
     _serving: Serving,
+}
+
+/// What it says, and how often it was asked for its tools.
+#[derive(Default)]
+struct Said {
+    description: Mutex<String>,
+    lists: AtomicUsize,
+    fails: AtomicBool,
 }
 
 impl Tools {
     async fn start() -> Self {
         let (url, listener) = Serving::bind().await;
-        let description = Arc::new(Mutex::new("Says it again.".to_owned()));
-        let shared = Arc::clone(&description);
+        let said = Arc::new(Said { description: Mutex::new("Says it again.".to_owned()), ..Said::default() });
+        let shared = Arc::clone(&said);
         let serving = Serving::start(listener, move |request| serve(request, Arc::clone(&shared)));
-        Self { url: format!("{url}/mcp"), description, _serving: serving }
+        Self { url: format!("{url}/mcp"), said, _serving: serving }
     }
 
     fn change(&self, description: &str) {
-        description.clone_into(&mut self.description.lock().unwrap());
+        description.clone_into(&mut self.said.description.lock().unwrap());
+    }
+
+    fn lists(&self) -> usize {
+        self.said.lists.load(Ordering::SeqCst)
+    }
+
+    fn fail(&self, fails: bool) {
+        self.said.fails.store(fails, Ordering::SeqCst);
     }
 }
 
-async fn serve(request: Request<Incoming>, description: Arc<Mutex<String>>) -> Response<Full<Bytes>> {
+async fn serve(request: Request<Incoming>, said: Arc<Said>) -> Response<Full<Bytes>> {
+    if said.fails.load(Ordering::SeqCst) {
+        return answer(503, &Value::Null);
+    }
     let is_post = request.method() == hyper::Method::POST;
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let message: Value = serde_json::from_slice(&body).unwrap_or_default();
@@ -52,7 +74,8 @@ async fn serve(request: Request<Incoming>, description: Arc<Mutex<String>>) -> R
         }),
         Some("tools/list") => {
             let tool = |name: &str, description: &str| json!({"name": name, "description": description, "inputSchema": {"type": "object"}});
-            json!({"tools": [tool("echo", &description.lock().unwrap()), tool("delete_all", "Deletes.")]})
+            said.lists.fetch_add(1, Ordering::SeqCst);
+            json!({"tools": [tool("echo", &said.description.lock().unwrap()), tool("delete_all", "Deletes.")]})
         }
         Some("tools/call") => json!({"content": [{"type": "text", "text": params["arguments"]["message"]}]}),
         Some(method) if !method.starts_with("notifications/") => {
@@ -141,6 +164,20 @@ async fn tools_are_found_approved_called_on_any_replica_and_kept_away_when_they_
     })
     .await;
     fleet.admin.converged(2).await;
+    let test = || async {
+        let request = TestMcpServerRequest { mcp_server: "files".into(), wait: None };
+        let findings = fleet.admin.mcp().test_mcp_server(request).await.unwrap().into_inner().findings;
+        let found = |finding: McpServerFinding| (finding.asked, finding.problem);
+        findings.into_iter().map(found).collect::<Vec<_>>()
+    };
+    let (well, asked) = ((true, String::new()), tools.lists());
+    assert_eq!(test().await, [well.clone(), well.clone()]);
+    assert!(tools.lists() >= asked + 2, "each replica has asked anew");
+    tools.fail(true);
+    let ill = test().await;
+    assert!(ill.iter().all(|(asked, problem)| *asked && !problem.is_empty()) && ill.len() == 2, "{ill:?}");
+    tools.fail(false);
+    assert_eq!(test().await, [well.clone(), well]);
     let mut agent = Agent::new(&fleet.http, key);
     let [one, other] = [0, 1].map(|at| fleet.replicas[at].url.clone());
     agent.begin(&one).await;

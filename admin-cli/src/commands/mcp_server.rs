@@ -4,6 +4,7 @@ mod change;
 mod client;
 mod grants;
 mod health;
+mod trial;
 mod view;
 
 use std::{
@@ -35,7 +36,7 @@ use crate::{
 use change::Update;
 use client::ClientArguments;
 use grants::{Disconnect, Grants};
-use health::Trial;
+use trial::Test;
 use view::McpServerView;
 
 /// What to do with servers of tools.
@@ -71,9 +72,9 @@ pub(crate) enum McpServerCommand {
     /// List the tools of a server
     #[command(after_help = "Example: tollgate mcp-server tools github")]
     Tools(Named),
-    /// Show how the replicas find a server; exit code 1 when none of them can use it
-    #[command(after_help = "Example: tollgate mcp-server test github")]
-    Test(Named),
+    /// Let every replica ask a server at once, and show what each finds; exit code 1 when none of them can use it
+    #[command(after_help = "Example: tollgate mcp-server test github --wait 5s")]
+    Test(Test),
     /// List what users permitted for servers, and the tokens that the control plane got for itself
     #[command(after_help = "Example: tollgate mcp-server grants tracker --user ada")]
     Grants(Grants),
@@ -203,7 +204,7 @@ impl McpServerCommand {
             Self::Tools(Named { name }) => return mcp_tool::list(context, Some(name), None, Listing::default()).await,
             Self::Grants(grants) => return grants.list(context).await,
             Self::Disconnect(disconnect) => return disconnect.run(context).await,
-            Self::Test(Named { name }) => return Trial::new(get(context, name).await?).answer(context.format),
+            Self::Test(test) => return test.run(context).await,
         };
         one(context, views(context, vec![server]).await)
     }

@@ -21,6 +21,9 @@ use super::{is_reference, route};
 const HASH_DIGITS: usize = 2 * PIN_BYTES;
 /// The shortest time that a call may be given.
 const TIMEOUT_MIN: Duration = Duration::from_millis(1);
+/// How long replicas may be given to test a server.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
+const PATIENCE_MAX: Duration = Duration::from_secs(20);
 /// The units of a size, the largest first.
 const UNITS: [(&str, i64); 3] = [("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 /// What is said of a price that is none.
@@ -156,6 +159,11 @@ pub(crate) fn cost(text: &str) -> Result<NanoUsd, String> {
 /// Parses how long a call may take.
 pub(crate) fn timeout(text: &str) -> Result<prost_types::Duration, String> {
     route::wait(text, TIMEOUT_MIN, TIMEOUT_MAX).ok_or_else(|| "must be at most 1h, such as 30s".to_owned())
+}
+
+/// Parses how long replicas have to tell what they find.
+pub(crate) fn patience(text: &str) -> Result<prost_types::Duration, String> {
+    route::wait(text, PATIENCE_MIN, PATIENCE_MAX).ok_or_else(|| "must be between 1s and 20s".to_owned())
 }
 
 /// Parses a number of bytes.

@@ -1,8 +1,8 @@
 //! McpService.
 //!
 //! Reading order: here, the servers; [`written`], one as it is shown, and [`fields`], as it is read; [`secret`], what it is shown; [`oauth`],
-//! whose tokens it is shown; [`document`], what an HTTP API can; [`tools`], what servers offer, and who approves it;
-//! [`grants`], what users permitted.
+//! whose tokens it is shown; [`document`], what an HTTP API can; [`tools`], what servers offer, and who approves it; [`trial`], whether replicas
+//! can use one; [`grants`], what users permitted.
 
 mod written;
 mod fields;
@@ -10,6 +10,7 @@ mod secret;
 mod oauth;
 mod document;
 mod tools;
+mod trial;
 mod grants;
 
 use tollgate_policy::{
@@ -36,7 +37,7 @@ use crate::{
     observe::{self, target},
     store::{
         Txn,
-        mcp::{McpServer, McpServerFilter, grants::Ending, tools::Health},
+        mcp::{McpServer, McpServerFilter, grants::Ending, observations::Health},
     },
 };
 
@@ -106,6 +107,14 @@ impl McpService for Admin {
         let (by, message) = Authorized::take(request)?;
         self.mcp_server_delete(&by, &message.mcp_server, &message.etag).await?;
         Ok(Response::new(()))
+    }
+
+    async fn test_mcp_server(
+        &self,
+        request: Request<v1::TestMcpServerRequest>,
+    ) -> Result<Response<v1::TestMcpServerResponse>, Status> {
+        let (by, message) = Authorized::take(request)?;
+        Ok(Response::new(self.mcp_server_test(&by, message).await?))
     }
 
     async fn list_mcp_tools(

@@ -25,6 +25,8 @@ pub(crate) struct Observation {
     pub(super) software: String,
     /// Whether the tools are all that there are.
     pub(super) complete: bool,
+    /// How often the server was to be tested when it was asked.
+    pub(super) tests: i64,
     /// Each once, without those that no agent is offered.
     pub(super) tools: Vec<Definition>,
 }
@@ -35,7 +37,7 @@ impl Observation {
     /// # Errors
     /// Names every field that is not as the contract has it.
     pub(crate) fn read(request: v1::ObserveRequest) -> Result<Self, Failure> {
-        let v1::ObserveRequest { server, problem, protocol, software, complete, tools, url } = request;
+        let v1::ObserveRequest { server, problem, protocol, software, complete, tools, url, tests } = request;
         let mut violations = Violations::default();
         let server = violations.take("server", McpServerId::parse(&server));
         if tools.len() > PINS_MAX {
@@ -65,6 +67,7 @@ impl Observation {
             protocol: shown(&protocol, NAME_MAX),
             software: shown(&software, NAME_MAX),
             complete,
+            tests: i64::try_from(tests).unwrap_or(i64::MAX),
             tools: read,
         }))
     }

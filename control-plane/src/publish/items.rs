@@ -233,7 +233,7 @@ fn allowed_item(row: &Allowance) -> AllowedItem {
 }
 
 pub(crate) fn mcp_server(row: &PinnedServer) -> Item {
-    let PinnedServer { server, pins } = row;
+    let PinnedServer { server, pins, tests } = row;
     let McpServer {
         id,
         name,
@@ -295,6 +295,7 @@ pub(crate) fn mcp_server(row: &PinnedServer) -> Item {
         pins: pins.iter().map(PinItem::from).collect(),
         document: document.clone().unwrap_or_default().into_bytes().into(),
         grants: u64::try_from(*grants).unwrap_or_default(),
+        tests: u64::try_from(*tests).unwrap_or_default(),
     };
     item(ItemKind::McpServer, id.to_string(), &body)
 }

@@ -1,4 +1,4 @@
-//! The rows of servers of tools, and which objects they name. [`tools`] has what they offer, and what was approved of it.
+//! The rows of servers of tools, and which objects they name. [`tools`] has what they offer, and what was approved of it; [`observations`], how replicas find them.
 
 use serde::{Deserialize, Serialize};
 use tollgate_policy::{
@@ -12,6 +12,7 @@ use super::{Position, Row, Statement, StoreError, TextMatch, Txn, guardrails::Ow
 
 pub mod consents;
 pub mod grants;
+pub mod observations;
 pub mod tools;
 
 /// A server of tools.
@@ -111,6 +112,8 @@ pub struct PinnedServer {
     pub server: McpServer,
     /// The definitions that were approved, sorted by tool and hash.
     pub pins: Vec<Pin>,
+    /// How often it was to be tested.
+    pub tests: i64,
 }
 
 /// Which servers to list.
@@ -174,7 +177,7 @@ impl Txn {
         let pinned = |row: &Row| {
             let server = McpServer::read(row)?;
             let pins = pins.remove(server.id.as_str()).unwrap_or_default();
-            Ok(PinnedServer { server, pins })
+            Ok(PinnedServer { server, pins, tests: row.int("tests")? })
         };
         rows.iter().map(pinned).collect()
     }

@@ -11,7 +11,7 @@ use sqlx::{
 use super::StoreError;
 
 /// Every migration, by number. A file that has been released is never edited: the next change is the next file.
-const MIGRATIONS: [(i64, &str, &str); 16] = [
+const MIGRATIONS: [(i64, &str, &str); 17] = [
     (1, "core", include_str!("../../../migrations/0001_core.sql")),
     (2, "fleet", include_str!("../../../migrations/0002_fleet.sql")),
     (3, "usage", include_str!("../../../migrations/0003_usage.sql")),
@@ -28,6 +28,7 @@ const MIGRATIONS: [(i64, &str, &str); 16] = [
     (14, "mcp", include_str!("../../../migrations/0014_mcp.sql")),
     (15, "mcp_fields", include_str!("../../../migrations/0015_mcp_fields.sql")),
     (16, "mcp_grants", include_str!("../../../migrations/0016_mcp_grants.sql")),
+    (17, "mcp_tests", include_str!("../../../migrations/0017_mcp_tests.sql")),
 ];
 
 /// Pause between two attempts to open a file that a sibling is just creating.

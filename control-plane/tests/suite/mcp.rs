@@ -23,6 +23,8 @@ use crate::{
 mod clients;
 #[path = "mcp/tools.rs"]
 mod tools;
+#[path = "mcp/trials.rs"]
+mod trials;
 
 over_both! {
     a_server_is_kept_as_it_was_written_and_changed_by_its_mask

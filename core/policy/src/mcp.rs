@@ -64,6 +64,8 @@ pub struct McpServer {
     pub credential: Option<McpCredential>,
     /// How often tokens for it were taken back: those that a replica got before are no good.
     pub grants: u64,
+    /// How often it was to be asked at once: it is, whenever this has grown.
+    pub tests: u64,
     /// The customers that it is for. Where both lists are empty: everybody.
     pub customers: Vec<CustomerId>,
     /// The teams that it is for.
@@ -360,6 +362,7 @@ mod tests {
             auth: McpAuth::Nothing,
             credential: None,
             grants: 0,
+            tests: 0,
             customers: vec![],
             teams: vec![],
             keys: Patterns::default(),

@@ -238,11 +238,8 @@ pub(crate) async fn tell(line: Line<'_>, link: &Link, body: Bytes) -> Result<(),
 #[must_use]
 pub(crate) fn with_meta(params: Option<Json<'static>>, client: ClientCapabilities) -> Json<'static> {
     let params = params.unwrap_or_else(Json::empty_object);
-    let read = |json: &Json<'static>| serde_json::from_str::<Box<serde_json::value::RawValue>>(json.as_str()).ok();
-    let raw = read(&params);
-    let members = Params::from(raw.as_deref().and_then(Members::read));
     let (revision, us, client) = (Json::text(Revision::LATEST.word()), US.json(), client.json(Revision::LATEST));
-    members.with_meta(&[
+    Params::from(params.members()).with_meta(&[
         Edit::Set(meta::PROTOCOL_VERSION, revision),
         Edit::Set(meta::CLIENT_INFO, us),
         Edit::Set(meta::CLIENT_CAPABILITIES, client),
@@ -338,9 +335,7 @@ async fn question(
 ) -> Result<(Bytes, Option<Arc<str>>), Unreached> {
     // A session with a server is used by many: ids are texts that no client's are like.
     let id = Id::of_text(&format!("tollgate-{}", ulid::Ulid::generate().to_string().to_ascii_lowercase()));
-    let raw =
-        params.as_ref().and_then(|json| serde_json::from_str::<Box<serde_json::value::RawValue>>(json.as_str()).ok());
-    let members = Params::from(raw.as_deref().and_then(Members::read));
+    let members = Params::from(params.as_ref().and_then(Json::members));
     let head = Head { session: link.session.clone(), headers: route::outgoing(link.revision, method, &members, None) };
     let body = Bytes::from(write::request(&id, method, params.as_ref()));
     let bounds = bounds();

@@ -145,6 +145,9 @@ impl Keeper {
                 let asking = asking.spawn(keep(upstream, servers, Arc::clone(&server), told));
                 Some(Kept { place, server, asking, _ends: ends })
             });
+            if let Some(one) = &one {
+                one.server.test(policy.tests);
+            }
             next.extend(one.map(|one| (policy.id.clone(), one)));
         }
         for gone in kept.drain() {
@@ -201,8 +204,13 @@ async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server
             if !problem.is_of_user() {
                 tracing::warn!(server = server.name.as_str(), %problem, "server of tools cannot be used");
             }
-            server.learned(Err(problem.clone()));
-            told.send_modify(|count| *count += 1);
+            // What keeps it from being asked is told again to whoever wants it tested.
+            loop {
+                server.learned(Err(problem.clone()), server.tests());
+                told.send_modify(|count| *count += 1);
+                server.doubted().await;
+                sleep(PAUSE).await;
+            }
         }
         return;
     };
@@ -211,6 +219,7 @@ async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server
     loop {
         // A process stays the server that it was, and is not greeted again.
         let known = address.is_lasting().then(|| server.link().zip(server.catalogue())).flatten();
+        let tests = server.tests();
         let learned = timeout(LEARN_MAX, catalogue::learn(line, known)).await.unwrap_or(Err(Unreached::Late));
         let wait = match &learned {
             Ok((_, link)) => {
@@ -234,7 +243,7 @@ async fn keep(upstream: Arc<Upstream>, servers: Arc<Servers>, server: Arc<Server
                 backoff.next()
             }
         };
-        if server.learned(learned) {
+        if server.learned(learned, tests) {
             tracing::info!(server = server.name.as_str(), "server of tools offers something else");
             servers.changed();
         }
@@ -284,9 +293,7 @@ async fn standing(line: Line<'_>, link: &Link) -> Option<Events> {
 }
 
 fn request(link: &Link, id: &str, method: &str, params: &Json<'static>) -> (Head, bytes::Bytes) {
-    let raw = serde_json::from_str::<Box<serde_json::value::RawValue>>(params.as_str()).ok();
-    let read = tollgate_mcp::Params::from(raw.as_deref().and_then(tollgate_mcp::Members::read));
-    let headers = route::outgoing(link.revision, method, &read, None);
+    let headers = route::outgoing(link.revision, method, &tollgate_mcp::Params::from(params.members()), None);
     let body = write::request(&tollgate_mcp::Id::of_text(id), method, Some(params));
     (Head { session: link.session.clone(), headers }, body.into())
 }

@@ -144,6 +144,7 @@ fn found(id: &McpServerId, server: &Server) -> Option<ObserveRequest> {
         server: id.to_string(),
         url: server.url.to_string(),
         problem: problem.map(|problem| problem.to_string()).unwrap_or_default(),
+        tests: server.tested(),
         ..ObserveRequest::default()
     };
     if let Some(catalogue) = catalogue {

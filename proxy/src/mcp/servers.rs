@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -69,6 +69,9 @@ pub(crate) struct Server {
     stale: Notify,
     // How often it was asked.
     asked: watch::Sender<u64>,
+    // How often it is to be tested, and was when it was asked last.
+    tests: AtomicU64,
+    tested: AtomicU64,
     calls: AtomicU32,
     // What it can in a session; and whether it has none, although it was asked.
     in_session: Mutex<Option<ServerCapabilities>>,
@@ -204,6 +207,8 @@ impl Server {
             problem: Mutex::default(),
             stale: Notify::new(),
             asked: watch::Sender::default(),
+            tests: AtomicU64::new(policy.tests),
+            tested: AtomicU64::new(0),
             calls: AtomicU32::new(0),
             in_session: Mutex::default(),
             lacks_sessions: AtomicBool::new(false),
@@ -217,6 +222,25 @@ impl Server {
         {
             self.doubt();
         }
+    }
+
+    /// Lets it be asked at once, unless it was, since it was to be tested for the so many-th time.
+    pub(super) fn test(&self, tests: u64) {
+        if self.tests.fetch_max(tests, Ordering::Relaxed) < tests {
+            self.doubt();
+        }
+    }
+
+    /// How often it is to be tested.
+    #[must_use]
+    pub(super) fn tests(&self) -> u64 {
+        self.tests.load(Ordering::Relaxed)
+    }
+
+    /// How often it was to be tested when it was asked last.
+    #[must_use]
+    pub(super) fn tested(&self) -> u64 {
+        self.tested.load(Ordering::Relaxed)
     }
 
     /// What it offers; `None`: it could not be asked yet.
@@ -261,9 +285,10 @@ impl Server {
         self.stale.notified().await;
     }
 
-    /// Takes what was learned. Returns whether something else is offered now.
-    pub(super) fn learned(&self, learned: Result<(Catalogue, Link), Unreached>) -> bool {
+    /// Takes what was learned when it was to be tested for the so many-th time. Returns whether something else is offered now.
+    pub(super) fn learned(&self, learned: Result<(Catalogue, Link), Unreached>, tests: u64) -> bool {
         let is_new = self.take(learned);
+        self.tested.store(tests, Ordering::Relaxed);
         self.asked.send_modify(|count| *count += 1);
         is_new
     }

@@ -86,6 +86,23 @@ impl mcp_service_server::McpService for Plane {
         self.world().server(&request.into_inner().mcp_server).map(Response::new)
     }
 
+    async fn test_mcp_server(
+        &self,
+        request: Request<TestMcpServerRequest>,
+    ) -> Result<Response<TestMcpServerResponse>, Status> {
+        let server = self.world().server(&request.into_inner().mcp_server)?;
+        let McpServerHealth { replicas, failing, problem, .. } = server.health.clone().unwrap_or_default();
+        let finding = |number| McpServerFinding {
+            replica: format!("replica-{number}"),
+            asked: true,
+            problem: if number < failing { problem.clone() } else { String::new() },
+            observe_time: Some(prost_types::Timestamp::default()),
+            ..Default::default()
+        };
+        let findings = (0..replicas).map(finding).collect();
+        Ok(Response::new(TestMcpServerResponse { mcp_server: Some(server), findings }))
+    }
+
     async fn list_mcp_servers(
         &self,
         request: Request<ListMcpServersRequest>,

@@ -11,7 +11,7 @@ use tollgate_proto::admin::v1;
 use super::{super::wire, oauth};
 use crate::store::{
     guardrails::Owners,
-    mcp::{McpServer, Priced, ServerCredential, tools::Health},
+    mcp::{McpServer, Priced, ServerCredential, observations::Health},
 };
 
 /// The server as the log may show it: of its secret a fingerprint, or where it is found; of its document the hash.

@@ -427,17 +427,18 @@ fn a_server_of_tools_is_told_as_replicas_write_it_themselves() {
     let local = McpServer { transport: Transport::Stdio, url: String::new(), ..server() };
     let pinned = vec![pin("a", 1), pin("a", 2), pin("b", 1)];
     for (server, pins) in [(server(), vec![]), (full, pinned), (api.clone(), vec![]), (local, vec![])] {
-        let item = items::checked(items::mcp_server(&PinnedServer { server, pins: pins.clone() })).unwrap();
+        let item = items::checked(items::mcp_server(&PinnedServer { server, pins: pins.clone(), tests: 0 })).unwrap();
         let Ok(Object::McpServer(read)) = Object::try_from(&item) else { panic!("{item:?}") };
         assert_eq!(&*read.pins, pins);
         assert_eq!(McpServerItem::from(&read).encode_to_vec(), item.body, "byte for byte");
     }
     // The secret of a client is not told of, nor where it lies.
-    let told = McpServerItem::decode(items::mcp_server(&PinnedServer { server: api, pins: vec![] }).body).unwrap();
+    let told =
+        McpServerItem::decode(items::mcp_server(&PinnedServer { server: api, pins: vec![], tests: 3 }).body).unwrap();
     assert_eq!((&*told.auth, &*told.credential, &*told.reference, told.grants), ("client_credentials", "", "", 2));
     assert_eq!(told.document, &br#"{"openapi":"3.1.0"}"#[..]);
     // What is usual is not told.
-    let usual = items::mcp_server(&PinnedServer { server: server(), pins: vec![] }).body;
+    let usual = items::mcp_server(&PinnedServer { server: server(), pins: vec![], tests: 0 }).body;
     let bare = McpServerItem { name: "github".into(), url: server().url, ..McpServerItem::default() };
     assert_eq!(usual, bare.encode_to_vec());
 }
@@ -447,7 +448,7 @@ fn an_approval_is_a_change_of_its_server_and_a_deleted_one_is_gone() {
     let signer = Signer::of_seeds([1; 32], [2; 32]);
     let mut state = begun(0);
     let before = state.digest();
-    let pinned = |pins: Vec<Pin>| vec![PinnedServer { server: server(), pins }];
+    let pinned = |pins: Vec<Pin>| vec![PinnedServer { server: server(), pins, tests: 0 }];
     state.take(&Changes { mcp_servers: pinned(vec![]), ..changes(11) }, false);
     let pin = Pin { tool: "read".into(), hash: [1; PIN_BYTES] };
     state.take(&Changes { mcp_servers: pinned(vec![pin]), ..changes(12) }, false);

@@ -1,4 +1,4 @@
-//! The rows of what servers offer: tools, their definitions, which of those were approved, and how replicas found the servers.
+//! The rows of what servers offer: tools, their definitions, and which of those were approved.
 
 use std::collections::HashMap;
 
@@ -8,9 +8,6 @@ use tollgate_policy::{
 };
 
 use crate::store::{Row, StoreError, TextMatch, Txn};
-
-/// So long a replica's word about a server counts: it tells it once an hour at least.
-const TOLD_MS_MAX: i64 = 2 * 3_600_000;
 
 /// What decided a tool when nobody was asked, in the place of who did.
 pub const FIRST_USE: &str = "first use";
@@ -52,42 +49,6 @@ pub struct Definition {
     pub text: String,
     /// What looks suspicious about it.
     pub flags: Vec<String>,
-}
-
-/// How a replica found a server.
-#[derive(Clone, Copy, Debug)]
-pub struct Found<'a> {
-    /// The replica.
-    pub replica: &'a str,
-    /// Why it cannot be used.
-    pub problem: &'a str,
-    /// The revision of the protocol.
-    pub protocol: &'a str,
-    /// What it calls itself.
-    pub software: &'a str,
-    /// When, in Unix milliseconds.
-    pub time: i64,
-}
-
-/// How replicas find a server.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Health {
-    /// How many replicas told of it lately.
-    pub replicas: i64,
-    /// How many of them cannot use it.
-    pub failing: i64,
-    /// Why the last of those cannot.
-    pub problem: String,
-    /// The revision of the protocol.
-    pub protocol: String,
-    /// What it calls itself.
-    pub software: String,
-    /// When it was last told of, in Unix milliseconds.
-    pub observe_time: Option<i64>,
-    /// How many tools it has.
-    pub tools: i64,
-    /// How many of them wait for an approval.
-    pub pending: i64,
 }
 
 /// A tool as an administrator sees it.
@@ -344,63 +305,6 @@ impl Txn {
         Ok(pins)
     }
 
-    /// Notes how a replica found a server.
-    pub async fn mcp_observed(&mut self, server: &McpServerId, found: &Found<'_>) -> Result<(), StoreError> {
-        let Found { replica, problem, protocol, software, time } = *found;
-        let put = sql!(
-            "INSERT INTO mcp_observations (server, replica, problem, protocol, software, time) VALUES ($1, $2, $3, $4, $5, $6)
-             ON CONFLICT (server, replica) DO UPDATE SET problem = EXCLUDED.problem, protocol = EXCLUDED.protocol,
-             software = EXCLUDED.software, time = EXCLUDED.time",
-            server.as_str(),
-            replica,
-            problem,
-            protocol,
-            software,
-            time
-        );
-        self.execute(put).await.map(drop)
-    }
-
-    /// How replicas find servers, by server: that one, or all of them.
-    pub async fn mcp_health(
-        &mut self,
-        server: Option<&McpServerId>,
-        now: i64,
-    ) -> Result<HashMap<String, Health>, StoreError> {
-        let mut select = sql!("SELECT * FROM mcp_observations WHERE time > $1", now - TOLD_MS_MAX);
-        select.narrow("server", server.map(McpServerId::as_str));
-        select.push(" ORDER BY time, replica");
-        let mut all: HashMap<String, Health> = HashMap::new();
-        for row in self.fetch_all(select).await? {
-            let health = all.entry(row.text("server")?).or_default();
-            health.replicas += 1;
-            health.observe_time = Some(row.int("time")?);
-            let (problem, protocol, software) = (row.text("problem")?, row.text("protocol")?, row.text("software")?);
-            if !problem.is_empty() {
-                health.failing += 1;
-                health.problem = problem;
-            }
-            // Whoever did not reach it has nothing to say of what it is.
-            if !protocol.is_empty() {
-                (health.protocol, health.software) = (protocol, software);
-            }
-        }
-        let mut select = listing();
-        select.push(" WHERE 1 = 1");
-        select.narrow("server", server.map(McpServerId::as_str));
-        let mut select = select.enclosed(
-            "SELECT server, COUNT(*) AS tools, CAST(SUM(CASE WHEN state IN ('pending', 'changed') THEN 1 ELSE 0 END) AS BIGINT)
-             AS pending FROM (",
-            ") counted WHERE present = 1",
-        );
-        select.push(" GROUP BY server");
-        for row in self.fetch_all(select).await? {
-            let health = all.entry(row.text("server")?).or_default();
-            (health.tools, health.pending) = (row.int("tools")?, row.int("pending")?);
-        }
-        Ok(all)
-    }
-
     /// The tools that match and stand behind a place, by the server's name and their own, at most so many.
     pub async fn mcp_tools_list(
         &mut self,
@@ -430,7 +334,7 @@ impl Txn {
 }
 
 // Every tool with its state. What is asked of it stands behind.
-fn listing() -> crate::store::Statement {
+pub(super) fn listing() -> crate::store::Statement {
     sql!(
         "SELECT * FROM (SELECT t.server, t.tool, t.hash, t.present, t.decide_time, t.decided_by, s.name AS server_name, d.flags,
          d.first_seen, (SELECT p.hash FROM mcp_pins p WHERE p.server = t.server AND p.tool = t.tool ORDER BY p.number DESC LIMIT 1)

@@ -255,6 +255,12 @@ async fn what_was_approved_stays_so_while_a_tool_is_away(place: Place) {
     sees(&member, &id, &[("read", "Reads otherwise.")]).await;
     assert_eq!(state(&world, "read").await, "changed", "a name that was used before has had its first use");
     assert_eq!(details(&world, "mcp-tool.approve").await.len(), 2);
+    let withdrawn: Vec<_> =
+        details(&world, "mcp-tool.withdraw").await.into_iter().map(|it| it["tools"].clone()).collect();
+    assert_eq!(withdrawn.len(), 3, "what was told once is not told again: {withdrawn:?}");
+    for tools in [json!(["read"]), json!(["write"])] {
+        assert!(withdrawn.contains(&tools), "{tools}: {withdrawn:?}");
+    }
     world.stop().await;
 }
 

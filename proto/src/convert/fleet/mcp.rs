@@ -29,6 +29,7 @@ impl From<&McpServer> for v1::McpServerItem {
             auth,
             credential,
             grants,
+            tests,
             customers,
             teams,
             keys,
@@ -79,6 +80,7 @@ impl From<&McpServer> for v1::McpServerItem {
             pins: pins.iter().map(v1::PinItem::from).collect(),
             document: document.as_ref().map(|document| document.as_bytes().to_vec().into()).unwrap_or_default(),
             grants: *grants,
+            tests: *tests,
         }
     }
 }
@@ -124,6 +126,7 @@ pub(super) fn read(id: &str, body: v1::McpServerItem) -> Field<McpServer> {
         pins,
         document,
         grants,
+        tests,
     } = body;
     if customers.len() + teams.len() > SCOPE_MAX {
         return Err(problem("teams", "has too many owners, together with customers"));
@@ -148,6 +151,7 @@ pub(super) fn read(id: &str, body: v1::McpServerItem) -> Field<McpServer> {
         auth,
         credential,
         grants,
+        tests,
         customers: customers.iter().map(|id| parsed("customers", id, CustomerId::parse)).collect::<Field<_>>()?,
         teams: teams.iter().map(|id| parsed("teams", id, TeamId::parse)).collect::<Field<_>>()?,
         keys: patterns("keys", &keys)?,
@@ -302,6 +306,7 @@ mod tests {
                 reference: Some("env://GITHUB".into()),
             }),
             grants: 3,
+            tests: 2,
             customers: vec![CustomerId::from_ulid(ULID).unwrap()],
             teams: vec![TeamId::from_ulid(ULID).unwrap()],
             keys: patterns(&["dev-*"]),

@@ -59,6 +59,7 @@ fn blank(name: &str, url: String) -> McpServer {
         auth: McpAuth::Nothing,
         credential: None,
         grants: 0,
+        tests: 0,
         customers: vec![],
         teams: vec![],
         keys: Patterns::default(),
