@@ -8,9 +8,9 @@ use tollgate_audit::{Note, checkpoint::PublicKey};
 use tollgate_proto::audit::v1;
 
 use super::{
+    entry::instant,
     sink::Sink,
     trust::{KeyView, pinned, public_key},
-    verify::instant,
 };
 use crate::{
     commands::Context,

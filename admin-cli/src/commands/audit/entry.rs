@@ -1,5 +1,6 @@
 //! An entry as it is shown.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tollgate_proto::audit::v1;
 
@@ -117,6 +118,11 @@ impl View for EntryView {
         // Sessions, names and models are what clients sent.
         fields.into_iter().map(|(name, value)| (name, text::for_terminal(&value))).collect()
     }
+}
+
+/// An instant of the log.
+pub(super) fn instant(time_ms: i64) -> Option<String> {
+    Timestamp::from_millisecond(time_ms).ok().map(|at| at.to_string())
 }
 
 #[cfg(test)]

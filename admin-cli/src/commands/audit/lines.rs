@@ -78,6 +78,12 @@ impl<'a> Lines<'a> {
     }
 }
 
+/// The failure for a file that is nothing of ours.
+pub(super) fn foreign(name: &str) -> Failure {
+    Failure::new("unreadable", format!("{name} is neither an exported audit log nor a proof"))
+        .hint("`tollgate audit export --file FILE` writes a log, `tollgate audit prove INDEX` prints a proof")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

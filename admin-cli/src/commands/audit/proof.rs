@@ -14,9 +14,9 @@ use tollgate_audit::{
 };
 
 use super::{
-    lines::{Lines, Piece},
+    entry::instant,
+    lines::{Lines, Piece, foreign},
     trust::{KeyView, public_key, unpinned},
-    verify::instant,
 };
 use crate::{
     failure::Failure,
@@ -126,7 +126,7 @@ impl Proof {
                 break;
             }
         }
-        if contains(&text) { Ok(Unchecked(text)) } else { Err(super::verify::foreign(lines.name())) }
+        if contains(&text) { Ok(Unchecked(text)) } else { Err(foreign(lines.name())) }
     }
 
     /// Checks the proof: each hash is computed again, and what was said is compared with it.

@@ -12,7 +12,7 @@ use tollgate_audit::{
 use tollgate_proto::audit::v1;
 
 use super::{
-    lines::Lines,
+    lines::{Lines, foreign},
     proof::{Proof, Wrong},
     trust::{KeyView, pinned, public_key, unreadable},
     verify::{self, Verified, tampered},
@@ -102,7 +102,7 @@ impl Prove {
         let report = match verified.map_err(unreadable)? {
             Verified::Log(report) => report,
             Verified::Tampered(finding) => return tampered(format, name, finding.index, &finding.fault.to_string()),
-            Verified::Proof(_) => return Err(unreadable(verify::foreign(&name))),
+            Verified::Proof(_) => return Err(unreadable(foreign(&name))),
         };
         let (Some(line), Some(head), Some(end)) = (found, head, end) else {
             let (first, last) = (report.first, report.checkpoint.size);

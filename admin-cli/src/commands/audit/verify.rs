@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use jiff::Timestamp;
 use serde::Serialize;
 use tollgate_audit::{
     Finding, Trust, Verifier,
@@ -12,7 +11,8 @@ use tollgate_audit::{
 };
 
 use super::{
-    lines::{Lines, Piece},
+    entry::instant,
+    lines::{Lines, Piece, foreign},
     proof,
     trust::{KeyView, TrustArguments, unpinned, unreadable},
 };
@@ -246,12 +246,6 @@ fn is_of_later_version(first: &[u8]) -> bool {
     format != FORMAT && version.parse::<u32>().is_ok()
 }
 
-/// The failure for a file that is nothing of ours.
-pub(super) fn foreign(name: &str) -> Failure {
-    Failure::new("unreadable", format!("{name} is neither an exported audit log nor a proof"))
-        .hint("`tollgate audit export --file FILE` writes a log, `tollgate audit prove INDEX` prints a proof")
-}
-
 fn sound(format: Format, file: String, report: Report) -> Result<Answer, Failure> {
     let Report {
         first,
@@ -298,11 +292,6 @@ pub(super) fn tampered(format: Format, file: String, index: u64, fault: &str) ->
     let note = format!("error: {file} is not sound: {place}: {fault}");
     let view = TamperedView { sound: false, file, index, fault: fault.to_owned() };
     Ok(Answer { exit: Exit::Failed, ..format.item(&view)?.note(note) })
-}
-
-/// An instant of the log.
-pub(super) fn instant(time_ms: i64) -> Option<String> {
-    Timestamp::from_millisecond(time_ms).ok().map(|at| at.to_string())
 }
 
 // === impl SoundView ===
