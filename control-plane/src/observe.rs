@@ -15,6 +15,7 @@ use self::{
     verdict::{Verdict, verdict},
 };
 use crate::{
+    api::wire::fields,
     audit, clock, definition,
     store::{
         Store, StoreError, Txn,
@@ -101,8 +102,8 @@ async fn round(
         // One entry for all of them: a server that comes and goes does not fill the log.
         if !gone.is_empty() {
             let (count, names) = (gone.len(), gone.into_iter().cloned().collect::<Vec<_>>());
-            let fields = [("server", json!(server.name.as_str())), ("tools", told(&names)), ("count", json!(count))];
-            let detail = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+            let detail =
+                fields([("server", json!(server.name.as_str())), ("tools", told(&names)), ("count", json!(count))]);
             entries.push(entry("mcp-tool.withdraw", &server, detail, (replica, now)));
         }
     }
@@ -200,13 +201,12 @@ pub(crate) fn target(server: &McpServer) -> String {
 
 /// What the log is told of a definition.
 pub(crate) fn detail(server: &McpServer, seen: &Definition) -> Map<String, Value> {
-    let fields = [
+    fields([
         ("server", json!(server.name.as_str())),
         ("tool", json!(seen.tool)),
         ("hash", json!(seen.hash)),
         ("flags", told(&seen.flags)),
-    ];
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    ])
 }
 
 /// Lines, as many and as long as an entry has room for.

@@ -1,4 +1,5 @@
-//! The rows of servers of tools, and which objects they name. [`tools`] has what they offer, and what was approved of it; [`observations`], how replicas find them.
+//! The rows of servers of tools, and which objects they name. [`tools`] has what they offer, and what was approved of it;
+//! [`observations`], how replicas find them.
 
 use serde::{Deserialize, Serialize};
 use tollgate_policy::{

@@ -64,7 +64,7 @@ pub struct McpServer {
     pub credential: Option<McpCredential>,
     /// How often tokens for it were taken back: those that a replica got before are no good.
     pub grants: u64,
-    /// How often it was to be asked at once: it is, whenever this has grown.
+    /// How often it was to be asked at once: it is, whenever this changes.
     pub tests: u64,
     /// The customers that it is for. Where both lists are empty: everybody.
     pub customers: Vec<CustomerId>,

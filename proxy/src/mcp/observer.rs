@@ -136,6 +136,8 @@ impl fmt::Debug for Observer {
 
 // What was found at a server; nothing before it was asked.
 fn found(id: &McpServerId, server: &Server) -> Option<ObserveRequest> {
+    // First, so that an answer to a test is never what was found before it.
+    let tests = server.tested();
     let (catalogue, problem) = (server.catalogue(), server.problem());
     if catalogue.is_none() && problem.is_none() {
         return None;
@@ -144,7 +146,7 @@ fn found(id: &McpServerId, server: &Server) -> Option<ObserveRequest> {
         server: id.to_string(),
         url: server.url.to_string(),
         problem: problem.map(|problem| problem.to_string()).unwrap_or_default(),
-        tests: server.tested(),
+        tests,
         ..ObserveRequest::default()
     };
     if let Some(catalogue) = catalogue {

@@ -224,9 +224,10 @@ impl Server {
         }
     }
 
-    /// Lets it be asked at once, unless it was, since it was to be tested for the so many-th time.
+    /// Lets it be asked at once where it is to be tested so many times, and not as many as before: fewer are so after the control plane's database
+    /// was restored.
     pub(super) fn test(&self, tests: u64) {
-        if self.tests.fetch_max(tests, Ordering::Relaxed) < tests {
+        if self.tests.swap(tests, Ordering::Relaxed) != tests {
             self.doubt();
         }
     }
@@ -237,10 +238,10 @@ impl Server {
         self.tests.load(Ordering::Relaxed)
     }
 
-    /// How often it was to be tested when it was asked last.
+    /// How often it was to be tested when it was asked last. What is read of it afterwards is not from before.
     #[must_use]
     pub(super) fn tested(&self) -> u64 {
-        self.tested.load(Ordering::Relaxed)
+        self.tested.load(Ordering::Acquire)
     }
 
     /// What it offers; `None`: it could not be asked yet.
@@ -288,7 +289,7 @@ impl Server {
     /// Takes what was learned when it was to be tested for the so many-th time. Returns whether something else is offered now.
     pub(super) fn learned(&self, learned: Result<(Catalogue, Link), Unreached>, tests: u64) -> bool {
         let is_new = self.take(learned);
-        self.tested.store(tests, Ordering::Relaxed);
+        self.tested.store(tests, Ordering::Release);
         self.asked.send_modify(|count| *count += 1);
         is_new
     }

@@ -179,3 +179,20 @@ async fn nobody_speaks_to_servers_without_a_key_or_from_a_page_of_another_origin
     let answer = tools.stand.send("/mcp", &ping, &[ACCEPT, ("content-type", "text/plain")]).await;
     assert_eq!(answer.status, 415, "{}", answer.text);
 }
+
+#[tokio::test]
+async fn a_server_is_asked_anew_whenever_it_is_to_be_tested() {
+    let (well, ill) = (Fake::modern().await, blank("ill", "http://10.0.0.1/mcp".into()));
+    let ill = McpServer { allow_private: false, ..ill };
+    let tools = Tools::new(vec![server("well", &well), ill.clone()]).await;
+    // The last one as after a database was restored, whose count is smaller.
+    for tests in [1, 5, 3] {
+        let lists = || well.seen("tools/list").len();
+        let before = lists();
+        let both = [server("well", &well), ill.clone()];
+        tools.put(both.map(|server| Object::McpServer(McpServer { tests, ..server })).into());
+        let asked = tools.until(|| lists() > before);
+        tokio::time::timeout(Duration::from_secs(20), asked).await.unwrap_or_else(|_| panic!("not asked for {tests}"));
+    }
+    assert!(tools.server(&ill.id).unwrap().problem().is_some(), "what keeps one from being asked is known as before");
+}
